@@ -1,0 +1,46 @@
+# Every target sets up what it needs, from a bare clone with Python 3.11+ and nothing else.
+SHELL := /bin/bash
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+PYTHON ?= python3
+VENV := .venv/.ready
+
+.PHONY: serve test test-all check bench fmt browser clean
+.DELETE_ON_ERROR:
+
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+$(VENV): pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
+	$(UV) sync --quiet --frozen
+	@touch $@
+
+serve: $(VENV) ## the server, on SQLite in .data/
+	NGX_DATA_DIR=$${NGX_DATA_DIR:-.data} .venv/bin/ngx serve
+
+test: $(VENV) browser ## everything but the slow tests
+	.venv/bin/pytest
+
+test-all: $(VENV) browser ## the slow ones too: kill rounds, saturation, soak
+	.venv/bin/pytest -m "slow or not slow" --timeout 300
+
+check: $(VENV) ## formatting, lint, types, layers, dependencies, spelling
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/deptry src
+	.venv/bin/codespell
+
+fmt: $(VENV)
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: $(VENV) ## JSON into bench-results/, a table on the screen
+	.venv/bin/python -m benchmarks
+
+browser: ## Chromium for the browser tests, where apt and root are there
+	@./.ci/browser
+
+clean:
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The team: routing, safety, orchestration, tools, and the specialists as content."""

@@ -1,0 +1,114 @@
+"""What the team is given and what it gives back: the boundary between the turn engine and the agents.
+
+The engine calls `Team.answer(task, desk)` and iterates: any number of events, the last one an `Answered`.
+The engine cancels by cancelling the iterating task; the team keeps no state between turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ngx_agents.state.model import Artifact, LogEntry, LogKind, Message, Owner, Profile, Source
+from ngx_agents.vertex.content import Usage
+
+
+class TurnTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn to answer. `history` is oldest first, without the message that is being answered (`text`).
+
+    `deadline_s` is absolute on the engine's monotonic clock. `agent` is the caller's explicit choice, already known
+    to exist. `locale` is what the caller asked for, such as `es-MX`; None means: tell from the text.
+    """
+
+    turn_id: str
+    conversation_id: str
+    owner: Owner
+    text: str
+    history: Sequence[Message]
+    profile: Profile
+    deadline_s: float
+    now: float
+    turn_class: int = 1
+    agent: str | None = None
+    locale: str | None = None
+
+
+class Desk(Protocol):
+    """What the engine does for a running turn. Every method raises LeaseLost when the turn is no longer ours."""
+
+    def recall(self, key: str) -> bytes | None:
+        """What an earlier attempt of this turn checkpointed under `key`."""
+        ...
+
+    async def checkpoint(self, key: str, value: bytes) -> None:
+        """Durable when it returns."""
+        ...
+
+    async def logs(self, kind: LogKind, since: float) -> Sequence[LogEntry]:
+        """The user's own entries, oldest first."""
+        ...
+
+    async def add_log(self, kind: LogKind, at: float, data: dict[str, object], key: str) -> None:
+        """An effect: recorded `intended` before it runs and never repeated for the same `key` in the same turn."""
+        ...
+
+    def new_artifact(self, *, agent: str, kind: str, title: str, data: dict[str, object]) -> Artifact:
+        """Made now, stored when the turn finishes; give it back in an `ArtifactMade`."""
+        ...
+
+
+class AgentStarted(msgspec.Struct, frozen=True):
+    agent: str
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    text: str
+    agent: str
+
+
+class TextReset(msgspec.Struct, frozen=True):
+    """All text so far is withdrawn; `reason` is a stable word such as `model_failed`."""
+
+    reason: str
+
+
+class ArtifactMade(msgspec.Struct, frozen=True):
+    artifact: Artifact
+
+
+class AgentCompleted(msgspec.Struct, frozen=True):
+    agent: str
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer: `text` equals what the deltas since the last reset add up to.
+
+    `rung` is the step of the fallback ladder that answered: `model`, `local`, `template`, `safety`.
+    `degraded` when a better rung existed and failed.
+    """
+
+    text: str
+    source: Source
+    rung: str
+    agents: tuple[str, ...]
+    usage: Usage = Usage()
+    model: str | None = None
+    location: str | None = None
+    degraded: bool = False
+
+
+AgentEvent = AgentStarted | TextDelta | TextReset | ArtifactMade | AgentCompleted | Answered
+
+
+class Team(Protocol):
+    """A team of agents, whatever it is about."""
+
+    def knows(self, agent_id: str) -> bool: ...
+
+    def answer(self, task: TurnTask, desk: Desk) -> AsyncIterator[AgentEvent]:
+        """Raises NgxError only for what no fallback can cure (LeaseLost, DeadlineExceeded)."""
+        ...
+
+

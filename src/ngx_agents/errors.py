@@ -1,0 +1,202 @@
+"""Every error a caller of NGX Agents can meet, as one tree.
+
+NgxError
+├── ConfigError                     the configuration cannot be used; the message names the setting
+├── RequestError                    the caller must change the request
+│   ├── InvalidRequest              malformed or out of bounds; `field` says where
+│   ├── Unauthenticated             no credentials, or none that verify
+│   ├── Forbidden                   the role does not allow it
+│   ├── NotFound                    absent, or not the caller's: the two look the same
+│   ├── BodyTooLarge                over `limit_bytes`
+│   ├── ConversationBusy            a turn is running and `when_busy` is `reject`; carries `turn_id`
+│   ├── IdempotencyConflict         the key was used with another body
+│   └── TurnFinished                the turn has ended and cannot be cancelled
+├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
+│   ├── Overloaded                  a bound was reached
+│   ├── Draining                    the server is stopping
+│   └── JournalUnavailable          the journal cannot be reached or written
+├── JournalError                    the journal refuses for good
+│   ├── JournalTooNew               written by a newer program; carries both versions
+│   ├── JournalLocked               another server process has it open
+│   └── LeaseLost                   the lane was granted to someone else: stop, write nothing
+├── TurnError                       a turn ended without an answer
+│   ├── DeadlineExceeded
+│   └── TurnCancelled
+└── ModelError                      the model did not answer
+    ├── ModelAuthError              credentials missing, expired or refused
+    ├── ModelRequestError           the model refuses this request; no retry can help
+    ├── ModelNotFound               the model is unknown or absent in this location
+    ├── ModelThrottled              429; shared capacity or quota
+    ├── ModelUnavailable            5xx, refused, reset, or not reachable
+    ├── ModelTimeout                no answer in time
+    ├── ModelBlocked                a safety filter blocked the prompt or the answer
+    └── ModelProtocolError          the answer cannot be understood
+
+`code` is stable and what clients and logs see; `retryable` says whether the same call may succeed later.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class NgxError(Exception):
+    """Root of all. `str(error)` may be shown to the caller: it never holds foreign text or secrets."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(NgxError):
+    code = "config"
+
+
+class RequestError(NgxError):
+    code = "invalid_request"
+
+
+class InvalidRequest(RequestError):
+    """`field` is the JSON path or header at fault, when one is."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unauthenticated(RequestError):
+    code = "unauthenticated"
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
+
+
+class NotFound(RequestError):
+    code = "not_found"
+
+
+class BodyTooLarge(RequestError):
+    code = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class ConversationBusy(RequestError):
+    code = "conversation_busy"
+    retryable = True
+
+    def __init__(self, turn_id: str) -> None:
+        super().__init__("a turn of this conversation is running")
+        self.turn_id = turn_id
+
+
+class IdempotencyConflict(RequestError):
+    code = "idempotency_conflict"
+
+
+class TurnFinished(RequestError):
+    code = "turn_finished"
+
+
+class Unavailable(NgxError):
+    code = "unavailable"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+
+
+class Draining(Unavailable):
+    code = "draining"
+
+
+class JournalUnavailable(Unavailable):
+    code = "journal_unavailable"
+
+
+class JournalError(NgxError):
+    code = "journal"
+
+
+class JournalTooNew(JournalError):
+    code = "journal_too_new"
+
+    def __init__(self, *, found: int, supported: int) -> None:
+        super().__init__(f"the journal has schema version {found}; this program knows {supported}: upgrade it")
+        self.found = found
+        self.supported = supported
+
+
+class JournalLocked(JournalError):
+    code = "journal_locked"
+
+
+class LeaseLost(JournalError):
+    code = "lease_lost"
+
+
+class TurnError(NgxError):
+    code = "turn_failed"
+
+
+class DeadlineExceeded(TurnError):
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class TurnCancelled(TurnError):
+    code = "cancelled"
+
+
+class ModelError(NgxError):
+    """`status` is the HTTP status the model answered with, if it answered."""
+
+    code = "model_error"
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ModelAuthError(ModelError):
+    code = "model_auth"
+
+
+class ModelRequestError(ModelError):
+    code = "model_request"
+
+
+class ModelNotFound(ModelError):
+    code = "model_not_found"
+
+
+class ModelThrottled(ModelError):
+    code = "model_throttled"
+    retryable = True
+
+
+class ModelUnavailable(ModelError):
+    code = "model_unavailable"
+    retryable = True
+
+
+class ModelTimeout(ModelError):
+    code = "model_timeout"
+    retryable = True
+
+
+class ModelBlocked(ModelError):
+    code = "model_blocked"
+
+
+class ModelProtocolError(ModelError):
+    code = "model_protocol"
+    retryable = True

@@ -1,0 +1,1 @@
+"""Decisions that keep a busy server useful: arithmetic and policy, no I/O."""

@@ -1,0 +1,316 @@
+"""What the journal can be told (commands) and asked (questions). A new need is a new Struct here, not a new method.
+
+Commands of one `transact` call are applied in order, in one transaction with whatever else is waiting; each succeeds
+or fails alone. The class attribute comments name the result of each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ngx_agents.state.model import Answer, Artifact, EffectState, LogEntry, LogKind, Message, Owner, Profile, WhenBusy
+
+
+class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None."""
+
+    id: str
+    owner: Owner
+    title: str
+    now: float
+
+
+class DeleteConversation(msgspec.Struct, frozen=True, kw_only=True):
+    """→ bool: whether it was there. Turns, messages and artifacts go with it. Raises ConversationBusy while a turn is open."""
+
+    id: str
+    owner: Owner
+
+
+class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Accepted. Raises NotFound, ConversationBusy, IdempotencyConflict, Overloaded (too many waiting).
+
+    `idempotency_hash` covers path and body. `grant_to` names the instance that gets the lane if it is free.
+    `deadline_at` and `now` are Unix seconds.
+    """
+
+    conversation_id: str
+    owner: Owner
+    turn_id: str
+    message_id: str
+    text: str
+    turn_class: int
+    when_busy: WhenBusy
+    now: float
+    deadline_at: float
+    grant_to: str | None
+    agent: str | None = None
+    locale: str | None = None
+    idempotency_key: str | None = None
+    idempotency_hash: bytes = b""
+    max_waiting: int = 100
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """`epoch` is set when the lane was granted with the acceptance. `position` is how many turns stand before it.
+
+    `interrupt` names the running turn to be cancelled (busy policy `interrupt`). `replayed`: the key was known and
+    `turn_id` is the turn of the first call. `coalesced`: the text went into the waiting turn `turn_id`.
+    `user_seq` is the sequence number of the user's message in the conversation.
+    """
+
+    turn_id: str
+    position: int
+    user_seq: int = 0
+    epoch: int | None = None
+    interrupt: str | None = None
+    replayed: bool = False
+    coalesced: bool = False
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane granted to an instance: it may run this turn and write it with this epoch, and nobody else may."""
+
+    conversation_id: str
+    owner: Owner
+    turn_id: str
+    epoch: int
+    attempts: int
+    text: str
+    turn_class: int
+    accepted_at: float
+    deadline_at: float
+    user_seq: int
+    cancel_requested: bool
+    agent: str | None = None
+    locale: str | None = None
+
+
+class FinishTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Finished. Raises LeaseLost, having written nothing, unless the lane's granted epoch is `epoch`.
+
+    Writes the assistant's message (if any), artifacts, answer, usage and lane release at once, and grants the next
+    waiting turn of the lane to `grant_to`.
+    """
+
+    conversation_id: str
+    owner: Owner
+    turn_id: str
+    epoch: int
+    status: str
+    answer: Answer
+    last_seq: int
+    now: float
+    message: Message | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    grant_to: str | None = None
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """`message_seq` is what the stored assistant message got; `next` the lane's next turn, already granted."""
+
+    message_seq: int | None = None
+    next: Grant | None = None
+
+
+class SaveCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. Raises LeaseLost. Replaces what `key` held; gone when the turn finishes."""
+
+    conversation_id: str
+    turn_id: str
+    epoch: int
+    key: str
+    value: bytes
+
+
+class RecordEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """→ EffectState | None: the state the effect had before. Raises LeaseLost. `intended` is recorded before it runs."""
+
+    conversation_id: str
+    turn_id: str
+    epoch: int
+    key: str
+    state: EffectState
+    now: float
+    result: bytes = b""
+
+
+class RequestCancel(msgspec.Struct, frozen=True, kw_only=True):
+    """→ TurnStatus after the call: `cancelled` when it was waiting, `running` when the owner has to stop it.
+
+    Raises NotFound, TurnFinished.
+    """
+
+    turn_id: str
+    owner: Owner
+    now: float
+
+
+class ReleaseLane(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. Gives an unfinished turn back to be claimed, if `epoch` is still the granted one."""
+
+    conversation_id: str
+    epoch: int
+
+
+class PutProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None."""
+
+    owner: Owner
+    profile: Profile
+    now: float
+
+
+class AddLog(msgspec.Struct, frozen=True, kw_only=True):
+    """→ bool: False when an entry of this id is there already (the first stays)."""
+
+    owner: Owner
+    entry: LogEntry
+
+
+class PutKey(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. An API key, stored as SHA-256 of the secret."""
+
+    key: ApiKey
+
+
+class RevokeKey(msgspec.Struct, frozen=True, kw_only=True):
+    """→ bool: whether it was there."""
+
+    id: str
+    now: float
+
+
+class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
+    """→ dict[str, int]: rows erased per kind. Raises ConversationBusy while a turn is open."""
+
+    owner: Owner
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    digest: bytes
+    owner: Owner
+    roles: tuple[str, ...]
+    created_at: float
+    revoked_at: float | None = None
+
+
+# Questions
+
+
+class GetConversation(msgspec.Struct, frozen=True, kw_only=True):
+    """→ ConversationInfo | None."""
+
+    id: str
+    owner: Owner
+
+
+class ListConversations(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Page of ConversationInfo, newest first. Raises InvalidRequest for a cursor that is not ours."""
+
+    owner: Owner
+    limit: int = 50
+    cursor: str | None = None
+
+
+class ListMessages(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Page of Message in order of `seq`. Raises NotFound, InvalidRequest."""
+
+    conversation_id: str
+    owner: Owner
+    limit: int = 100
+    cursor: str | None = None
+
+
+class RecentMessages(msgspec.Struct, frozen=True, kw_only=True):
+    """→ tuple[Message, ...]: the newest `limit` with `seq` below `before`, oldest first."""
+
+    conversation_id: str
+    owner: Owner
+    before: int
+    limit: int
+
+
+class GetTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Turn | None."""
+
+    id: str
+    owner: Owner
+
+
+class Checkpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """→ dict[str, bytes] of the turn."""
+
+    turn_id: str
+
+
+class Effects(msgspec.Struct, frozen=True, kw_only=True):
+    """→ dict[str, tuple[EffectState, bytes]] of the turn."""
+
+    turn_id: str
+
+
+class GetProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Profile (empty when nothing was stored)."""
+
+    owner: Owner
+
+
+class ListLogs(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Page of LogEntry, newest first by `at`. `since` is inclusive."""
+
+    owner: Owner
+    kind: LogKind | None = None
+    since: float = 0.0
+    limit: int = 100
+    cursor: str | None = None
+
+
+class ListArtifacts(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Page of Artifact, newest first. `turn_id` narrows to one turn."""
+
+    owner: Owner
+    turn_id: str | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+class GetArtifact(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Artifact | None."""
+
+    id: str
+    owner: Owner
+
+
+class FindKey(msgspec.Struct, frozen=True, kw_only=True):
+    """→ ApiKey | None, also a revoked one."""
+
+    digest: bytes
+
+
+class ListKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """→ tuple[ApiKey, ...], oldest first."""
+
+
+class ExportUser(msgspec.Struct, frozen=True, kw_only=True):
+    """→ dict[str, Any]: everything stored about the user, as JSON-ready values."""
+
+    owner: Owner
+
+
+class Ping(msgspec.Struct, frozen=True, kw_only=True):
+    """→ int: the schema version."""
+
+
+Command = (
+    CreateConversation | DeleteConversation | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect | RequestCancel
+    | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser
+)  # fmt: skip
+Question = (
+    GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
+    | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | Ping
+)  # fmt: skip
+Result = Any

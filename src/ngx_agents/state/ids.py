@@ -1,0 +1,43 @@
+"""Ids that carry kind and shard: `c_7f01J…` is a conversation in shard 0x7f.
+
+The rest is a ULID: 48 bits of milliseconds, 80 bits of chance, Crockford base 32, so ids of one shard sort by time.
+Source: github.com/ulid/spec.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import zlib
+from collections.abc import Callable
+from typing import Literal
+
+from ngx_agents.clock import Clock
+
+Kind = Literal["c", "t", "m", "a", "l", "k"]
+SHARDS = 256
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_PATTERN = re.compile(r"[ctmalk]_[0-9a-f]{2}[0-9A-HJKMNP-TV-Z]{26}")
+
+
+def shard_of(user: str) -> int:
+    """The logical shard of a user, 0..255: CRC-32 of the UTF-8 bytes."""
+    return zlib.crc32(user.encode("utf-8", "surrogatepass")) % SHARDS
+
+
+def is_id(kind: Kind, value: str) -> bool:
+    return value[:1] == kind and _PATTERN.fullmatch(value) is not None
+
+
+class Ids:
+    """Makes ids. `random_bits(80)` is the source of chance; the default is the system's."""
+
+    def __init__(self, clock: Clock, random_bits: Callable[[int], int] = secrets.randbits) -> None:
+        self._clock = clock
+        self._random_bits = random_bits
+
+    def new(self, kind: Kind, shard: int) -> str:
+        value = (int(self._clock.now_s() * 1000) & (2**48 - 1)) << 80 | self._random_bits(80)
+        pairs = [_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)]
+        return f"{kind}_{shard:02x}{''.join(pairs)}"

@@ -1,0 +1,1 @@
+"""Log events and metrics: names and numbers, never content."""

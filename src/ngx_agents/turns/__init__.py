@@ -1,0 +1,1 @@
+"""Turns: accepted durably, run in order, finished once, recovered after a crash."""

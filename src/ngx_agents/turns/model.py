@@ -1,0 +1,55 @@
+"""What callers hand to the turn engine and what they get back."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ngx_agents.state.model import Artifact, Owner, Source, TurnStatus, WhenBusy
+
+
+class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One user message to be answered. `timeout_s` None means the class's own deadline (30, 60, 90, 600 s).
+
+    `agent` is checked against the team. `idempotency_hash` is SHA-256 over path and body, needed with a key.
+    """
+
+    conversation_id: str
+    owner: Owner
+    text: str
+    turn_class: int = 1
+    when_busy: WhenBusy = "enqueue"
+    agent: str | None = None
+    locale: str | None = None
+    timeout_s: float | None = None
+    idempotency_key: str | None = None
+    idempotency_hash: bytes = b""
+
+
+class TurnView(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn as its caller sees it; the JSON answer of the HTTP surface. Fields that are not known yet are null."""
+
+    turn_id: str
+    conversation_id: str
+    status: TurnStatus
+    text: str = ""
+    source: Source | None = None
+    rung: str | None = None
+    model: str | None = None
+    location: str | None = None
+    degraded: bool = False
+    agents: tuple[str, ...] = ()
+    usage: dict[str, int] = {}
+    durability: Literal["journal"] = "journal"
+    artifacts: tuple[Artifact, ...] = ()
+    code: str | None = None
+    message: str | None = None
+    retry_after_s: float | None = None
+
+
+class ArtifactEvent(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: str
+    title: str
+    data: dict[str, Any]

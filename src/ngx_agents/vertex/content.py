@@ -1,0 +1,131 @@
+"""What is said to and by a model, in no provider's words.
+
+A conversation is a sequence of `Content`. Each content keeps, beside itself, the wire bytes that a dialect made of it
+(`wire`), so that a prompt is a join of bytes and its cost does not grow with objects rebuilt on every call.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["user", "model"]
+
+
+class Text(msgspec.Struct, frozen=True, kw_only=True, tag="text", omit_defaults=True):
+    """`thought` marks the model's own reasoning: carried along, never shown. `signature` belongs to this very part."""
+
+    text: str
+    thought: bool = False
+    signature: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, tag="call", omit_defaults=True):
+    """The model asks for a tool. `arguments` is a JSON object. `signature` is base64 and goes back verbatim."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str | None = None
+    signature: str | None = None
+
+
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag="result", omit_defaults=True):
+    """What the tool answered; `response` is a JSON object. `id` is the call's."""
+
+    name: str
+    response: dict[str, Any]
+    id: str | None = None
+
+
+Part = Text | ToolCall | ToolResult
+
+
+class Content(msgspec.Struct, kw_only=True):
+    """One message. Never changed once made; `wire` maps a dialect's name to the bytes it made (filled on first use)."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    wire: dict[str, bytes] = msgspec.field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The visible text: thoughts and tool traffic left out."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text) and not part.thought)
+
+
+class ToolDeclaration(msgspec.Struct, frozen=True, kw_only=True):
+    """`parameters` is a JSON Schema object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens. `cached_tokens` is part of `input_tokens`; `thought_tokens` is beside `output_tokens` and paid like them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    thought_tokens: int = 0
+    cached_tokens: int = 0
+
+    def plus(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            thought_tokens=self.thought_tokens + other.thought_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One call. `deadline_s` is absolute, on the client's monotonic clock. `model` None means the client's default."""
+
+    system: str
+    contents: tuple[Content, ...]
+    tools: tuple[ToolDeclaration, ...] = ()
+    deadline_s: float
+    model: str | None = None
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+
+
+FinishReason = Literal["stop", "max_tokens", "safety", "malformed_call", "other"]
+
+
+class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer. `content` holds the parts verbatim, signatures included, ready to be sent back in a next request.
+
+    `provider` is the dialect that answered: `vertex` or `openai`; `location` is empty where there is none.
+    """
+
+    content: Content
+    finish_reason: FinishReason
+    usage: Usage
+    model: str
+    location: str
+    provider: str
+
+    @property
+    def text(self) -> str:
+        return self.content.text
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.content.parts if isinstance(part, ToolCall))
+
+
+class TextChunk(msgspec.Struct, frozen=True):
+    """A piece of visible text, as it arrived."""
+
+    text: str
+
+
+class StreamEnd(msgspec.Struct, frozen=True):
+    """Always the last event of a stream, and only of a complete one: it carries the whole reply."""
+
+    reply: ModelReply
+
+
+StreamEvent = TextChunk | StreamEnd
