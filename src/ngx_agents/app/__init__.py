@@ -1,0 +1,1 @@
+"""The program put together: configuration, wiring, start and stop."""

@@ -1,0 +1,112 @@
+"""The configuration, merged from its sources and checked, with the origin of every value.
+
+`ngx.toml`, then `NGX_*` variables, then flags; the later wins. Reading is strict: an unknown name is an error
+that names the nearest known one; a value of the wrong type one that names setting, source and expectation.
+This is the only place of the server that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import get_type_hints
+
+import msgspec
+
+from ngx_agents.app.config_checks import troubles
+from ngx_agents.app.config_sections import Config
+from ngx_agents.app.config_sources import Given, read_environment, read_file, read_flags
+from ngx_agents.app.setting import Section, Setting, settings_of
+from ngx_agents.errors import ConfigError
+
+FILE_NAME = "ngx.toml"
+__all__ = ["Config", "LoadedConfig", "all_settings", "load_config", "read_config", "sections"]
+
+
+class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`origins` maps settings (`server.port`) to `default`, `ngx.toml:3`, `env NGX_PORT` or `flag --port`."""
+
+    config: Config
+    origins: dict[str, str]
+
+    def shown(self) -> tuple[tuple[str, str, str], ...]:
+        """(name, value, origin) of every setting, secrets masked."""
+        return tuple(
+            (one.name, one.shown(_value(self.config, one)), self.origins[one.name]) for one in all_settings()
+        )
+
+
+@cache
+def all_settings() -> tuple[Setting, ...]:
+    """Every setting, in the order of the sections."""
+    return tuple(one for section, struct in sections().items() for one in settings_of(section, struct))
+
+
+def sections() -> dict[str, type[Section]]:
+    """The section Structs by their names in the file."""
+    return get_type_hints(Config)
+
+
+def read_config(
+    *,
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> LoadedConfig:
+    """The merged and typed configuration, not yet checked for sense.
+
+    `path` None means `ngx.toml` in the working directory, if there is one; `environ` None the process's own;
+    `flags` maps `server.port` to a value, None for a flag that was not given.
+    Raises ConfigError: unreadable file, unknown name, value of the wrong type.
+    """
+    settings = all_settings()
+    given: dict[str, Given] = {}
+    if path is not None or Path(FILE_NAME).is_file():
+        given |= read_file(path or Path(FILE_NAME), settings)
+    given |= read_environment(os.environ if environ is None else environ, settings)
+    given |= read_flags(flags or {}, settings)
+    values = {one.name: _converted(one, given[one.name]) for one in settings if one.name in given}
+    config = msgspec.convert(
+        {name: _section(name, struct, values) for name, struct in sections().items()}, Config
+    )
+    origins = {one.name: given[one.name].origin if one.name in given else "default" for one in settings}
+    return LoadedConfig(config=config, origins=origins)
+
+
+def load_config(
+    *,
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> LoadedConfig:
+    """Like `read_config`, and checked. Raises ConfigError also for settings that do not fit together."""
+    loaded = read_config(path=path, environ=environ, flags=flags)
+    for trouble in troubles(loaded.config):
+        raise ConfigError(trouble)
+    return loaded
+
+
+def _section(name: str, struct: type[Section], values: Mapping[str, object]) -> Section:
+    prefix = f"{name}."
+    return struct(
+        **{key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+    )
+
+
+def _converted(one: Setting, given: Given) -> object:
+    raw = given.raw
+    if given.is_text and one.is_list:
+        raw = [part.strip() for part in str(raw).split(",") if part.strip()]
+    try:
+        value: object = msgspec.convert(raw, one.type, strict=not given.is_text)
+    except msgspec.ValidationError as exc:
+        got = "" if one.secret else f", got {raw!r}"
+        raise ConfigError(f"{one.label} ({given.origin}): expected {one.expected}{got}") from exc
+    return value
+
+
+def _value(config: Config, one: Setting) -> object:
+    value: object = getattr(getattr(config, one.section), one.field)
+    return value

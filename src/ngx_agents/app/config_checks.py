@@ -1,0 +1,56 @@
+"""Whether the settings fit together: what a server must not be started with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from ngx_agents.app.config_sections import Config
+from ngx_agents.app.setting import mask_password
+
+
+def troubles(config: Config) -> Iterator[str]:
+    """One sentence for each thing that keeps a server from starting safely, naming the settings at fault."""
+    yield from _auth_troubles(config)
+    yield from _journal_troubles(config)
+    urls = {
+        "[auth] jwks_url": config.auth.jwks_url,
+        "[vertex] base_url": config.vertex.base_url,
+        "[local] model_url": config.local.model_url,
+        "[client] url": config.client.url,
+    }
+    for label, url in urls.items():
+        if url is not None and not url.startswith(("http://", "https://")):
+            yield f"{label}: expected an http:// or https:// address, got {mask_password(url)!r}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _auth_troubles(config: Config) -> Iterator[str]:
+    auth, host = config.auth, config.server.host
+    if auth.mode == "none" and not is_loopback(host):
+        yield (
+            f"refusing to listen on {host} without authentication: set [auth] mode (NGX_AUTH) to jwt or "
+            "api_key, or [server] host (NGX_HOST) to 127.0.0.1"
+        )
+    if auth.mode == "jwt" and not (auth.jwt_secret or auth.jwks_url):
+        yield "[auth] mode jwt needs jwt_secret (NGX_JWT_SECRET) or jwks_url (NGX_JWKS_URL)"
+
+
+def _journal_troubles(config: Config) -> Iterator[str]:
+    url = config.journal.url
+    if url is None:
+        return
+    scheme = url.partition(":")[0]
+    if scheme in ("postgresql", "postgres"):
+        yield "[journal] url: postgresql is not supported by this version; use sqlite:///<path>"
+    elif not url.startswith("sqlite:///") or not url.removeprefix("sqlite:///"):
+        yield f"[journal] url: expected sqlite:///<path>, got {mask_password(url)!r}"

@@ -1,0 +1,159 @@
+"""Every setting of the program: its default, its unit in its name, one line of help, its environment name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from ngx_agents.app.setting import Section, setting
+
+
+class ServerConfig(Section, frozen=True, kw_only=True):
+    """Where the server listens, where it keeps its data, and its bounds."""
+
+    host: Annotated[
+        str, setting("Address to listen on. Others than loopback need [auth].", env="NGX_HOST")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, setting("Port to listen on; 0 takes any free one.", env="NGX_PORT", ge=0, le=65535)
+    ] = 8000
+    data_dir: Annotated[
+        str,
+        setting(
+            "Where the journal lives; `~` and paths relative to the working directory work.",
+            env="NGX_DATA_DIR",
+        ),
+    ] = "~/.local/share/ngx-agents"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], setting("Least urgent event that is logged, to stderr.")
+    ] = "info"
+    max_body_bytes: Annotated[int, setting("Largest request body that is read.", ge=1024, le=104857600)] = (
+        1048576
+    )
+    drain_s: Annotated[
+        float, setting("How long a stopping server lets running turns finish.", ge=0, le=3600)
+    ] = 30.0
+
+
+class AuthConfig(Section, frozen=True, kw_only=True):
+    """Who may call. The token or key decides who the user is; nothing in a body does."""
+
+    mode: Annotated[
+        Literal["none", "jwt", "api_key"],
+        setting("How callers prove who they are; none only on loopback.", env="NGX_AUTH"),
+    ] = "none"
+    jwt_secret: Annotated[
+        str | None, setting("Shared secret of HMAC-signed tokens.", env="NGX_JWT_SECRET", secret=True)
+    ] = None
+    jwks_url: Annotated[
+        str | None, setting("Address of the issuer's public keys (JWKS).", env="NGX_JWKS_URL")
+    ] = None
+    jwt_audience: Annotated[str | None, setting("Audience (aud) a token must name; unset accepts any.")] = (
+        None
+    )
+    jwt_issuer: Annotated[str | None, setting("Issuer (iss) a token must name; unset accepts any.")] = None
+    jwt_algorithms: Annotated[
+        tuple[str, ...],
+        setting("Accepted algorithms; unset means HS256 with a secret, RS256 and ES256 with JWKS."),
+    ] = ()
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The accepted algorithms, chosen by the kind of key when none were named."""
+        if self.jwt_algorithms:
+            return self.jwt_algorithms
+        return ("RS256", "ES256") if self.jwks_url else ("HS256",)
+
+
+class JournalConfig(Section, frozen=True, kw_only=True):
+    """The durable truth."""
+
+    url: Annotated[
+        str | None,
+        setting("sqlite:///<path>; unset means journal.db in the data directory.", env="NGX_JOURNAL_URL"),
+    ] = None
+
+
+class VertexConfig(Section, frozen=True, kw_only=True):
+    """Vertex AI, the first rung of the ladder."""
+
+    project: Annotated[
+        str | None, setting("Google Cloud project that pays.", fallback_env="GOOGLE_CLOUD_PROJECT")
+    ] = None
+    location: Annotated[
+        str,
+        setting(
+            "Location of the endpoint, such as global or europe-west1.", fallback_env="GOOGLE_CLOUD_LOCATION"
+        ),
+    ] = "global"
+    base_url: Annotated[str | None, setting("Another endpoint: an emulator or a proxy.")] = None
+    api_key: Annotated[
+        str | None, setting("Key instead of Google credentials (express mode).", secret=True)
+    ] = None
+    model: Annotated[str, setting("Model that answers.", env="NGX_MODEL")] = "gemini-3.8-flash"
+    transport: Annotated[
+        Literal["pyreqwest", "aiohttp"],
+        setting("HTTP client: pyreqwest is the fast one, aiohttp the second."),
+    ] = "pyreqwest"
+    connection_pool_size: Annotated[int, setting("Most connections to one location.", ge=1, le=1000)] = 50
+    http2: Annotated[bool, setting("Speak HTTP/2 to https endpoints (pyreqwest only).")] = True
+
+
+class LocalConfig(Section, frozen=True, kw_only=True):
+    """A model of your own, used when Vertex is not configured or does not answer."""
+
+    model_url: Annotated[
+        str | None,
+        setting("OpenAI-compatible base URL (Ollama, vLLM, llama.cpp), such as http://127.0.0.1:11434/v1."),
+    ] = None
+    model: Annotated[str, setting("The name that server gives the model.")] = "default"
+
+
+class TurnsConfig(Section, frozen=True, kw_only=True):
+    """Bounds of the turn engine."""
+
+    max_running: Annotated[int, setting("Turns that run at once in this process.", ge=1, le=100000)] = 256
+    max_waiting_per_conversation: Annotated[
+        int, setting("Turns that may wait behind the running one of a conversation.", ge=0, le=10000)
+    ] = 100
+    history_tokens: Annotated[
+        int, setting("Most tokens of earlier messages in a prompt.", ge=0, le=1000000)
+    ] = 4000
+    held_events: Annotated[
+        int, setting("Events of a turn kept in memory for clients that reconnect.", ge=16, le=100000)
+    ] = 2000
+
+
+class ClientConfig(Section, frozen=True, kw_only=True):
+    """What `ngx chat` connects to; the server does not use it."""
+
+    url: Annotated[str, setting("Address of the server.", env="NGX_URL")] = "http://127.0.0.1:8000"
+    api_key: Annotated[
+        str | None, setting("API key or token sent as Bearer.", env="NGX_API_KEY", secret=True)
+    ] = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All sections, typed. Whether they fit together is told by `app.config_checks`."""
+
+    server: ServerConfig = ServerConfig()
+    auth: AuthConfig = AuthConfig()
+    journal: JournalConfig = JournalConfig()
+    vertex: VertexConfig = VertexConfig()
+    local: LocalConfig = LocalConfig()
+    turns: TurnsConfig = TurnsConfig()
+    client: ClientConfig = ClientConfig()
+
+    @property
+    def data_path(self) -> Path:
+        """The data directory, absolute."""
+        return Path(self.server.data_dir).expanduser().absolute()
+
+    @property
+    def journal_path(self) -> Path:
+        """The SQLite file, absolute. `sqlite:///a` is relative, `sqlite:////a` absolute."""
+        if self.journal.url is None:
+            return self.data_path / "journal.db"
+        return Path(self.journal.url.removeprefix("sqlite:///")).expanduser().absolute()
