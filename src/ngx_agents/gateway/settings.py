@@ -1,0 +1,45 @@
+"""What the edge can be told. The application's configuration maps onto these; the defaults serve a laptop."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ngx_agents.errors import ConfigError
+
+MIN_SECRET_BYTES = 32
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How callers prove who they are. `none` makes everybody the one local user: for loopback addresses only.
+
+    `leeway_s` is how far clocks may differ. `remembered_tokens` bounds the memory of verified tokens, each kept for at
+    most `token_memory_s`; an API key is believed for `key_memory_s` before it is looked up again, so a revoked key is
+    refused at the latest then.
+    """
+
+    mode: Literal["none", "jwt", "api_key"] = "none"
+    jwt_secret: str | None = None
+    jwks_url: str | None = None
+    audience: str | None = None
+    issuer: str | None = None
+    leeway_s: float = 30.0
+    max_token_bytes: int = 8_192
+    remembered_tokens: int = 10_000
+    token_memory_s: float = 600.0
+    key_memory_s: float = 10.0
+
+    def check(self) -> None:
+        """Raises ConfigError when these settings could verify nobody, or too easily."""
+        if self.mode == "jwt" and not (self.jwt_secret or self.jwks_url):
+            raise ConfigError("auth jwt needs jwt_secret or jwks_url")
+        if self.jwt_secret and len(self.jwt_secret.encode()) < MIN_SECRET_BYTES:
+            raise ConfigError(f"jwt_secret must be at least {MIN_SECRET_BYTES} bytes long (RFC 7518 §3.2)")
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`max_body_bytes` is inclusive."""
+
+    auth: AuthSettings = AuthSettings()
+    max_body_bytes: int = 1_048_576
