@@ -8,6 +8,8 @@ NgxError
 │   ├── Forbidden                   the role does not allow it
 │   ├── NotFound                    absent, or not the caller's: the two look the same
 │   ├── BodyTooLarge                over `limit_bytes`
+│   ├── UnsupportedMediaType        the body is not JSON
+│   ├── MethodNotAllowed            the path is known, the method is not; `allowed` lists those that are
 │   ├── ConversationBusy            a turn is running and `when_busy` is `reject`; carries `turn_id`
 │   ├── IdempotencyConflict         the key was used with another body
 │   └── TurnFinished                the turn has ended and cannot be cancelled
@@ -81,6 +83,18 @@ class BodyTooLarge(RequestError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the body is larger than {limit_bytes} bytes")
         self.limit_bytes = limit_bytes
+
+
+class UnsupportedMediaType(RequestError):
+    code = "unsupported_media_type"
+
+
+class MethodNotAllowed(RequestError):
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"this path answers {', '.join(allowed)}")
+        self.allowed = allowed
 
 
 class ConversationBusy(RequestError):
