@@ -1,1 +1,1 @@
-"""The model client: neutral content types, dialects, transports, credentials, and an emulator of the service."""
+"""The model client: neutral content, dialects, transports, credentials, an emulator of the service."""

@@ -1,0 +1,109 @@
+"""One HTTP exchange on raw ASGI: reading the body, answering, and misbehaving on the socket.
+
+`EmulatorProtocol` puts the socket's transport into the scope: a reset or a cut cannot be said in ASGI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json; charset=UTF-8")
+HTML: Header = (b"content-type", b"text/html; charset=UTF-8")
+EVENT_STREAM: Header = (b"content-type", b"text/event-stream")
+_SOCKET = "ngx.socket"
+_VENDOR: tuple[Header, ...] = (
+    (b"vary", b"Origin, X-Origin, Referer"),
+    (b"server", b"scaffolding on HTTPServer2"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class EmulatorProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with the transport of the connection in `scope["extensions"]`."""
+
+    def on_message_begin(self) -> None:  # type: ignore[explicit-override]  # typing.override is of 3.12
+        super().on_message_begin()
+        self.scope["extensions"] = {_SOCKET: self.transport}  # type: ignore[dict-item]  # ours, not a registered extension
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self._socket: asyncio.Transport | None = (scope.get("extensions") or {}).get(_SOCKET)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has left."""
+        return self._socket is not None and self._socket.is_closing()
+
+    def header(self, name: bytes) -> bytes | None:
+        headers: list[Header] = self.scope["headers"]
+        return next((value for key, value in headers if key == name), None)
+
+    async def body(self) -> bytes:
+        message = await self._receive()
+        if not message.get("more_body"):
+            return bytes(message.get("body", b""))
+        parts = [message.get("body", b"")]
+        while message.get("more_body"):
+            message = await self._receive()
+            parts.append(message.get("body", b""))
+        return b"".join(parts)
+
+    async def respond(
+        self, status: int, body: bytes, *, content_type: Header = JSON, extra: tuple[Header, ...] = ()
+    ) -> None:
+        length = (b"content-length", b"%d" % len(body))
+        headers = [content_type, length, *_VENDOR, *extra]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def start_stream(self, content_type: Header) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": [content_type, *_VENDOR]})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def reset(self) -> None:
+        """Drops the connection at once, unsent bytes included."""
+        await self._drop(abort=True)
+
+    async def cut(self) -> None:
+        """Ends the connection after what was written, in the middle of the body."""
+        await self._drop(abort=False)
+
+    async def wait(self, delay_s: float) -> bool:
+        """Waits; whether the client is still there afterwards (leaving ends the wait)."""
+        try:
+            async with asyncio.timeout(delay_s):
+                while (await self._receive())["type"] != "http.disconnect":
+                    pass
+        except TimeoutError:
+            return True
+        return False
+
+    async def _drop(self, *, abort: bool) -> None:
+        if self._socket is None:
+            raise ConnectionResetError("this server gives no access to its sockets")
+        if abort:
+            self._socket.abort()
+        else:
+            self._socket.close()
+        await self.wait(0.5)
