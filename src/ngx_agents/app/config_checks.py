@@ -8,11 +8,13 @@ from ipaddress import ip_address
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.setting import mask_password
 
+MIN_SECRET_BYTES = 32
+
 
 def troubles(config: Config) -> Iterator[str]:
     """One sentence for each thing that keeps a server from starting safely, naming the settings at fault."""
     yield from _auth_troubles(config)
-    yield from _journal_troubles(config)
+    yield from journal_troubles(config)
     urls = {
         "[auth] jwks_url": config.auth.jwks_url,
         "[vertex] base_url": config.vertex.base_url,
@@ -43,9 +45,12 @@ def _auth_troubles(config: Config) -> Iterator[str]:
         )
     if auth.mode == "jwt" and not (auth.jwt_secret or auth.jwks_url):
         yield "[auth] mode jwt needs jwt_secret (NGX_JWT_SECRET) or jwks_url (NGX_JWKS_URL)"
+    if auth.jwt_secret and len(auth.jwt_secret.encode()) < MIN_SECRET_BYTES:
+        yield f"[auth] jwt_secret (NGX_JWT_SECRET): needs {MIN_SECRET_BYTES} bytes or more (RFC 7518 §3.2)"
 
 
-def _journal_troubles(config: Config) -> Iterator[str]:
+def journal_troubles(config: Config) -> Iterator[str]:
+    """What is wrong with the journal's address."""
     url = config.journal.url
     if url is None:
         return

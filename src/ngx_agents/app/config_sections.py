@@ -14,26 +14,31 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """Where the server listens, where it keeps its data, and its bounds."""
 
     host: Annotated[
-        str, setting("Address to listen on. Others than loopback need [auth].", env="NGX_HOST")
+        str, setting("Address to listen on. Others than loopback need [auth].", env="NGX_HOST", flag="--host")
     ] = "127.0.0.1"
     port: Annotated[
-        int, setting("Port to listen on; 0 takes any free one.", env="NGX_PORT", ge=0, le=65535)
+        int,
+        setting(
+            "Port to listen on; 0 takes any free one.", env="NGX_PORT", flag="--port", bounds=(0, 65_535)
+        ),
     ] = 8000
     data_dir: Annotated[
         str,
         setting(
             "Where the journal lives; `~` and paths relative to the working directory work.",
             env="NGX_DATA_DIR",
+            flag="--data-dir",
         ),
     ] = "~/.local/share/ngx-agents"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], setting("Least urgent event that is logged, to stderr.")
+        Literal["debug", "info", "warning", "error"],
+        setting("Least urgent event that is logged, to stderr.", flag="--log-level"),
     ] = "info"
-    max_body_bytes: Annotated[int, setting("Largest request body that is read.", ge=1024, le=104857600)] = (
-        1048576
-    )
+    max_body_bytes: Annotated[
+        int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))
+    ] = 1048576
     drain_s: Annotated[
-        float, setting("How long a stopping server lets running turns finish.", ge=0, le=3600)
+        float, setting("How long a stopping server lets running turns finish.", bounds=(0, 3_600))
     ] = 30.0
 
 
@@ -42,7 +47,7 @@ class AuthConfig(Section, frozen=True, kw_only=True):
 
     mode: Annotated[
         Literal["none", "jwt", "api_key"],
-        setting("How callers prove who they are; none only on loopback.", env="NGX_AUTH"),
+        setting("How callers prove who they are; none only on loopback.", env="NGX_AUTH", flag="--auth"),
     ] = "none"
     jwt_secret: Annotated[
         str | None, setting("Shared secret of HMAC-signed tokens.", env="NGX_JWT_SECRET", secret=True)
@@ -72,7 +77,7 @@ class JournalConfig(Section, frozen=True, kw_only=True):
 
     url: Annotated[
         str | None,
-        setting("sqlite:///<path>; unset means journal.db in the data directory.", env="NGX_JOURNAL_URL"),
+        setting("`sqlite:///<path>`; unset means journal.db in the data directory.", env="NGX_JOURNAL_URL"),
     ] = None
 
 
@@ -92,12 +97,14 @@ class VertexConfig(Section, frozen=True, kw_only=True):
     api_key: Annotated[
         str | None, setting("Key instead of Google credentials (express mode).", secret=True)
     ] = None
-    model: Annotated[str, setting("Model that answers.", env="NGX_MODEL")] = "gemini-3.8-flash"
+    model: Annotated[str, setting("Model that answers.", env="NGX_MODEL", flag="--model")] = (
+        "gemini-3.8-flash"
+    )
     transport: Annotated[
         Literal["pyreqwest", "aiohttp"],
         setting("HTTP client: pyreqwest is the fast one, aiohttp the second."),
     ] = "pyreqwest"
-    connection_pool_size: Annotated[int, setting("Most connections to one location.", ge=1, le=1000)] = 50
+    connection_pool_size: Annotated[int, setting("Most connections to one location.", bounds=(1, 1_000))] = 50
     http2: Annotated[bool, setting("Speak HTTP/2 to https endpoints (pyreqwest only).")] = True
 
 
@@ -114,24 +121,27 @@ class LocalConfig(Section, frozen=True, kw_only=True):
 class TurnsConfig(Section, frozen=True, kw_only=True):
     """Bounds of the turn engine."""
 
-    max_running: Annotated[int, setting("Turns that run at once in this process.", ge=1, le=100000)] = 256
+    max_running: Annotated[int, setting("Turns that run at once in this process.", bounds=(1, 100_000))] = 256
     max_waiting_per_conversation: Annotated[
-        int, setting("Turns that may wait behind the running one of a conversation.", ge=0, le=10000)
+        int, setting("Turns that may wait behind the running one of a conversation.", bounds=(0, 10_000))
     ] = 100
     history_tokens: Annotated[
-        int, setting("Most tokens of earlier messages in a prompt.", ge=0, le=1000000)
+        int, setting("Most tokens of earlier messages in a prompt.", bounds=(0, 1_000_000))
     ] = 4000
     held_events: Annotated[
-        int, setting("Events of a turn kept in memory for clients that reconnect.", ge=16, le=100000)
+        int, setting("Events of a turn kept in memory for clients that reconnect.", bounds=(16, 100_000))
     ] = 2000
 
 
 class ClientConfig(Section, frozen=True, kw_only=True):
     """What `ngx chat` connects to; the server does not use it."""
 
-    url: Annotated[str, setting("Address of the server.", env="NGX_URL")] = "http://127.0.0.1:8000"
+    url: Annotated[str, setting("Address of the server.", env="NGX_URL", flag="--url")] = (
+        "http://127.0.0.1:8000"
+    )
     api_key: Annotated[
-        str | None, setting("API key or token sent as Bearer.", env="NGX_API_KEY", secret=True)
+        str | None,
+        setting("API key or token sent as Bearer.", env="NGX_API_KEY", flag="--api-key", secret=True),
     ] = None
 
 

@@ -74,8 +74,7 @@ def read_flags(flags: Mapping[str, object], settings: Sequence[Setting]) -> dict
         if name not in known:
             raise ConfigError(f"unknown setting {name}{_did_you_mean(name, known)}")
         if raw is not None:
-            flag = "--" + known[name].field.replace("_", "-")
-            given[name] = Given(raw, f"flag {flag}", is_text=isinstance(raw, str))
+            given[name] = Given(raw, f"flag {known[name].flag or name}", is_text=isinstance(raw, str))
     return given
 
 

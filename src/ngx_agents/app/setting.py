@@ -19,13 +19,14 @@ def setting(
     *,
     env: str | None = None,
     fallback_env: str | None = None,
+    flag: str | None = None,
     secret: bool = False,
-    ge: float | None = None,
-    le: float | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> msgspec.Meta:
-    """The annotation of a field. `ge` and `le` are inclusive bounds."""
-    extra = {"env": env, "fallback_env": fallback_env, "secret": secret}
-    return msgspec.Meta(description=help_text, extra=extra, ge=ge, le=le)
+    """The annotation of a field. `bounds` are inclusive."""
+    extra = {"env": env, "fallback_env": fallback_env, "flag": flag, "secret": secret}
+    low, high = bounds or (None, None)
+    return msgspec.Meta(description=help_text, extra=extra, ge=low, le=high)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     default: Any
     help: str
     env: tuple[str, ...]
+    flag: str | None
     secret: bool
 
     @property
@@ -108,6 +110,7 @@ def settings_of(section: str, struct: type[msgspec.Struct]) -> tuple[Setting, ..
                 default=field.default,
                 help=meta.description or "",
                 env=tuple(filter(None, (own, extra["fallback_env"]))),
+                flag=extra["flag"],
                 secret=extra["secret"],
             )
         )
@@ -124,7 +127,8 @@ def _words(kind: inspect.Type) -> str:
         case inspect.UnionType(types=types):
             return " or ".join(_words(one) for one in types if not isinstance(one, inspect.NoneType))
         case inspect.LiteralType(values=values):
-            return " or ".join(map(str, values))
+            *most, last = map(str, values)
+            return f"{', '.join(most)} or {last}"
         case inspect.VarTupleType():
             return "a list of texts"
         case inspect.BoolType():
@@ -138,6 +142,4 @@ def _words(kind: inspect.Type) -> str:
 
 
 def _bounds(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f" from {low:g} to {high:.0f}"
-    return f" of at least {low:g}" if low is not None else ""
+    return "" if low is None or high is None else f" from {low:.0f} to {high:.0f}"

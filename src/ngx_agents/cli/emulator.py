@@ -1,0 +1,68 @@
+"""`ngx emulator`: a Vertex AI to develop against, without an account."""
+
+from __future__ import annotations
+
+import argparse
+
+from ngx_agents.cli.binding import explained_binding
+from ngx_agents.vertex.emulator import EmulatorSettings
+from ngx_agents.vertex.emulator import run as serve_emulator
+
+DETAILS = """\
+Speaks Vertex's REST (and an OpenAI-compatible surface) with made-up answers that the seed decides; the first
+line on stdout is its address. Faults are switched on while it runs, by POST /_control.
+
+examples:
+  ngx emulator                                              on http://127.0.0.1:8089
+  ngx emulator --ttft-ms 300 --chunk-gap-ms 20              as slow as a real model
+  NGX_VERTEX_BASE_URL=http://127.0.0.1:8089 ngx serve       a server that answers from it
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    known = EmulatorSettings()
+    add = parser.add_argument
+    add("--host", default=known.host, help="address to listen on (default: %(default)s)")
+    add(
+        "--port",
+        type=int,
+        default=known.port,
+        help="port to listen on; 0 takes any free one (default: %(default)s)",
+    )
+    add("--ttft-ms", type=float, default=known.ttft_ms, help="time to the first byte (default: %(default)s)")
+    add("--chunks", type=int, default=known.chunks, help="pieces of a streamed answer (default: %(default)s)")
+    add(
+        "--chunk-gap-ms",
+        type=float,
+        default=known.chunk_gap_ms,
+        help="time between them (default: %(default)s)",
+    )
+    add(
+        "--jitter",
+        type=float,
+        default=known.jitter,
+        help="share, 0 to 1, by which both times vary (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=known.seed,
+        help="the same seed gives the same answers (default: %(default)s)",
+    )
+    add("--require-auth", action="store_true", help="refuse calls without a token or key")
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = EmulatorSettings(
+        host=args.host,
+        port=args.port,
+        ttft_ms=args.ttft_ms,
+        chunks=args.chunks,
+        chunk_gap_ms=args.chunk_gap_ms,
+        jitter=args.jitter,
+        seed=args.seed,
+        require_auth=args.require_auth,
+    )
+    with explained_binding(args.host, args.port):
+        serve_emulator(settings)
+    return 0
