@@ -10,7 +10,17 @@ from typing import Any
 
 import msgspec
 
-from ngx_agents.state.model import Answer, Artifact, EffectState, LogEntry, LogKind, Message, Owner, Profile, WhenBusy
+from ngx_agents.state.model import (
+    Answer,
+    Artifact,
+    EffectState,
+    LogEntry,
+    LogKind,
+    Message,
+    Owner,
+    Profile,
+    WhenBusy,
+)
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +33,19 @@ class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeleteConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """→ bool: whether it was there. Turns, messages and artifacts go with it. Raises ConversationBusy while a turn is open."""
+    """→ bool: whether it was there. Its turns, messages and artifacts go too. Raises ConversationBusy."""
 
     id: str
     owner: Owner
+
+
+class ImportMessages(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. Appends what was said elsewhere, oldest first. Raises NotFound, ConversationBusy while a turn is open."""
+
+    conversation_id: str
+    owner: Owner
+    messages: tuple[Message, ...]
+    now: float
 
 
 class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +111,7 @@ class FinishTurn(msgspec.Struct, frozen=True, kw_only=True):
     """→ Finished. Raises LeaseLost, having written nothing, unless the lane's granted epoch is `epoch`.
 
     Writes the assistant's message (if any), artifacts, answer, usage and lane release at once, and grants the next
-    waiting turn of the lane to `grant_to`.
+    waiting turn of the lane to `grant_to`. `has_checkpoints` tells that there may be some to clear.
     """
 
     conversation_id: str
@@ -106,6 +125,7 @@ class FinishTurn(msgspec.Struct, frozen=True, kw_only=True):
     message: Message | None = None
     artifacts: tuple[Artifact, ...] = ()
     grant_to: str | None = None
+    has_checkpoints: bool = False
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +146,7 @@ class SaveCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """→ EffectState | None: the state the effect had before. Raises LeaseLost. `intended` is recorded before it runs."""
+    """→ EffectState | None: the state it had before. Raises LeaseLost. `intended` is recorded before it runs."""
 
     conversation_id: str
     turn_id: str
@@ -306,8 +326,8 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Command = (
-    CreateConversation | DeleteConversation | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect | RequestCancel
-    | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser
+    CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
+    | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile

@@ -6,6 +6,7 @@ Source: github.com/ulid/spec.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import zlib
@@ -38,6 +39,19 @@ class Ids:
         self._random_bits = random_bits
 
     def new(self, kind: Kind, shard: int) -> str:
-        value = (int(self._clock.now_s() * 1000) & (2**48 - 1)) << 80 | self._random_bits(80)
-        pairs = [_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)]
-        return f"{kind}_{shard:02x}{''.join(pairs)}"
+        return _format(kind, shard, (int(self._clock.now_s() * 1000) & (2**48 - 1)) << 80 | self._random_bits(80))
+
+
+def derived(kind: Kind, shard: int, seed: str) -> str:
+    """Always the same id for the same seed: for things that must be made once, however often that is tried."""
+    return _format(kind, shard, int.from_bytes(hashlib.sha256(seed.encode()).digest()[:16], "big"))
+
+
+def shard_in(any_id: str) -> int:
+    """The shard an id carries; the id must be one of ours."""
+    return int(any_id[2:4], 16)
+
+
+def _format(kind: Kind, shard: int, value: int) -> str:
+    pairs = [_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)]
+    return f"{kind}_{shard:02x}{''.join(pairs)}"

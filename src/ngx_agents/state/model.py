@@ -22,7 +22,8 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, kw_only=True):
-    """One message of a conversation. `seq` counts from 1 without gaps in the order of the conversation.
+    """One message of a conversation. `seq` grows in the order of the conversation: 2n-1 for the n-th turn's question,
+    2n for its answer (there may be gaps). Imported messages have no turn: `turn_id` is empty.
 
     `derived` is never stored: upper layers keep there what they computed from the message once.
     """
@@ -102,7 +103,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn as the journal has it. `epoch` is of its last grant; `last_seq` the last event sequence when terminal."""
+    """One turn as the journal has it. `epoch` is of its last grant; `last_seq` of its last event."""
 
     id: str
     conversation_id: str
@@ -119,7 +120,6 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     last_seq: int = 0
     cancel_requested: bool = False
-    coalesced_into: str | None = None
     finished_at: float | None = None
     answer: Answer | None = None
 

@@ -11,6 +11,8 @@ import logging
 import sys
 from typing import TextIO
 
+from typing_extensions import override
+
 Field = str | int | float | bool | None
 ROOT = "ngx_agents"
 
@@ -47,6 +49,7 @@ def event_log(room: str) -> EventLog:
 
 
 class _JsonLines(logging.Formatter):
+    @override
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",

@@ -1,0 +1,184 @@
+"""Memory in front of a journal: recent messages and profiles, kept current by the writes that pass through.
+
+It is a Journal itself, so nobody has to know whether it is there. Correct by construction only where every write of a
+conversation passes through this process, or where the caller names the message it expects (`RecentMessages.before`):
+a copy that does not reach exactly up to that message is not used. Bounded in bytes, least recently used out first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from ngx_agents.state import commands as c
+from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import Message, Owner, Profile
+
+MAX_BYTES = 64 * 2**20
+MAX_MESSAGES = 400
+MESSAGE_OVERHEAD_BYTES = 400
+PROFILE_BYTES = 1000
+UNKNOWN = -1
+
+
+class _Recent:
+    """The newest messages of one conversation, complete up to (not including) `before`."""
+
+    __slots__ = ("before", "messages", "size_bytes", "waiting")
+
+    def __init__(self, messages: list[Message], before: int) -> None:
+        self.messages = messages
+        self.before = before
+        self.waiting: dict[str, Message] = {}
+        self.size_bytes = sum(_size_bytes(message) for message in messages)
+
+
+def _size_bytes(message: Message) -> int:
+    return MESSAGE_OVERHEAD_BYTES + 2 * len(message.text)
+
+
+class MemoryTier:
+    """`max_bytes` bounds both kinds of copies together."""
+
+    def __init__(self, journal: Journal, *, max_bytes: int = MAX_BYTES) -> None:
+        self._journal = journal
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+        self._recent: OrderedDict[str, _Recent] = OrderedDict()
+        self._profiles: OrderedDict[Owner, Profile] = OrderedDict()
+        self._profile_writes = 0
+        self.hits = 0
+        self.misses = 0
+
+    async def open(self) -> None:
+        await self._journal.open()
+
+    async def close(self) -> None:
+        await self._journal.close()
+
+    async def migrate(self) -> int:
+        return await self._journal.migrate()
+
+    async def claim(self, limit: int, *, instance: str, now: float) -> list[c.Grant]:
+        return await self._journal.claim(limit, instance=instance, now=now)
+
+    async def transact(self, commands: Sequence[c.Command]) -> list[Any]:
+        results = await self._journal.transact(commands)
+        for command, result in zip(commands, results, strict=True):
+            if not isinstance(result, BaseException):
+                self._learn(command, result)
+        return results
+
+    async def query(self, question: c.Question) -> Any:
+        if isinstance(question, c.RecentMessages):
+            return await self._recent_messages(question)
+        if isinstance(question, c.GetProfile):
+            return await self._profile(question)
+        return await self._journal.query(question)
+
+    async def _recent_messages(self, question: c.RecentMessages) -> tuple[Message, ...]:
+        kept = self._recent.get(question.conversation_id)
+        if kept is not None and kept.before == question.before:
+            self.hits += 1
+            self._recent.move_to_end(question.conversation_id)
+            return tuple(kept.messages[-question.limit :])
+        if question.before == 1:
+            messages: tuple[Message, ...] = ()
+        else:
+            self.misses += 1
+            messages = await self._journal.query(question)
+        self._keep(question.conversation_id, _Recent(list(messages), question.before), kept)
+        return messages
+
+    async def _profile(self, question: c.GetProfile) -> Profile:
+        kept = self._profiles.get(question.owner)
+        if kept is not None:
+            self._profiles.move_to_end(question.owner)
+            return kept
+        writes = self._profile_writes
+        profile: Profile = await self._journal.query(question)
+        if writes != self._profile_writes:
+            return profile
+        self._profiles[question.owner] = profile
+        while len(self._profiles) * PROFILE_BYTES > self._max_bytes // 4:
+            self._profiles.popitem(last=False)
+        return profile
+
+    def _learn(self, command: c.Command, result: Any) -> None:
+        match command:
+            case c.AcceptTurn():
+                self._accepted(command, result)
+            case c.FinishTurn():
+                self._finished(command, result)
+            case c.PutProfile():
+                self._profile_writes += 1
+                self._profiles.pop(command.owner, None)
+            case c.DeleteConversation():
+                self._forget(command.id)
+            case c.ImportMessages():
+                self._forget(command.conversation_id)
+            case c.EraseUser():
+                self._profile_writes += 1
+                self.clear()
+            case _:
+                pass
+
+    def _accepted(self, command: c.AcceptTurn, result: c.Accepted) -> None:
+        kept = self._recent.get(command.conversation_id)
+        if result.coalesced:
+            self._forget(command.conversation_id)
+        elif not result.replayed:
+            if kept is None:
+                kept = _Recent([], 1 if result.user_seq == 1 else UNKNOWN)
+                self._keep(command.conversation_id, kept, None)
+            kept.waiting[command.turn_id] = Message(
+                id=command.message_id, seq=result.user_seq, role="user", text=command.text, created_at=command.now,
+                turn_id=command.turn_id,
+            )  # fmt: skip
+
+    def _finished(self, command: c.FinishTurn, result: c.Finished) -> None:
+        kept = self._recent.get(command.conversation_id)
+        if kept is None:
+            return
+        asked = kept.waiting.pop(command.turn_id, None)
+        if asked is None or asked.seq != kept.before:
+            self._forget(command.conversation_id)
+            return
+        fresh = [asked]
+        if command.message is not None and result.message_seq is not None:
+            command.message.seq = result.message_seq
+            fresh.append(command.message)
+        kept.messages.extend(fresh)
+        kept.before = asked.seq + 2
+        grown_bytes = sum(_size_bytes(message) for message in fresh)
+        if len(kept.messages) > MAX_MESSAGES:
+            dropped, kept.messages = kept.messages[: -MAX_MESSAGES // 2], kept.messages[-MAX_MESSAGES // 2 :]
+            grown_bytes -= sum(_size_bytes(message) for message in dropped)
+        kept.size_bytes += grown_bytes
+        self._size_bytes += grown_bytes
+        self._evict()
+
+    def _keep(self, conversation_id: str, fresh: _Recent, former: _Recent | None) -> None:
+        if former is not None:
+            fresh.waiting = former.waiting
+            self._size_bytes -= former.size_bytes
+        self._recent[conversation_id] = fresh
+        self._size_bytes += fresh.size_bytes + MESSAGE_OVERHEAD_BYTES
+        fresh.size_bytes += MESSAGE_OVERHEAD_BYTES
+        self._evict()
+
+    def _forget(self, conversation_id: str) -> None:
+        gone = self._recent.pop(conversation_id, None)
+        if gone is not None:
+            self._size_bytes -= gone.size_bytes
+
+    def _evict(self) -> None:
+        while self._size_bytes > self._max_bytes and self._recent:
+            _, gone = self._recent.popitem(last=False)
+            self._size_bytes -= gone.size_bytes
+
+    def clear(self) -> None:
+        self._recent.clear()
+        self._profiles.clear()
+        self._size_bytes = 0

@@ -1,0 +1,192 @@
+"""The journal on one SQLite file: for a laptop, a single server, and tests.
+
+WAL with `synchronous=FULL`; one writer thread with group commit, one reader thread. A server opens it exclusively (a
+lock beside the file), so lanes that another incarnation held are free by definition; a tool beside a running server
+opens it with `exclusive=False` and must not claim lanes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable, NgxError
+from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.state.commands import Command, Grant, Question
+from ngx_agents.state.migrations import migrations
+from ngx_agents.state.sqlite_commands import apply
+from ngx_agents.state.sqlite_questions import answer
+from ngx_agents.state.sqlite_thread import SqliteThread, translate
+from ngx_agents.state.sqlite_turns import claim_lanes
+
+Connection = sqlite3.Connection
+Job = Sequence[Command] | Callable[[Connection], Any]
+BUSY_TIMEOUT_MS = 5000
+
+
+class SqliteJournal:
+    """`path` is the database file; its folder is made when absent."""
+
+    def __init__(self, path: Path, *, courtesy: Courtesy | None = None, exclusive: bool = True) -> None:
+        self._path = path
+        self._exclusive = exclusive
+        self._lock_file: int | None = None
+        courtesy = courtesy or Courtesy()
+        self._writer = SqliteThread("ngx-journal-writer", self._connect, _write_batch, courtesy)
+        self._reader = SqliteThread("ngx-journal-reader", self._connect_to_read, _read_batch, courtesy)
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._prepare)
+        await self._writer.start()
+        found = await self._writer.submit(_user_version)
+        supported = migrations("sqlite")[-1][0]
+        if found > supported:
+            await self.close()
+            raise JournalTooNew(found=found, supported=supported)
+        await self._reader.start()
+
+    async def close(self) -> None:
+        await self._writer.stop()
+        await self._reader.stop()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    async def migrate(self) -> int:
+        version = await self._writer.submit(_migrate)
+        return int(version)
+
+    async def transact(self, commands: Sequence[Command]) -> list[Any]:
+        results: list[Any] = await self._writer.submit(commands)
+        return results
+
+    async def query(self, question: Question) -> Any:
+        return await self._reader.submit(question)
+
+    async def claim(self, limit: int, *, instance: str, now: float) -> list[Grant]:
+        if not self._exclusive:
+            raise JournalError("a journal that was not opened exclusively cannot claim lanes")
+        grants: list[Grant] = await self._writer.submit(lambda db: claim_lanes(db, limit=limit, instance=instance))
+        return grants
+
+    def _prepare(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._exclusive:
+                self._lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock_file or -1)
+            self._lock_file = None
+            raise JournalLocked(f"another server has {self._path} open") from error
+        except OSError as error:
+            raise JournalUnavailable(f"{self._path} cannot be opened: {error.strerror}") from error
+
+    def _connect(self) -> Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
+        db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA secure_delete = ON")
+        return db
+
+    def _connect_to_read(self) -> Connection:
+        db = self._connect()
+        db.execute("PRAGMA query_only = ON")
+        return db
+
+
+def _user_version(db: Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _migrate(db: Connection) -> int:
+    version = _user_version(db)
+    for number, sql in migrations("sqlite"):
+        if number > version:
+            script = f"BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {number}; COMMIT;"
+            try:
+                db.executescript(script)
+            except sqlite3.Error as error:
+                _roll_back(db)
+                if _user_version(db) < number:
+                    raise translate(error) from error
+            version = number
+    return version
+
+
+def _write_batch(db: Connection, jobs: Sequence[Job]) -> list[Any]:
+    """One transaction for all; when SQLite itself refuses one, again with a savepoint around each command."""
+    try:
+        return _in_transaction(db, jobs, _apply_all)
+    except sqlite3.Error as error:
+        _roll_back(db)
+        if len(jobs) == 1 and callable(jobs[0]):
+            return [translate(error)]
+    return _in_transaction(db, jobs, _apply_each_alone)
+
+
+def _in_transaction(
+    db: Connection, jobs: Sequence[Job], run: Callable[[Connection, Sequence[Command]], list[Any]]
+) -> list[Any]:
+    results: list[Any] = []
+    if any(callable(job) for job in jobs):
+        return [job(db) if callable(job) else _in_transaction(db, [job], run)[0] for job in jobs]
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        results.extend(run(db, job) for job in jobs if not callable(job))
+        db.execute("COMMIT")
+    except BaseException:
+        _roll_back(db)
+        raise
+    return results
+
+
+def _apply_all(db: Connection, commands: Sequence[Command]) -> list[Any]:
+    results: list[Any] = []
+    for command in commands:
+        try:
+            results.append(apply(db, command))
+        except NgxError as error:
+            results.append(error)
+    return results
+
+
+def _apply_each_alone(db: Connection, commands: Sequence[Command]) -> list[Any]:
+    results: list[Any] = []
+    for command in commands:
+        db.execute("SAVEPOINT one")
+        try:
+            results.append(apply(db, command))
+        except NgxError as error:
+            results.append(error)
+        except sqlite3.Error as error:
+            db.execute("ROLLBACK TO one")
+            results.append(translate(error))
+        db.execute("RELEASE one")
+    return results
+
+
+def _roll_back(db: Connection) -> None:
+    if db.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+
+
+def _read_batch(db: Connection, questions: Sequence[Question]) -> list[Any]:
+    results: list[Any] = []
+    for question in questions:
+        try:
+            results.append(answer(db, question))
+        except NgxError as error:
+            results.append(error)
+        except sqlite3.Error as error:
+            results.append(translate(error))
+    return results

@@ -1,0 +1,212 @@
+"""How each command is applied to SQLite, inside the writer's transaction.
+
+Every function checks before its first write, so that a typed refusal leaves nothing behind and its neighbours in the
+batch need no savepoint. All turn writes match the granted epoch in the conversation's row, which is written first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
+from ngx_agents.state import commands as c
+from ngx_agents.state.model import Owner
+from ngx_agents.state.sqlite_turns import accept_turn, finish_turn, request_cancel
+
+Connection = sqlite3.Connection
+encode_json = msgspec.json.Encoder().encode
+_encode_profile = msgspec.msgpack.Encoder().encode
+
+
+def apply(db: Connection, command: c.Command) -> Any:
+    """The command's result. Raises its typed errors, having written nothing."""
+    return _APPLY[type(command)](db, command)
+
+
+def _create_conversation(db: Connection, command: c.CreateConversation) -> None:
+    db.execute(
+        "INSERT INTO conversation (id, tenant, user, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (command.id, command.owner.tenant, command.owner.user, command.title, command.now, command.now),
+    )
+
+
+def _open_turn(db: Connection, where: str, values: tuple[Any, ...]) -> str | None:
+    row = db.execute(
+        f"SELECT id FROM turn WHERE {where} AND status IN ('queued', 'running') LIMIT 1", values
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _refuse_if_busy(db: Connection, conversation_id: str) -> None:
+    turn_id = _open_turn(db, "conversation_id = ?", (conversation_id,))
+    if turn_id is not None:
+        raise ConversationBusy(turn_id)
+
+
+def _owned(db: Connection, conversation_id: str, owner: Owner) -> bool:
+    row = db.execute(
+        "SELECT 1 FROM conversation WHERE id = ? AND tenant = ? AND user = ?",
+        (conversation_id, owner.tenant, owner.user),
+    ).fetchone()
+    return row is not None
+
+
+def _delete_conversation(db: Connection, command: c.DeleteConversation) -> bool:
+    if not _owned(db, command.id, command.owner):
+        return False
+    _refuse_if_busy(db, command.id)
+    for table in ("checkpoint", "effect", "idempotency"):
+        db.execute(
+            f"DELETE FROM {table} WHERE turn_id IN (SELECT id FROM turn WHERE conversation_id = ?)",
+            (command.id,),
+        )
+    for table in ("message", "turn", "artifact"):
+        db.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (command.id,))
+    db.execute("DELETE FROM conversation WHERE id = ?", (command.id,))
+    return True
+
+
+def _import_messages(db: Connection, command: c.ImportMessages) -> None:
+    if not _owned(db, command.conversation_id, command.owner):
+        raise NotFound("no such conversation")
+    _refuse_if_busy(db, command.conversation_id)
+    (first,) = db.execute(
+        "UPDATE conversation SET next_turn = next_turn + ?, updated_at = ? WHERE id = ? RETURNING next_turn",
+        (len(command.messages), command.now, command.conversation_id),
+    ).fetchone()
+    first -= len(command.messages)
+    db.executemany(
+        "INSERT INTO message (conversation_id, seq, id, role, text, created_at, turn_id, agent, source)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                command.conversation_id,
+                2 * (first + offset) - (message.role == "user"),
+                message.id,
+                message.role,
+                message.text,
+                message.created_at,
+                "",
+                message.agent,
+                message.source,
+            )
+            for offset, message in enumerate(command.messages)
+        ],
+    )
+
+
+def _refuse_stale(db: Connection, conversation_id: str, turn_id: str, epoch: int) -> None:
+    held = db.execute(
+        "UPDATE conversation SET epoch = epoch WHERE id = ? AND epoch = ? AND running = ? RETURNING 1",
+        (conversation_id, epoch, turn_id),
+    ).fetchone()
+    if held is None:
+        raise LeaseLost(f"turn {turn_id} was granted to another owner")
+
+
+def _save_checkpoint(db: Connection, command: c.SaveCheckpoint) -> None:
+    _refuse_stale(db, command.conversation_id, command.turn_id, command.epoch)
+    db.execute(
+        "INSERT OR REPLACE INTO checkpoint (turn_id, key, value) VALUES (?, ?, ?)",
+        (command.turn_id, command.key, command.value),
+    )
+
+
+def _record_effect(db: Connection, command: c.RecordEffect) -> str | None:
+    _refuse_stale(db, command.conversation_id, command.turn_id, command.epoch)
+    row = db.execute(
+        "SELECT state FROM effect WHERE turn_id = ? AND key = ?", (command.turn_id, command.key)
+    ).fetchone()
+    if row is None or command.state != "intended":
+        db.execute(
+            "INSERT OR REPLACE INTO effect (turn_id, key, state, result, changed_at) VALUES (?, ?, ?, ?, ?)",
+            (command.turn_id, command.key, command.state, command.result, command.now),
+        )
+    return row[0] if row else None
+
+
+def _release_lane(db: Connection, command: c.ReleaseLane) -> None:
+    db.execute(
+        "UPDATE conversation SET lane_owner = NULL WHERE id = ? AND epoch = ?",
+        (command.conversation_id, command.epoch),
+    )
+
+
+def _put_profile(db: Connection, command: c.PutProfile) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO profile (tenant, user, body, updated_at) VALUES (?, ?, ?, ?)",
+        (command.owner.tenant, command.owner.user, _encode_profile(command.profile), command.now),
+    )
+
+
+def _add_log(db: Connection, command: c.AddLog) -> bool:
+    entry = command.entry
+    added = db.execute(
+        "INSERT OR IGNORE INTO log (tenant, user, id, kind, at, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING 1",
+        (command.owner.tenant, command.owner.user, entry.id, entry.kind, entry.at, encode_json(entry.data)),
+    ).fetchone()
+    return added is not None
+
+
+def _put_key(db: Connection, command: c.PutKey) -> None:
+    key = command.key
+    db.execute(
+        "INSERT OR REPLACE INTO api_key (id, digest, tenant, user, roles, created_at, revoked_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            key.id,
+            key.digest,
+            key.owner.tenant,
+            key.owner.user,
+            " ".join(key.roles),
+            key.created_at,
+            key.revoked_at,
+        ),
+    )
+
+
+def _revoke_key(db: Connection, command: c.RevokeKey) -> bool:
+    row = db.execute(
+        "UPDATE api_key SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING 1",
+        (command.now, command.id),
+    ).fetchone()
+    return row is not None
+
+
+def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
+    who = (command.owner.tenant, command.owner.user)
+    turn_id = _open_turn(db, "tenant = ? AND user = ?", who)
+    if turn_id is not None:
+        raise ConversationBusy(turn_id)
+    mine = "tenant = ? AND user = ?"
+    erased = {}
+    for table in ("checkpoint", "effect"):
+        cursor = db.execute(f"DELETE FROM {table} WHERE turn_id IN (SELECT id FROM turn WHERE {mine})", who)
+        erased[table] = cursor.rowcount
+    cursor = db.execute(f"DELETE FROM message WHERE conversation_id IN (SELECT id FROM conversation WHERE {mine})", who)
+    erased["message"] = cursor.rowcount
+    for table in ("turn", "artifact", "idempotency", "log", "profile", "conversation"):
+        erased[table] = db.execute(f"DELETE FROM {table} WHERE {mine}", who).rowcount
+    return erased
+
+
+_APPLY: dict[type, Callable[[Connection, Any], Any]] = {
+    c.CreateConversation: _create_conversation,
+    c.DeleteConversation: _delete_conversation,
+    c.ImportMessages: _import_messages,
+    c.AcceptTurn: accept_turn,
+    c.FinishTurn: finish_turn,
+    c.SaveCheckpoint: _save_checkpoint,
+    c.RecordEffect: _record_effect,
+    c.RequestCancel: request_cancel,
+    c.ReleaseLane: _release_lane,
+    c.PutProfile: _put_profile,
+    c.AddLog: _add_log,
+    c.PutKey: _put_key,
+    c.RevokeKey: _revoke_key,
+    c.EraseUser: _erase_user,
+}

@@ -1,0 +1,304 @@
+"""How each question is answered from SQLite, on a read-only connection. Every look-up carries the owner."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ngx_agents.errors import InvalidRequest, NotFound
+from ngx_agents.state import commands as c
+from ngx_agents.state.model import (
+    Answer,
+    Artifact,
+    ConversationInfo,
+    LogEntry,
+    Message,
+    Owner,
+    Page,
+    Profile,
+    Turn,
+)
+
+Connection = sqlite3.Connection
+_decode_answer = msgspec.json.Decoder(Answer).decode
+_decode_profile = msgspec.msgpack.Decoder(Profile).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def answer(db: Connection, question: c.Question) -> Any:
+    """What the question's docstring names."""
+    return _ANSWER[type(question)](db, question)
+
+
+def _cursor(cursor: str | None) -> tuple[float, str] | None:
+    """A place in a list: the sort value and id of the last item given. Raises InvalidRequest when it is not ours."""
+    if cursor is None:
+        return None
+    try:
+        value, item_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|", 1)
+        return float(value), item_id
+    except (ValueError, binascii.Error, UnicodeError) as error:
+        raise InvalidRequest("not a cursor of this list", field="cursor") from error
+
+
+def _page(items: list[Any], limit: int, place: Callable[[Any], tuple[float, str]]) -> Page:
+    if len(items) <= limit:
+        return Page(tuple(items))
+    items = items[:limit]
+    value, item_id = place(items[-1])
+    return Page(tuple(items), base64.urlsafe_b64encode(f"{value!r}|{item_id}".encode()).decode())
+
+
+_CONVERSATION = """
+SELECT v.id, v.title, v.created_at, v.updated_at,
+  (SELECT count(*) FROM message m WHERE m.conversation_id = v.id)
+FROM conversation v WHERE v.tenant = ? AND v.user = ?
+"""
+
+
+def _conversation(row: tuple[Any, ...]) -> ConversationInfo:
+    return ConversationInfo(id=row[0], title=row[1], created_at=row[2], updated_at=row[3], messages=row[4])
+
+
+def _get_conversation(db: Connection, question: c.GetConversation) -> ConversationInfo | None:
+    values = (question.owner.tenant, question.owner.user, question.id)
+    row = db.execute(_CONVERSATION + " AND v.id = ?", values).fetchone()
+    return _conversation(row) if row else None
+
+
+def _list_conversations(db: Connection, question: c.ListConversations) -> Page:
+    place = _cursor(question.cursor) or (float("inf"), "~")
+    rows = db.execute(
+        _CONVERSATION + " AND (v.created_at, v.id) < (?, ?) ORDER BY v.created_at DESC, v.id DESC LIMIT ?",
+        (question.owner.tenant, question.owner.user, *place, question.limit + 1),
+    ).fetchall()
+    return _page([_conversation(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
+
+
+_MESSAGE = "SELECT id, seq, role, text, created_at, turn_id, agent, source FROM message WHERE conversation_id = ?"
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    return Message(
+        id=row[0],
+        seq=row[1],
+        role=row[2],
+        text=row[3],
+        created_at=row[4],
+        turn_id=row[5],
+        agent=row[6],
+        source=row[7],
+    )
+
+
+def _refuse_foreign(db: Connection, conversation_id: str, owner: Owner) -> None:
+    row = db.execute(
+        "SELECT 1 FROM conversation WHERE id = ? AND tenant = ? AND user = ?",
+        (conversation_id, owner.tenant, owner.user),
+    ).fetchone()
+    if row is None:
+        raise NotFound("no such conversation")
+
+
+def _list_messages(db: Connection, question: c.ListMessages) -> Page:
+    _refuse_foreign(db, question.conversation_id, question.owner)
+    place = _cursor(question.cursor) or (0.0, "")
+    rows = db.execute(
+        _MESSAGE + " AND seq > ? ORDER BY seq LIMIT ?",
+        (question.conversation_id, place[0], question.limit + 1),
+    ).fetchall()
+    return _page([_message(row) for row in rows], question.limit, lambda item: (item.seq, item.id))
+
+
+def _recent_messages(db: Connection, question: c.RecentMessages) -> tuple[Message, ...]:
+    rows = db.execute(
+        _MESSAGE + " AND seq < ? ORDER BY seq DESC LIMIT ?",
+        (question.conversation_id, question.before, question.limit),
+    ).fetchall()
+    return tuple(_message(row) for row in reversed(rows))
+
+
+def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
+    row = db.execute(
+        "SELECT t.id, t.conversation_id, t.status, m.text, t.number, t.accepted_at, t.deadline_at, t.turn_class,"
+        " t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer"
+        " FROM turn t JOIN message m ON m.conversation_id = t.conversation_id AND m.seq = 2 * t.number - 1"
+        " WHERE t.id = ? AND t.tenant = ? AND t.user = ?",
+        (question.id, question.owner.tenant, question.owner.user),
+    ).fetchone()
+    if row is None:
+        return None
+    return Turn(
+        id=row[0],
+        conversation_id=row[1],
+        owner=question.owner,
+        status=row[2],
+        text=row[3],
+        seq=2 * row[4] - 1,
+        accepted_at=row[5],
+        deadline_at=row[6],
+        turn_class=row[7],
+        locale=row[8],
+        agent=row[9],
+        attempts=row[10],
+        epoch=row[11],
+        last_seq=row[12],
+        cancel_requested=bool(row[13]),
+        finished_at=row[14],
+        answer=_decode_answer(row[15]) if row[15] is not None else None,
+    )
+
+
+def _checkpoints(db: Connection, question: c.Checkpoints) -> dict[str, bytes]:
+    return dict(db.execute("SELECT key, value FROM checkpoint WHERE turn_id = ?", (question.turn_id,)).fetchall())
+
+
+def _effects(db: Connection, question: c.Effects) -> dict[str, tuple[str, bytes]]:
+    rows = db.execute("SELECT key, state, result FROM effect WHERE turn_id = ?", (question.turn_id,)).fetchall()
+    return {key: (state, result) for key, state, result in rows}
+
+
+def _get_profile(db: Connection, question: c.GetProfile) -> Profile:
+    row = db.execute(
+        "SELECT body FROM profile WHERE tenant = ? AND user = ?", (question.owner.tenant, question.owner.user)
+    ).fetchone()
+    return _decode_profile(row[0]) if row else Profile()
+
+
+def _log_entry(row: tuple[Any, ...]) -> LogEntry:
+    return LogEntry(id=row[0], kind=row[1], at=row[2], data=_decode_object(row[3]))
+
+
+def _list_logs(db: Connection, question: c.ListLogs) -> Page:
+    place = _cursor(question.cursor) or (float("inf"), "~")
+    rows = db.execute(
+        "SELECT id, kind, at, data FROM log WHERE tenant = :tenant AND user = :user AND at >= :since"
+        " AND (:kind IS NULL OR kind = :kind) AND (at, id) < (:at, :id) ORDER BY at DESC, id DESC LIMIT :most",
+        {
+            "tenant": question.owner.tenant,
+            "user": question.owner.user,
+            "since": question.since,
+            "kind": question.kind,
+            "at": place[0],
+            "id": place[1],
+            "most": question.limit + 1,
+        },
+    ).fetchall()
+    return _page([_log_entry(row) for row in rows], question.limit, lambda item: (item.at, item.id))
+
+
+_ARTIFACT = "SELECT id, agent, kind, title, data, created_at, turn_id, conversation_id, version FROM artifact"
+
+
+def _artifact(row: tuple[Any, ...]) -> Artifact:
+    return Artifact(
+        id=row[0],
+        agent=row[1],
+        kind=row[2],
+        title=row[3],
+        data=_decode_object(row[4]),
+        created_at=row[5],
+        turn_id=row[6],
+        conversation_id=row[7],
+        version=row[8],
+    )
+
+
+def _list_artifacts(db: Connection, question: c.ListArtifacts) -> Page:
+    place = _cursor(question.cursor) or (float("inf"), "~")
+    narrowed = " AND turn_id = ?" if question.turn_id is not None else ""
+    values: list[Any] = [question.owner.tenant, question.owner.user, *place]
+    if question.turn_id is not None:
+        values.append(question.turn_id)
+    rows = db.execute(
+        f"{_ARTIFACT} WHERE tenant = ? AND user = ? AND (created_at, id) < (?, ?){narrowed}"
+        " ORDER BY created_at DESC, id DESC LIMIT ?",
+        (*values, question.limit + 1),
+    ).fetchall()
+    return _page([_artifact(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
+
+
+def _get_artifact(db: Connection, question: c.GetArtifact) -> Artifact | None:
+    row = db.execute(
+        f"{_ARTIFACT} WHERE id = ? AND tenant = ? AND user = ?",
+        (question.id, question.owner.tenant, question.owner.user),
+    ).fetchone()
+    return _artifact(row) if row else None
+
+
+_KEY = "SELECT id, digest, tenant, user, roles, created_at, revoked_at FROM api_key"
+
+
+def _key(row: tuple[Any, ...]) -> c.ApiKey:
+    return c.ApiKey(
+        id=row[0],
+        digest=row[1],
+        owner=Owner(row[2], row[3]),
+        roles=tuple(row[4].split()),
+        created_at=row[5],
+        revoked_at=row[6],
+    )
+
+
+def _find_key(db: Connection, question: c.FindKey) -> c.ApiKey | None:
+    row = db.execute(f"{_KEY} WHERE digest = ?", (question.digest,)).fetchone()
+    return _key(row) if row else None
+
+
+def _list_keys(db: Connection, question: c.ListKeys) -> tuple[c.ApiKey, ...]:
+    return tuple(_key(row) for row in db.execute(f"{_KEY} ORDER BY created_at, id"))
+
+
+def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
+    owner = question.owner
+    who = (owner.tenant, owner.user)
+    conversations = db.execute(_CONVERSATION + " ORDER BY v.created_at, v.id", who).fetchall()
+    turn_ids = db.execute("SELECT id FROM turn WHERE tenant = ? AND user = ? ORDER BY accepted_at, id", who).fetchall()
+    exported = {
+        "profile": _get_profile(db, c.GetProfile(owner=owner)),
+        "conversations": [_conversation(row) for row in conversations],
+        "messages": {
+            row[0]: [_message(m) for m in db.execute(_MESSAGE + " ORDER BY seq", (row[0],))] for row in conversations
+        },
+        "turns": [_get_turn(db, c.GetTurn(id=row[0], owner=owner)) for row in turn_ids],
+        "artifacts": [
+            _artifact(r) for r in db.execute(f"{_ARTIFACT} WHERE tenant = ? AND user = ? ORDER BY created_at, id", who)
+        ],
+        "logs": [
+            _log_entry(row)
+            for row in db.execute(
+                "SELECT id, kind, at, data FROM log WHERE tenant = ? AND user = ? ORDER BY at, id", who
+            )
+        ],
+    }
+    built: dict[str, Any] = msgspec.to_builtins(exported)
+    return built
+
+
+def _ping(db: Connection, question: c.Ping) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+_ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
+    c.GetConversation: _get_conversation,
+    c.ListConversations: _list_conversations,
+    c.ListMessages: _list_messages,
+    c.RecentMessages: _recent_messages,
+    c.GetTurn: _get_turn,
+    c.Checkpoints: _checkpoints,
+    c.Effects: _effects,
+    c.GetProfile: _get_profile,
+    c.ListLogs: _list_logs,
+    c.ListArtifacts: _list_artifacts,
+    c.GetArtifact: _get_artifact,
+    c.FindKey: _find_key,
+    c.ListKeys: _list_keys,
+    c.ExportUser: _export_user,
+    c.Ping: _ping,
+}

@@ -1,0 +1,122 @@
+"""A thread that owns one SQLite connection and applies what the event loop hands it, in batches.
+
+The loop produces, this thread consumes, results go back in one wake-up per batch. At once when idle; what comes
+meanwhile is the next batch. A caller that stops waiting does not undo its work. `stop` lets everything finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ngx_agents.errors import JournalError, JournalUnavailable, NgxError
+from ngx_agents.resilience.courtesy import Courtesy
+
+MAX_BATCH = 256
+Batch = Callable[[sqlite3.Connection, Sequence[Any]], list[Any]]
+_Item = tuple[Any, "asyncio.Future[Any]"]
+
+
+def translate(error: sqlite3.Error) -> NgxError:
+    """The typed error for a foreign one; retryable unless the database file itself is wrong."""
+    if isinstance(error, sqlite3.OperationalError):
+        if "full" in str(error):
+            return JournalUnavailable("the disk is full: nothing was stored", retry_after_s=30.0)
+        return JournalUnavailable("the journal cannot be written or read now", retry_after_s=2.0)
+    return JournalError("the journal refused the statement")
+
+
+class SqliteThread:
+    """`run_batch` does the jobs (whatever they are) on the connection: one result or exception for each, in order."""
+
+    def __init__(
+        self, name: str, connect: Callable[[], sqlite3.Connection], run_batch: Batch, courtesy: Courtesy
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._run_batch = run_batch
+        self._courtesy = courtesy
+        self._jobs: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        started: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._main, args=(started,), name=self._name, daemon=True)
+        self._thread.start()
+        try:
+            await started
+        except BaseException:
+            self._thread = None
+            raise
+
+    async def stop(self) -> None:
+        if self._thread is None:
+            return
+        thread, self._thread = self._thread, None
+        self._jobs.put(None)
+        await asyncio.to_thread(thread.join)
+
+    def submit(self, job: object) -> asyncio.Future[Any]:
+        """Hands a job over. Raises JournalUnavailable when stopped; the future raises what the job raised."""
+        if self._thread is None or self._loop is None:
+            raise JournalUnavailable("the journal is closed")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._courtesy.begin()
+        self._jobs.put((job, future))
+        return future
+
+    def _main(self, started: asyncio.Future[None]) -> None:
+        assert self._loop is not None
+        try:
+            connection = self._connect()
+        except sqlite3.Error as error:
+            self._post(_settle_one, started, translate(error))
+            return
+        self._post(_settle_one, started, None)
+        while (item := self._jobs.get()) is not None:
+            batch, last = self._gather(item)
+            try:
+                results = self._run_batch(connection, [job for job, _ in batch])
+            except sqlite3.Error as error:
+                results = [translate(error)] * len(batch)
+            self._post(self._deliver, batch, results)
+            if last:
+                break
+        connection.close()
+
+    def _gather(self, first: _Item) -> tuple[list[_Item], bool]:
+        batch = [first]
+        while len(batch) < MAX_BATCH:
+            try:
+                item = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return batch, True
+            batch.append(item)
+        return batch, False
+
+    def _deliver(self, batch: list[_Item], results: list[Any]) -> None:
+        for (_, future), result in zip(batch, results, strict=True):
+            self._courtesy.end()
+            _settle_one(future, result)
+
+    def _post(self, call: Callable[..., None], *args: Any) -> None:
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+def _settle_one(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,0 +1,369 @@
+"""The turn engine: accepts turns durably, runs each lane in order, and picks up what a crash left behind.
+
+A turn is acknowledged when the journal has it. Who runs it: the task that accepted it, if the lane and a place were
+free; otherwise the task that finishes the lane's turn before it; otherwise the claimer, which looks every second.
+One task per busy lane; the engine's TaskGroup owns them all. A caller that goes away stops nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from ngx_agents.agents.turn import Team
+from ngx_agents.clock import Clock
+from ngx_agents.errors import Draining, InvalidRequest, JournalUnavailable, NotFound
+from ngx_agents.state.commands import Accepted, AcceptTurn, GetTurn, Grant, ListArtifacts, RequestCancel
+from ngx_agents.state.ids import Ids, is_id, shard_in
+from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import TERMINAL, Answer, Owner, Page, Turn, TurnStatus
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.live import LiveTurn
+from ngx_agents.turns.model import TurnRequest, TurnView
+from ngx_agents.turns.replay import Replay
+from ngx_agents.turns.runner import TurnRunner
+from ngx_agents.turns.settings import CLASS_TIMEOUT_S, TurnSettings
+from ngx_agents.turns.stream import Subscription, TurnStream
+
+log = event_log("turns")
+
+
+class TurnEngine:
+    """Enter its context to start it. `instance` names this incarnation: never the same twice."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        team: Team,
+        ids: Ids,
+        clock: Clock,
+        metrics: Metrics,
+        settings: TurnSettings,
+    ) -> None:
+        self._journal = journal
+        self._team = team
+        self._ids = ids
+        self._clock = clock
+        self._settings = settings
+        self._runner = TurnRunner(journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings)
+        self._instance = ids.new("k", 0)
+        self._live: dict[str, LiveTurn] = {}
+        self._lanes = 0
+        self._draining = False
+        self._claim_now = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._stack = AsyncExitStack()
+        self._loops: list[asyncio.Task[None]] = []
+        self._accept_seconds = metrics.histogram("ngx_accept_seconds", "From a request to its durable acceptance.")
+        self._running = metrics.gauge("ngx_turns_running", "Lanes at work.")
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._tasks)
+        self._loops = [self._tasks.create_task(self._claim()), self._tasks.create_task(self._heartbeat())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.drain()
+        for live in list(self._live.values()):
+            if live.task is not None:
+                live.task.cancel()
+            else:
+                live.abandon()
+        for task in self._loops:
+            task.cancel()
+        await self._stack.aclose()
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining
+
+    async def drain(self) -> None:
+        """No new turns; running ones get `drain_s` to finish, then their lanes are given back."""
+        self._draining = True
+        self._set_idle()
+        try:
+            async with asyncio.timeout(self._settings.drain_s):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain.timeout", running=self._lanes)
+
+    async def accept(self, request: TurnRequest) -> Accepted:
+        """Durable when it returns.
+
+        Raises NotFound, InvalidRequest (unknown agent), ConversationBusy, IdempotencyConflict, Overloaded, Draining,
+        JournalUnavailable.
+        """
+        self._check(request)
+        started_s = self._clock.monotonic_s()
+        timeout_s = request.timeout_s or CLASS_TIMEOUT_S[request.turn_class]
+        has_room = self._lanes < self._settings.max_running
+        command = self._command(request, timeout_s, grant=has_room)
+        self._lanes += has_room
+        granted = False
+        try:
+            [result] = await self._journal.transact([command])
+            if isinstance(result, BaseException):
+                raise result
+            accepted: Accepted = result
+            granted = accepted.epoch is not None
+        except asyncio.CancelledError:
+            self._tasks.create_task(self._adopt(command.turn_id, request.owner))
+            raise
+        finally:
+            if has_room and not granted:
+                self._leave_lane()
+        self._accept_seconds.observe(self._clock.monotonic_s() - started_s)
+        if not accepted.replayed and not accepted.coalesced:
+            self._welcome(command, accepted, deadline_s=started_s + timeout_s)
+        return accepted
+
+    async def view(self, turn_id: str, owner: Owner) -> TurnView:
+        """The turn now. Raises NotFound."""
+        live = self._live.get(turn_id)
+        if live is not None and live.owner == owner:
+            return TurnView(
+                turn_id=live.id, conversation_id=live.conversation_id, text=live.stream.text,
+                status="running" if live.started else "queued", artifacts=tuple(live.stream.artifacts),
+            )  # fmt: skip
+        turn = await self._turn(turn_id, owner)
+        return await self._ended_view(turn)
+
+    async def wait(self, turn_id: str, owner: Owner) -> TurnView:
+        """The turn when it has ended. Raises NotFound, JournalUnavailable when it went elsewhere."""
+        live = await self._find(turn_id, owner)
+        if live is None:
+            return await self._ended_view(await self._turn(turn_id, owner))
+        try:
+            return await asyncio.shield(live.ended)
+        except asyncio.CancelledError:
+            if live.ended.cancelled():
+                raise Draining("the server is stopping; the turn goes on elsewhere", retry_after_s=2.0) from None
+            raise
+
+    async def subscribe(self, turn_id: str, owner: Owner, last_event_id: str | None) -> Subscription | Replay:
+        """The turn's events after `last_event_id`. Raises NotFound, InvalidRequest (field `Last-Event-ID`)."""
+        live = await self._find(turn_id, owner)
+        if live is not None:
+            return live.stream.subscribe(last_event_id)
+        turn = await self._turn(turn_id, owner)
+        return Replay(turn, await self._ended_view(turn), last_event_id)
+
+    async def cancel(self, turn_id: str, owner: Owner) -> TurnStatus:
+        """`cancelled` when it was waiting; `running` when it is being stopped. Raises NotFound, TurnFinished."""
+        if not is_id("t", turn_id):
+            raise NotFound("no such turn")
+        [status] = await self._journal.transact([RequestCancel(turn_id=turn_id, owner=owner, now=self._clock.now_s())])
+        if isinstance(status, BaseException):
+            raise status
+        live = self._live.get(turn_id)
+        if live is not None and status == "running":
+            live.stop("cancelled")
+        elif live is not None:
+            self._end_waiting(live)
+        cancelled: TurnStatus = status
+        return cancelled
+
+    def _check(self, request: TurnRequest) -> None:
+        if self._draining:
+            raise Draining("the server is stopping", retry_after_s=2.0)
+        if not is_id("c", request.conversation_id):
+            raise NotFound("no such conversation")
+        if request.agent is not None and not self._team.knows(request.agent):
+            raise InvalidRequest("no agent of this team has that id", field="agent")
+
+    def _command(self, request: TurnRequest, timeout_s: float, *, grant: bool) -> AcceptTurn:
+        now = self._clock.now_s()
+        shard = shard_in(request.conversation_id)
+        return AcceptTurn(
+            conversation_id=request.conversation_id, owner=request.owner, turn_id=self._ids.new("t", shard),
+            message_id=self._ids.new("m", shard), text=request.text, turn_class=request.turn_class,
+            when_busy=request.when_busy, now=now, deadline_at=now + timeout_s,
+            grant_to=self._instance if grant else None, agent=request.agent, locale=request.locale,
+            idempotency_key=request.idempotency_key, idempotency_hash=request.idempotency_hash,
+            max_waiting=self._settings.max_waiting_per_conversation,
+        )  # fmt: skip
+
+    def _welcome(self, command: AcceptTurn, accepted: Accepted, *, deadline_s: float) -> None:
+        live = self._live.get(command.turn_id) or self._add(
+            command.turn_id, command.conversation_id, command.owner, deadline_s=deadline_s
+        )
+        live.stream.publish(
+            "turn.accepted",
+            {"turn_id": live.id, "conversation_id": live.conversation_id, "position": accepted.position},
+        )
+        if accepted.interrupt is not None and accepted.interrupt in self._live:
+            self._live[accepted.interrupt].stop("interrupted")
+        if accepted.epoch is not None:
+            grant = Grant(
+                conversation_id=command.conversation_id, owner=command.owner, turn_id=command.turn_id,
+                epoch=accepted.epoch, attempts=1, text=command.text, turn_class=command.turn_class,
+                accepted_at=command.now, deadline_at=command.deadline_at, user_seq=accepted.user_seq,
+                cancel_requested=False, agent=command.agent, locale=command.locale,
+            )  # fmt: skip
+            self._start(live, grant)
+
+    def _add(self, turn_id: str, conversation_id: str, owner: Owner, *, deadline_s: float) -> LiveTurn:
+        live = LiveTurn(
+            turn_id,
+            conversation_id,
+            owner,
+            deadline_s=deadline_s,
+            stream=TurnStream(self._settings.held_events),
+        )
+        self._live[turn_id] = live
+        return live
+
+    def _start(self, live: LiveTurn, grant: Grant) -> None:
+        """Runs the lane from this grant on; a place in `_lanes` is taken already."""
+        self._prepare(live, grant)
+        self._idle.clear()
+        self._running.set(self._lanes)
+        live.task = self._tasks.create_task(self._run_lane(live, grant))
+
+    def _prepare(self, live: LiveTurn, grant: Grant) -> None:
+        live.started = True
+        live.stream.start_epoch(grant.epoch)
+        if grant.cancel_requested:
+            live.stop("cancelled")
+
+    async def _run_lane(self, live: LiveTurn, grant: Grant) -> None:
+        following: Grant | None = grant
+        try:
+            while following is not None:
+                live = self._live_for(following)
+                live.task = asyncio.current_task()
+                if following is not grant:
+                    self._prepare(live, following)
+                next_owner = None if self._draining else self._instance
+                try:
+                    following = await self._runner.run(live, following, grant_next_to=next_owner)
+                finally:
+                    self._live.pop(live.id, None)
+        finally:
+            self._leave_lane()
+
+    def _live_for(self, grant: Grant) -> LiveTurn:
+        live = self._live.get(grant.turn_id)
+        if live is None:
+            left_s = grant.deadline_at - self._clock.now_s()
+            live = self._add(
+                grant.turn_id,
+                grant.conversation_id,
+                grant.owner,
+                deadline_s=self._clock.monotonic_s() + left_s,
+            )
+        return live
+
+    def _leave_lane(self) -> None:
+        self._lanes -= 1
+        self._running.set(self._lanes)
+        self._claim_now.set()
+        self._set_idle()
+
+    def _set_idle(self) -> None:
+        if self._lanes == 0:
+            self._idle.set()
+
+    async def _claim(self) -> None:
+        """Lanes that nobody runs: left by a former incarnation, or accepted when there was no room."""
+        while True:
+            room = self._settings.max_running - self._lanes
+            if room > 0 and not self._draining:
+                try:
+                    grants = await self._journal.claim(room, instance=self._instance, now=self._clock.now_s())
+                except JournalUnavailable:
+                    grants = []
+                for grant in grants:
+                    if grant.attempts > 1:
+                        log.warning("lane.reclaimed", turn_id=grant.turn_id, attempts=grant.attempts)
+                    self._lanes += 1
+                    self._start(self._live_for(grant), grant)
+            await self._next_claim()
+
+    async def _next_claim(self) -> None:
+        """Waits the interval out; only while lanes are full does a freed place end it early."""
+        was_full = self._lanes >= self._settings.max_running
+        self._claim_now.clear()
+        try:
+            async with asyncio.timeout(self._settings.claim_every_s):
+                while True:
+                    await self._claim_now.wait()
+                    if was_full:
+                        return
+                    self._claim_now.clear()
+        except TimeoutError:
+            return
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await self._clock.sleep(self._settings.heartbeat_s)
+            for live in list(self._live.values()):
+                live.stream.beat()
+
+    async def _adopt(self, turn_id: str, owner: Owner) -> None:
+        """The caller left while its turn was being stored: find out what became of it, and run it."""
+        await self._journal.transact([])
+        turn = await self._journal.query(GetTurn(id=turn_id, owner=owner))
+        if turn is None or turn.status != "running" or turn_id in self._live:
+            return
+        self._lanes += 1
+        grant = Grant(
+            conversation_id=turn.conversation_id, owner=owner, turn_id=turn_id, epoch=turn.epoch, attempts=1,
+            text=turn.text, turn_class=turn.turn_class, accepted_at=turn.accepted_at, deadline_at=turn.deadline_at,
+            user_seq=turn.seq, cancel_requested=turn.cancel_requested, agent=turn.agent, locale=turn.locale,
+        )  # fmt: skip
+        self._start(self._live_for(grant), grant)
+
+    async def _find(self, turn_id: str, owner: Owner) -> LiveTurn | None:
+        """The live turn; made for one that is still to be claimed; None when it has ended. Raises NotFound."""
+        live = self._live.get(turn_id)
+        if live is not None:
+            if live.owner != owner:
+                raise NotFound("no such turn")
+            return live
+        turn = await self._turn(turn_id, owner)
+        if turn.status in TERMINAL:
+            return None
+        if turn_id not in self._live:
+            left_s = turn.deadline_at - self._clock.now_s()
+            self._add(turn_id, turn.conversation_id, owner, deadline_s=self._clock.monotonic_s() + left_s)
+            turn = await self._turn(turn_id, owner)
+        live = self._live.get(turn_id)
+        if live is not None and not live.started and turn.status in TERMINAL:
+            self._live.pop(turn_id)
+            return None
+        return live
+
+    async def _turn(self, turn_id: str, owner: Owner) -> Turn:
+        turn: Turn | None = await self._journal.query(GetTurn(id=turn_id, owner=owner)) if is_id("t", turn_id) else None
+        if turn is None:
+            raise NotFound("no such turn")
+        return turn
+
+    async def _ended_view(self, turn: Turn) -> TurnView:
+        answer = turn.answer or Answer()
+        artifacts: Page = Page(())
+        if answer.artifacts:
+            artifacts = await self._journal.query(ListArtifacts(owner=turn.owner, turn_id=turn.id, limit=100))
+        return TurnView(
+            turn_id=turn.id, conversation_id=turn.conversation_id, status=turn.status, text=answer.text,
+            source=answer.source, rung=answer.rung, model=answer.model, location=answer.location,
+            degraded=answer.degraded, agents=answer.agents, usage=answer.usage,
+            artifacts=tuple(reversed(artifacts.items)), code=answer.code, message=answer.message,
+            retry_after_s=answer.retry_after_s,
+        )  # fmt: skip
+
+    def _end_waiting(self, live: LiveTurn) -> None:
+        self._live.pop(live.id, None)
+        view = TurnView(
+            turn_id=live.id, conversation_id=live.conversation_id, status="cancelled", code="cancelled",
+            message="cancelled before it started",
+        )  # fmt: skip
+        live.end("turn.cancelled", {"turn_id": live.id, "code": view.code, "message": view.message}, view)

@@ -1,0 +1,58 @@
+"""A turn that this engine knows and that has not ended: its stream, its deadline, and who waits for its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ngx_agents.state.model import Owner
+from ngx_agents.turns.model import TurnView
+from ngx_agents.turns.stream import TurnStream
+
+
+class LiveTurn:
+    """`stop_code` is why it was told to stop (`cancelled`, `interrupted`); the runner reads it when it is cancelled."""
+
+    __slots__ = (
+        "conversation_id",
+        "deadline_s",
+        "ended",
+        "finishing",
+        "id",
+        "owner",
+        "started",
+        "stop_code",
+        "stream",
+        "task",
+    )
+
+    def __init__(
+        self, turn_id: str, conversation_id: str, owner: Owner, *, deadline_s: float, stream: TurnStream
+    ) -> None:
+        self.id = turn_id
+        self.conversation_id = conversation_id
+        self.owner = owner
+        self.deadline_s = deadline_s
+        self.stream = stream
+        self.started = False
+        self.finishing = False
+        self.task: asyncio.Task[None] | None = None
+        self.stop_code: str | None = None
+        self.ended: asyncio.Future[TurnView] = asyncio.get_running_loop().create_future()
+
+    def stop(self, code: str) -> None:
+        """Asks the running turn to end; what it said is kept. Too late once its end is being stored."""
+        if self.stop_code is None and not self.finishing:
+            self.stop_code = code
+            if self.task is not None:
+                self.task.cancel()
+
+    def end(self, name: str, data: object, view: TurnView) -> None:
+        """The one terminal event, and the answer for those who wait."""
+        self.stream.close(name, data)
+        if not self.ended.done():
+            self.ended.set_result(view)
+
+    def abandon(self) -> None:
+        """The turn went elsewhere: nothing more comes from here."""
+        self.stream.abandon()
+        self.ended.cancel()

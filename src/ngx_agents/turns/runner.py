@@ -1,0 +1,289 @@
+"""Runs one granted turn to its end: load, answer, finish.
+
+The end is stored in one transaction that matches the granted epoch *before* the terminal event is sent. This is one of
+the three places that catch every exception: a turn that breaks ends `failed`, and its neighbours never notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ngx_agents.agents.turn import (
+    AgentCompleted,
+    AgentEvent,
+    AgentStarted,
+    Answered,
+    ArtifactMade,
+    Team,
+    TextDelta,
+    TextReset,
+    TurnTask,
+)
+from ngx_agents.clock import Clock
+from ngx_agents.errors import DeadlineExceeded, JournalUnavailable, LeaseLost, NgxError, Unavailable
+from ngx_agents.state.commands import Finished, FinishTurn, GetProfile, Grant, RecentMessages, ReleaseLane
+from ngx_agents.state.ids import Ids, shard_in
+from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import Answer, Message, TurnStatus
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.desk import TurnDesk
+from ngx_agents.turns.events import terminal
+from ngx_agents.turns.live import LiveTurn
+from ngx_agents.turns.model import TurnView
+from ngx_agents.turns.settings import TurnSettings
+
+log = event_log("turns")
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 8.0
+STOPPED = {"cancelled": "cancelled by the user", "interrupted": "interrupted by a newer message"}
+
+
+class TurnRunner:
+    """`instance` is who holds the lanes; it gets the next waiting turn of a lane with the finish of the one before."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        team: Team,
+        ids: Ids,
+        clock: Clock,
+        metrics: Metrics,
+        settings: TurnSettings,
+    ) -> None:
+        self._journal = journal
+        self._team = team
+        self._ids = ids
+        self._clock = clock
+        self._settings = settings
+        turns = metrics.counter("ngx_turns_total", "Turns that ended, by status.", "status")
+        self._ended = {status: turns.labels(status) for status in ("completed", "failed", "cancelled", "dead")}
+        self._seconds = metrics.histogram("ngx_turn_seconds", "From acceptance to the stored end.")
+        self._sources = metrics.counter("ngx_answers_total", "Answers by source.", "source")
+
+    async def run(self, live: LiveTurn, grant: Grant, *, grant_next_to: str | None) -> Grant | None:
+        """The lane's next turn, if it was granted with this one's end. Raises CancelledError when the engine stops."""
+        desk = TurnDesk(grant, journal=self._journal, ids=self._ids, clock=self._clock)
+        try:
+            if grant.attempts > self._settings.max_attempts:
+                status, answer = _given_up(self._settings.max_attempts)
+            else:
+                status, answer = await self._outcome(live, grant, desk)
+            live.finishing = True
+        except LeaseLost:
+            log.warning("turn.lease_lost", turn_id=grant.turn_id, epoch=grant.epoch)
+            live.abandon()
+            return None
+        except asyncio.CancelledError:
+            live.abandon()
+            release = ReleaseLane(conversation_id=grant.conversation_id, epoch=grant.epoch)
+            await asyncio.shield(self._journal.transact([release]))
+            raise
+        return await self._finish(live, grant, desk, (status, answer), grant_next_to)
+
+    async def _outcome(self, live: LiveTurn, grant: Grant, desk: TurnDesk) -> tuple[TurnStatus, Answer]:
+        try:
+            if live.stop_code is not None:
+                return self._stopped(live)
+            async with asyncio.timeout(live.deadline_s - self._clock.monotonic_s()):
+                answered = await self._answer(live, grant, desk)
+        except LeaseLost:
+            raise
+        except asyncio.CancelledError:
+            if live.stop_code is None:
+                raise
+            _stay_alive()
+            return self._stopped(live)
+        except Exception as error:
+            return self._failed(live, error)
+        self._sources.labels(answered.source).inc()
+        return "completed", Answer(
+            text=answered.text,
+            source=answered.source,
+            rung=answered.rung,
+            model=answered.model,
+            location=answered.location,
+            degraded=answered.degraded,
+            agents=answered.agents,
+            usage=_usage(answered),
+            artifacts=tuple(artifact.id for artifact in live.stream.artifacts),
+        )
+
+    async def _answer(self, live: LiveTurn, grant: Grant, desk: TurnDesk) -> Answered:
+        live.stream.publish("turn.started", {"turn_id": grant.turn_id})
+        history = await self._journal.query(
+            RecentMessages(
+                conversation_id=grant.conversation_id,
+                owner=grant.owner,
+                before=grant.user_seq,
+                limit=self._settings.history_messages,
+            )
+        )
+        profile = await self._journal.query(GetProfile(owner=grant.owner))
+        await desk.load()
+        task = TurnTask(
+            turn_id=grant.turn_id,
+            conversation_id=grant.conversation_id,
+            owner=grant.owner,
+            text=grant.text,
+            history=history,
+            profile=profile,
+            deadline_s=live.deadline_s,
+            now=self._clock.now_s(),
+            turn_class=grant.turn_class,
+            agent=grant.agent,
+            locale=grant.locale,
+        )
+        answered: Answered | None = None
+        async for event in self._team.answer(task, desk):
+            if isinstance(event, Answered):
+                answered = event
+            else:
+                _tell(live, event)
+        if answered is None:
+            raise NgxError("the team gave no answer")
+        _settle_text(live, answered)
+        return answered
+
+    def _stopped(self, live: LiveTurn) -> tuple[TurnStatus, Answer]:
+        code = live.stop_code or "cancelled"
+        return "cancelled", Answer(code=code, message=STOPPED[code], text=live.stream.text)
+
+    def _failed(self, live: LiveTurn, error: Exception) -> tuple[TurnStatus, Answer]:
+        if isinstance(error, TimeoutError):
+            error = DeadlineExceeded("the turn's time was up")
+        if not isinstance(error, NgxError):
+            log.exception("turn.broke", turn_id=live.id)
+            return "failed", Answer(code="internal", message="the turn failed", text=live.stream.text)
+        retry_after_s = error.retry_after_s if isinstance(error, Unavailable) else None
+        return "failed", Answer(code=error.code, message=str(error), text=live.stream.text, retry_after_s=retry_after_s)
+
+    async def _finish(
+        self,
+        live: LiveTurn,
+        grant: Grant,
+        desk: TurnDesk,
+        outcome: tuple[TurnStatus, Answer],
+        grant_next_to: str | None,
+    ) -> Grant | None:
+        status, answer = outcome
+        now = self._clock.now_s()
+        message = None
+        if answer.text:
+            message = Message(
+                id=self._ids.new("m", shard_in(grant.turn_id)),
+                seq=0,
+                role="assistant",
+                text=answer.text,
+                created_at=now,
+                turn_id=grant.turn_id,
+                agent=answer.agents[0] if len(answer.agents) == 1 else None,
+                source=answer.source,
+            )
+        command = FinishTurn(
+            conversation_id=grant.conversation_id,
+            owner=grant.owner,
+            turn_id=grant.turn_id,
+            epoch=grant.epoch,
+            status=status,
+            answer=answer,
+            last_seq=live.stream.next_sequence(),
+            now=now,
+            message=message,
+            artifacts=tuple(live.stream.artifacts),
+            grant_to=grant_next_to,
+            has_checkpoints=desk.has_checkpoints,
+        )
+        finished = await self._store(command)
+        if finished is None:
+            live.abandon()
+            return None
+        self._ended[status].inc()
+        self._seconds.observe(max(0.0, now - grant.accepted_at))
+        view = view_of(live, status, answer)
+        live.end(*terminal(view), view)
+        return finished.next
+
+    async def _store(self, command: FinishTurn) -> Finished | None:
+        """None when the end is not ours to write. While the journal is away the answer is held, and tried again."""
+        delay_s = FIRST_RETRY_S
+        while True:
+            try:
+                [result] = await asyncio.shield(self._journal.transact([command]))
+            except JournalUnavailable as error:
+                result = error
+            if isinstance(result, Finished):
+                return result
+            log.error("turn.end_not_stored", turn_id=command.turn_id, code=getattr(result, "code", "internal"))
+            if not isinstance(result, JournalUnavailable):
+                return None
+            await self._clock.sleep(delay_s)
+            delay_s = min(LAST_RETRY_S, 2 * delay_s)
+
+
+def view_of(live: LiveTurn, status: TurnStatus, answer: Answer) -> TurnView:
+    """The ended turn as its caller sees it."""
+    return TurnView(
+        turn_id=live.id,
+        conversation_id=live.conversation_id,
+        status=status,
+        text=answer.text,
+        source=answer.source,
+        rung=answer.rung,
+        model=answer.model,
+        location=answer.location,
+        degraded=answer.degraded,
+        agents=answer.agents,
+        usage=answer.usage,
+        artifacts=tuple(live.stream.artifacts),
+        code=answer.code,
+        message=answer.message,
+        retry_after_s=answer.retry_after_s,
+    )
+
+
+def _given_up(attempts: int) -> tuple[TurnStatus, Answer]:
+    return "dead", Answer(code="dead", message=f"given up after {attempts} attempts")
+
+
+def _stay_alive() -> None:
+    """A stop ends the turn, not the lane's task: the cancellation was meant for what was awaited."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+def _usage(answered: Answered) -> dict[str, int]:
+    usage = answered.usage
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "thought_tokens": usage.thought_tokens,
+        "cached_tokens": usage.cached_tokens,
+    }
+
+
+def _tell(live: LiveTurn, event: AgentEvent) -> None:
+    match event:
+        case TextDelta():
+            live.stream.say(event.text, event.agent)
+        case TextReset():
+            live.stream.reset(event.reason)
+        case AgentStarted():
+            live.stream.publish("agent.started", {"agent": event.agent})
+        case AgentCompleted():
+            live.stream.publish("agent.completed", {"agent": event.agent})
+        case ArtifactMade():
+            live.stream.add_artifact(event.artifact)
+        case Answered():
+            pass
+
+
+def _settle_text(live: LiveTurn, answered: Answered) -> None:
+    """What listeners heard is what is stored: a difference is withdrawn and said again."""
+    said = live.stream.text
+    if said != answered.text:
+        if said:
+            live.stream.reset("corrected")
+        live.stream.say(answered.text, answered.agents[0] if answered.agents else "")

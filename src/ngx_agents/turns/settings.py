@@ -1,0 +1,21 @@
+"""The bounds of the turn engine."""
+
+from __future__ import annotations
+
+import msgspec
+
+CLASS_TIMEOUT_S = (30.0, 60.0, 90.0, 600.0)
+"""The whole time a turn has, by class: critical, interactive, background, batch."""
+
+
+class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`held_events` bounds what a stream keeps for reconnects; `drain_s` is the time running turns get at a stop."""
+
+    max_running: int = 256
+    max_waiting_per_conversation: int = 100
+    history_messages: int = 200
+    held_events: int = 2000
+    max_attempts: int = 5
+    heartbeat_s: float = 10.0
+    claim_every_s: float = 1.0
+    drain_s: float = 30.0
