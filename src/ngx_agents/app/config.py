@@ -33,9 +33,12 @@ class LoadedConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def shown(self) -> tuple[tuple[str, str, str], ...]:
         """(name, value, origin) of every setting, secrets masked."""
-        return tuple(
-            (one.name, one.shown(_value(self.config, one)), self.origins[one.name]) for one in all_settings()
-        )
+        return tuple((one.name, one.shown(self.value(one)), self.origins[one.name]) for one in all_settings())
+
+    def value(self, one: Setting) -> object:
+        """The effective value of one setting, not masked."""
+        value: object = getattr(getattr(self.config, one.section), one.field)
+        return value
 
 
 @cache
@@ -68,9 +71,7 @@ def read_config(
     given |= read_environment(os.environ if environ is None else environ, settings)
     given |= read_flags(flags or {}, settings)
     values = {one.name: _converted(one, given[one.name]) for one in settings if one.name in given}
-    config = msgspec.convert(
-        {name: _section(name, struct, values) for name, struct in sections().items()}, Config
-    )
+    config = msgspec.convert({name: _section(name, struct, values) for name, struct in sections().items()}, Config)
     origins = {one.name: given[one.name].origin if one.name in given else "default" for one in settings}
     return LoadedConfig(config=config, origins=origins)
 
@@ -90,9 +91,7 @@ def load_config(
 
 def _section(name: str, struct: type[Section], values: Mapping[str, object]) -> Section:
     prefix = f"{name}."
-    return struct(
-        **{key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
-    )
+    return struct(**{key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)})
 
 
 def _converted(one: Setting, given: Given) -> object:
@@ -104,9 +103,4 @@ def _converted(one: Setting, given: Given) -> object:
     except msgspec.ValidationError as exc:
         got = "" if one.secret else f", got {raw!r}"
         raise ConfigError(f"{one.label} ({given.origin}): expected {one.expected}{got}") from exc
-    return value
-
-
-def _value(config: Config, one: Setting) -> object:
-    value: object = getattr(getattr(config, one.section), one.field)
     return value

@@ -18,9 +18,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     ] = "127.0.0.1"
     port: Annotated[
         int,
-        setting(
-            "Port to listen on; 0 takes any free one.", env="NGX_PORT", flag="--port", bounds=(0, 65_535)
-        ),
+        setting("Port to listen on; 0 takes any free one.", env="NGX_PORT", flag="--port", bounds=(0, 65_535)),
     ] = 8000
     data_dir: Annotated[
         str,
@@ -34,12 +32,10 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"],
         setting("Least urgent event that is logged, to stderr.", flag="--log-level"),
     ] = "info"
-    max_body_bytes: Annotated[
-        int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))
-    ] = 1048576
-    drain_s: Annotated[
-        float, setting("How long a stopping server lets running turns finish.", bounds=(0, 3_600))
-    ] = 30.0
+    max_body_bytes: Annotated[int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))] = 1048576
+    drain_s: Annotated[float, setting("How long a stopping server lets running turns finish.", bounds=(0, 3_600))] = (
+        30.0
+    )
 
 
 class AuthConfig(Section, frozen=True, kw_only=True):
@@ -52,12 +48,8 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     jwt_secret: Annotated[
         str | None, setting("Shared secret of HMAC-signed tokens.", env="NGX_JWT_SECRET", secret=True)
     ] = None
-    jwks_url: Annotated[
-        str | None, setting("Address of the issuer's public keys (JWKS).", env="NGX_JWKS_URL")
-    ] = None
-    jwt_audience: Annotated[str | None, setting("Audience (aud) a token must name; unset accepts any.")] = (
-        None
-    )
+    jwks_url: Annotated[str | None, setting("Address of the issuer's public keys (JWKS).", env="NGX_JWKS_URL")] = None
+    jwt_audience: Annotated[str | None, setting("Audience (aud) a token must name; unset accepts any.")] = None
     jwt_issuer: Annotated[str | None, setting("Issuer (iss) a token must name; unset accepts any.")] = None
     jwt_algorithms: Annotated[
         tuple[str, ...],
@@ -84,22 +76,16 @@ class JournalConfig(Section, frozen=True, kw_only=True):
 class VertexConfig(Section, frozen=True, kw_only=True):
     """Vertex AI, the first rung of the ladder."""
 
-    project: Annotated[
-        str | None, setting("Google Cloud project that pays.", fallback_env="GOOGLE_CLOUD_PROJECT")
-    ] = None
+    project: Annotated[str | None, setting("Google Cloud project that pays.", fallback_env="GOOGLE_CLOUD_PROJECT")] = (
+        None
+    )
     location: Annotated[
         str,
-        setting(
-            "Location of the endpoint, such as global or europe-west1.", fallback_env="GOOGLE_CLOUD_LOCATION"
-        ),
+        setting("Location of the endpoint, such as global or europe-west1.", fallback_env="GOOGLE_CLOUD_LOCATION"),
     ] = "global"
     base_url: Annotated[str | None, setting("Another endpoint: an emulator or a proxy.")] = None
-    api_key: Annotated[
-        str | None, setting("Key instead of Google credentials (express mode).", secret=True)
-    ] = None
-    model: Annotated[str, setting("Model that answers.", env="NGX_MODEL", flag="--model")] = (
-        "gemini-3.8-flash"
-    )
+    api_key: Annotated[str | None, setting("Key instead of Google credentials (express mode).", secret=True)] = None
+    model: Annotated[str, setting("Model that answers.", env="NGX_MODEL", flag="--model")] = "gemini-3.8-flash"
     transport: Annotated[
         Literal["pyreqwest", "aiohttp"],
         setting("HTTP client: pyreqwest is the fast one, aiohttp the second."),
@@ -125,9 +111,9 @@ class TurnsConfig(Section, frozen=True, kw_only=True):
     max_waiting_per_conversation: Annotated[
         int, setting("Turns that may wait behind the running one of a conversation.", bounds=(0, 10_000))
     ] = 100
-    history_tokens: Annotated[
-        int, setting("Most tokens of earlier messages in a prompt.", bounds=(0, 1_000_000))
-    ] = 4000
+    history_tokens: Annotated[int, setting("Most tokens of earlier messages in a prompt.", bounds=(0, 1_000_000))] = (
+        4000
+    )
     held_events: Annotated[
         int, setting("Events of a turn kept in memory for clients that reconnect.", bounds=(16, 100_000))
     ] = 2000
@@ -136,9 +122,7 @@ class TurnsConfig(Section, frozen=True, kw_only=True):
 class ClientConfig(Section, frozen=True, kw_only=True):
     """What `ngx chat` connects to; the server does not use it."""
 
-    url: Annotated[str, setting("Address of the server.", env="NGX_URL", flag="--url")] = (
-        "http://127.0.0.1:8000"
-    )
+    url: Annotated[str, setting("Address of the server.", env="NGX_URL", flag="--url")] = "http://127.0.0.1:8000"
     api_key: Annotated[
         str | None,
         setting("API key or token sent as Bearer.", env="NGX_API_KEY", flag="--api-key", secret=True),

@@ -45,9 +45,7 @@ def read_file(path: Path, settings: Sequence[Setting]) -> dict[str, Given]:
         for key, raw in keys.items():
             origin = _place(path, text, section, key)
             if f"{section}.{key}" not in known:
-                raise ConfigError(
-                    f"unknown setting [{section}] {key} ({origin}){_key_hint(section, key, settings)}"
-                )
+                raise ConfigError(f"unknown setting [{section}] {key} ({origin}){_key_hint(section, key, settings)}")
             given[f"{section}.{key}"] = Given(raw, origin, is_text=False)
     return given
 

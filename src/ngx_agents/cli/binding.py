@@ -27,9 +27,7 @@ def explained_binding(host: str, port: int) -> Iterator[None]:
 def _explanation(exc: OSError, host: str, port: int) -> NgxError | None:
     match exc.errno:
         case errno.EADDRINUSE:
-            return NgxError(
-                f"port {port} on {host} is in use: stop what listens there, or choose another with --port"
-            )
+            return NgxError(f"port {port} on {host} is in use: stop what listens there, or choose another with --port")
         case errno.EACCES if port < 1024:
             return NgxError(f"port {port} needs privileges: choose one above 1023 with --port")
         case errno.EADDRNOTAVAIL:

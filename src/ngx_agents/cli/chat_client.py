@@ -48,6 +48,7 @@ class _Progress:
         self.turn_id = ""
         self.last_id = ""
         self.failures = 0
+        self.is_ended = False
 
     @property
     def is_started(self) -> bool:
@@ -55,6 +56,7 @@ class _Progress:
 
     def is_new(self, event: ServerEvent) -> bool:
         """Takes note of the event; False when it was given before. A newer epoch counts anew."""
+        self.is_ended = event.name in TERMINAL
         new, old = _position(event.id), _position(self.last_id)
         if new is not None and old is not None and new <= old:
             return False
@@ -96,25 +98,38 @@ class ChatClient:
     async def turn(self, conversation_id: str, body: dict[str, Any]) -> AsyncGenerator[ServerEvent, None]:
         """The events of one turn, to its terminal one. Raises ServerGoneError, ServerRefusedError."""
         progress = _Progress(secrets.token_hex(16))
-        while True:
+        while not progress.is_ended:
             try:
-                async with self._stream(conversation_id, body, progress) as response:
-                    if response.status in PASSING and progress.is_started:
-                        raise aiohttp.ClientConnectionError
-                    await _check(response)
-                    async with aclosing(_events(response)) as events:
-                        async for event in events:
-                            if progress.is_new(event):
-                                yield event
-                            if event.name in TERMINAL:
-                                return
-            except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
-                if isinstance(exc, aiohttp.ClientConnectorError) and not progress.is_started:
+                async with aclosing(self._attempt(conversation_id, body, progress)) as events:
+                    async for event in events:
+                        yield event
+            except aiohttp.ClientConnectorError as exc:
+                if not progress.is_started:
                     raise self._absent() from exc
-            progress.failures += 1
-            if progress.failures > MAX_RETRIES:
-                raise ServerGoneError(f"the server at {self._url} does not answer any more")
-            await asyncio.sleep(RETRY_DELAYS_S[min(progress.failures, len(RETRY_DELAYS_S)) - 1])
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                pass  # a broken stream: what counts is whether the next attempt gets further
+            if not progress.is_ended:
+                await self._pause(progress)
+
+    async def _attempt(
+        self, conversation_id: str, body: dict[str, Any], progress: _Progress
+    ) -> AsyncGenerator[ServerEvent, None]:
+        async with self._stream(conversation_id, body, progress) as response:
+            if response.status in PASSING and progress.is_started:
+                raise aiohttp.ClientConnectionError
+            await _check(response)
+            async with aclosing(_events(response)) as events:
+                async for event in events:
+                    if progress.is_new(event):
+                        yield event
+                    if progress.is_ended:
+                        return
+
+    async def _pause(self, progress: _Progress) -> None:
+        progress.failures += 1
+        if progress.failures > MAX_RETRIES:
+            raise ServerGoneError(f"the server at {self._url} does not answer any more")
+        await asyncio.sleep(RETRY_DELAYS_S[min(progress.failures, len(RETRY_DELAYS_S)) - 1])
 
     async def cancel(self, turn_id: str) -> None:
         """Asks for the turn to be cancelled. Raises ServerGoneError, ServerRefusedError."""
@@ -134,15 +149,11 @@ class ChatClient:
         headers = {"Accept": "text/event-stream"}
         if not progress.turn_id:
             headers["Idempotency-Key"] = progress.key
-            return self._open(
-                "POST", f"/v1/conversations/{conversation_id}/turns", json=body, headers=headers
-            )
+            return self._open("POST", f"/v1/conversations/{conversation_id}/turns", json=body, headers=headers)
         headers["Last-Event-ID"] = progress.last_id
         return self._open("GET", f"/v1/turns/{progress.turn_id}/events", headers=headers)
 
-    def _open(
-        self, method: str, path: str, **options: Any
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def _open(self, method: str, path: str, **options: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("enter the client's context first")
         return self._session.request(method, self._url + path, **options)
@@ -173,6 +184,4 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     hint = f" (try again in {wait} s)" if wait else ""
     if response.status == 401:
         hint = " (pass a key with --api-key or NGX_API_KEY)"
-    raise ServerRefusedError(
-        f"{said or f'the server answered {response.status}'}{hint}", status=response.status
-    )
+    raise ServerRefusedError(f"{said or f'the server answered {response.status}'}{hint}", status=response.status)

@@ -51,9 +51,7 @@ class Screen:
             case "agent.started":
                 self._waiting_for = f"{event.data.get('agent', '')} …"
             case "artifact":
-                self._artifacts.append(
-                    f"{event.data.get('kind')}: {event.data.get('title')} ({event.data.get('id')})"
-                )
+                self._artifacts.append(f"{event.data.get('kind')}: {event.data.get('title')} ({event.data.get('id')})")
             case "turn.completed" | "turn.failed" | "turn.cancelled":
                 self._finish(event)
             case _:

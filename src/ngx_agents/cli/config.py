@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 
-from ngx_agents.app.config import LoadedConfig
+from ngx_agents.app.config import LoadedConfig, all_settings
 from ngx_agents.app.config_checks import troubles
+from ngx_agents.app.setting import Setting
 from ngx_agents.cli.flags import add_config_flags, loaded_config
 from ngx_agents.cli.table import table
 
@@ -49,5 +50,13 @@ def run(args: argparse.Namespace) -> int:
     return 2 if args.check and found else 0
 
 
-def _as_json(loaded: LoadedConfig) -> dict[str, dict[str, str]]:
-    return {name: {"value": value, "origin": origin} for name, value, origin in loaded.shown()}
+def _as_json(loaded: LoadedConfig) -> dict[str, dict[str, object]]:
+    return {
+        one.name: {"value": _plain(one, loaded.value(one)), "origin": loaded.origins[one.name]}
+        for one in all_settings()
+    }
+
+
+def _plain(one: Setting, value: object) -> object:
+    """`value` for JSON, with its type where it has nothing to hide."""
+    return one.shown(value) if isinstance(value, str) else value

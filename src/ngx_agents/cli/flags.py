@@ -11,9 +11,7 @@ from ngx_agents.app.config import LoadedConfig, all_settings, load_config, read_
 def add_config_flags(parser: argparse.ArgumentParser, *names: str) -> None:
     """Adds `--config` and the flags of the named settings; when none is named, of all that a server uses."""
     group = parser.add_argument_group("settings", "override ngx.toml and the NGX_* variables")
-    group.add_argument(
-        "--config", type=Path, metavar="FILE", help="configuration file (default: ./ngx.toml if there)"
-    )
+    group.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: ./ngx.toml if there)")
     for one in all_settings():
         if one.flag and (one.name in names or (not names and one.section != "client")):
             default = f" (default: {one.shown(one.default)})" if one.default is not None else ""

@@ -36,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="make a key and print its secret, once")
     create.add_argument("--user", required=True, help="whose key it is")
-    create.add_argument(
-        "--tenant", default="default", help="the customer the user belongs to (default: %(default)s)"
-    )
+    create.add_argument("--tenant", default="default", help="the customer the user belongs to (default: %(default)s)")
     create.add_argument("--role", action="append", default=[], choices=["operator"], help="grant a role")
     create.set_defaults(action=_create)
     listing = actions.add_parser("list", help="print all keys, without their secrets")

@@ -53,8 +53,7 @@ def new_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ngx",
         description="NGX Agents: a server for teams of LLM agents.",
-        epilog="start with:  ngx serve    and in another terminal:  ngx chat\n"
-        "help of one command:  ngx COMMAND --help",
+        epilog="start with:  ngx serve    and in another terminal:  ngx chat\nhelp of one command:  ngx COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ngx {__version__}")

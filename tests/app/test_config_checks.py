@@ -1,0 +1,49 @@
+import pytest
+
+from ngx_agents.app.config import load_config
+from ngx_agents.app.config_checks import is_loopback
+from ngx_agents.errors import ConfigError
+
+LONG = "x" * 32
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", ""])
+def test_other_hosts_than_loopback_are_refused_without_authentication(host):
+    with pytest.raises(ConfigError, match="refusing to listen on"):
+        load_config(environ={}, flags={"server.host": host})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_authentication(host):
+    assert load_config(environ={"NGX_HOST": host}).config.server.host == host
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"NGX_AUTH": "api_key"},
+        {"NGX_AUTH": "jwt", "NGX_JWT_SECRET": LONG},
+        {"NGX_AUTH": "jwt", "NGX_JWKS_URL": "https://id/keys"},
+    ],
+)
+def test_any_host_is_fine_with_authentication(auth):
+    assert load_config(environ={"NGX_HOST": "0.0.0.0", **auth}).config.server.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"NGX_AUTH": "jwt"}, "jwt needs jwt_secret"),
+        ({"NGX_AUTH": "jwt", "NGX_JWT_SECRET": "x" * 31}, "needs 32 bytes or more"),
+        ({"NGX_JOURNAL_URL": "postgresql://u:pw@h/db"}, "postgresql is not supported"),
+        ({"NGX_JOURNAL_URL": "mysql://u:pw@h/db"}, "expected sqlite:///<path>, got 'mysql://u:••••••@h/db'"),
+        ({"NGX_JOURNAL_URL": "sqlite:///"}, "expected sqlite:///<path>"),
+        ({"NGX_VERTEX_BASE_URL": "localhost:8089"}, r"\[vertex\] base_url: expected an http:// or https:// address"),
+        ({"NGX_LOCAL_MODEL_URL": "ollama"}, r"\[local\] model_url"),
+        ({"NGX_JWKS_URL": "ftp://x"}, r"\[auth\] jwks_url"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(environ, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(environ=environ)
