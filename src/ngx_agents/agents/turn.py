@@ -110,5 +110,3 @@ class Team(Protocol):
     def answer(self, task: TurnTask, desk: Desk) -> AsyncIterator[AgentEvent]:
         """Raises NgxError only for what no fallback can cure (LeaseLost, DeadlineExceeded)."""
         ...
-
-

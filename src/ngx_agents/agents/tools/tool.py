@@ -7,14 +7,13 @@ user's data only through its context. Facts are JSON: the model reads them, the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from ngx_agents.agents.language import Language as Language
 from ngx_agents.state.model import LogEntry, LogKind, Profile
 from ngx_agents.vertex.content import ToolDeclaration
-
-Language = Literal["es", "en"]
 
 
 class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
