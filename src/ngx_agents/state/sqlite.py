@@ -123,25 +123,20 @@ def _migrate(db: Connection) -> int:
 
 
 def _write_batch(db: Connection, jobs: Sequence[Job]) -> list[Any]:
-    """One transaction for all; when SQLite itself refuses one, again with a savepoint around each command."""
-    try:
-        return _in_transaction(db, jobs, _apply_all)
-    except sqlite3.Error as error:
-        _roll_back(db)
-        if len(jobs) == 1 and callable(jobs[0]):
-            return [translate(error)]
-    return _in_transaction(db, jobs, _apply_each_alone)
-
-
-def _in_transaction(
-    db: Connection, jobs: Sequence[Job], run: Callable[[Connection, Sequence[Command]], list[Any]]
-) -> list[Any]:
-    results: list[Any] = []
+    """One transaction for all commands; when SQLite itself refuses, one for each. Calls run by themselves."""
     if any(callable(job) for job in jobs):
-        return [job(db) if callable(job) else _in_transaction(db, [job], run)[0] for job in jobs]
+        return [_call(db, job) if callable(job) else _write_batch(db, [job])[0] for job in jobs]
+    commands = [job for job in jobs if not callable(job)]
+    try:
+        return _in_transaction(db, lambda: [[_apply_one(db, command) for command in job] for job in commands])
+    except sqlite3.Error:
+        return [[_apply_alone(db, command) for command in job] for job in commands]
+
+
+def _in_transaction(db: Connection, run: Callable[[], list[Any]]) -> list[Any]:
     db.execute("BEGIN IMMEDIATE")
     try:
-        results.extend(run(db, job) for job in jobs if not callable(job))
+        results = run()
         db.execute("COMMIT")
     except BaseException:
         _roll_back(db)
@@ -149,29 +144,28 @@ def _in_transaction(
     return results
 
 
-def _apply_all(db: Connection, commands: Sequence[Command]) -> list[Any]:
-    results: list[Any] = []
-    for command in commands:
-        try:
-            results.append(apply(db, command))
-        except NgxError as error:
-            results.append(error)
-    return results
+def _apply_one(db: Connection, command: Command) -> Any:
+    try:
+        return apply(db, command)
+    except NgxError as error:
+        return error
 
 
-def _apply_each_alone(db: Connection, commands: Sequence[Command]) -> list[Any]:
-    results: list[Any] = []
-    for command in commands:
-        db.execute("SAVEPOINT one")
-        try:
-            results.append(apply(db, command))
-        except NgxError as error:
-            results.append(error)
-        except sqlite3.Error as error:
-            db.execute("ROLLBACK TO one")
-            results.append(translate(error))
-        db.execute("RELEASE one")
-    return results
+def _apply_alone(db: Connection, command: Command) -> Any:
+    try:
+        return _in_transaction(db, lambda: [_apply_one(db, command)])[0]
+    except sqlite3.Error as error:
+        return translate(error)
+
+
+def _call(db: Connection, job: Callable[[Connection], Any]) -> Any:
+    try:
+        return job(db)
+    except NgxError as error:
+        return error
+    except sqlite3.Error as error:
+        _roll_back(db)
+        return translate(error)
 
 
 def _roll_back(db: Connection) -> None:

@@ -95,7 +95,7 @@ class TurnRunner:
                 raise
             _stay_alive()
             return self._stopped(live)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the supervisor of a turn
             return self._failed(live, error)
         self._sources.labels(answered.source).inc()
         return "completed", Answer(

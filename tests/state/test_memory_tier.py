@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journal_conformance import ANA, NOW, accept, conversation, finish, tell
+
+from ngx_agents.state import commands as c
+from ngx_agents.state.memory_tier import MemoryTier
+from ngx_agents.state.model import Profile
+from ngx_agents.state.sqlite import SqliteJournal
+
+
+class CountingJournal(SqliteJournal):
+    reads = 0
+
+    async def query(self, question: c.Question) -> Any:
+        self.reads += 1
+        return await super().query(question)
+
+
+@pytest.fixture
+async def inner(tmp_path: Path) -> AsyncIterator[CountingJournal]:
+    made = CountingJournal(tmp_path / "journal.db")
+    await made.open()
+    await made.migrate()
+    yield made
+    await made.close()
+
+
+def recent(lane: str, before: int) -> c.RecentMessages:
+    return c.RecentMessages(conversation_id=lane, owner=ANA, before=before, limit=100)
+
+
+async def talk(tier: MemoryTier, lane: str, turns: int) -> None:
+    for number in range(turns):
+        turn = await tell(tier, accept(lane, f"pregunta {number}"))
+        await tell(tier, finish(lane, turn.turn_id, turn.epoch))
+
+
+async def test_a_conversation_that_goes_on_is_read_from_memory(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner)
+    lane = await conversation(tier)
+    await talk(tier, lane, 3)
+    messages = await tier.query(recent(lane, 7))
+    assert inner.reads == 0
+    assert messages == await inner.query(recent(lane, 7))
+
+
+async def test_a_copy_that_does_not_reach_the_question_is_not_used(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner)
+    lane = await conversation(tier)
+    await talk(tier, lane, 1)
+    turn = await tell(inner, accept(lane, "written behind its back"))
+    await tell(inner, finish(lane, turn.turn_id, turn.epoch))
+    messages = await tier.query(recent(lane, 5))
+    assert [m.text for m in messages][-2] == "written behind its back"
+
+
+async def test_after_a_miss_the_conversation_is_in_memory_again(inner: CountingJournal) -> None:
+    lane = await conversation(inner)
+    await talk(MemoryTier(inner), lane, 2)
+    tier = MemoryTier(inner)
+    for before in (5, 7, 9):
+        turn = await tell(tier, accept(lane))
+        assert len(await tier.query(recent(lane, before))) == before - 1
+        await tell(tier, finish(lane, turn.turn_id, turn.epoch))
+    assert inner.reads == 1
+
+
+async def test_a_cancelled_waiting_turn_leaves_no_wrong_copy(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner)
+    lane = await conversation(tier)
+    first = await tell(tier, accept(lane, "uno"))
+    gone = await tell(tier, accept(lane, "nunca"))
+    third = await tell(tier, accept(lane, "tres"))
+    await tell(tier, c.RequestCancel(turn_id=gone.turn_id, owner=ANA, now=NOW))
+    await tell(tier, finish(lane, first.turn_id, 1, grant_to="one"))
+    assert third.user_seq == 5
+    assert await tier.query(recent(lane, 5)) == await inner.query(recent(lane, 5))
+
+
+async def test_memory_stays_within_its_bytes(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner, max_bytes=20_000)
+    for _ in range(10):
+        lane = await conversation(tier)
+        turn = await tell(tier, accept(lane, "x" * 3000))
+        await tell(tier, finish(lane, turn.turn_id, turn.epoch))
+        assert tier._size_bytes <= 20_000
+    assert 0 < len(tier._recent) < 10
+
+
+async def test_a_profile_is_read_once_and_own_writes_are_seen(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner)
+    for _ in range(3):
+        assert (await tier.query(c.GetProfile(owner=ANA))).age is None
+    assert inner.reads == 1
+    await tell(tier, c.PutProfile(owner=ANA, profile=Profile(age=50), now=NOW))
+    assert (await tier.query(c.GetProfile(owner=ANA))).age == 50
+    await tell(tier, c.EraseUser(owner=ANA))
+    assert (await tier.query(c.GetProfile(owner=ANA))).age is None
