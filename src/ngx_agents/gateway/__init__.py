@@ -1,1 +1,1 @@
-"""The HTTP edge: who calls, what they ask, and how answers and errors look on the wire. No decisions about turns."""
+"""The HTTP edge: who calls, what they ask, how answers and errors look. It decides nothing about turns."""

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import msgspec
 from starlette.types import ASGIApp
 
-from ngx_agents.agents.cards import AgentCard
 from ngx_agents.clock import Clock
+from ngx_agents.errors import NgxError
+from ngx_agents.state.commands import Command
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.engine import TurnEngine
 
 
+class Card(Protocol):
+    """What describes an agent to callers: a msgspec Struct with at least an id."""
+
+    @property
+    def id(self) -> str: ...
+
+
 class Roster(Protocol):
     """The part of a team that the edge shows."""
 
-    def cards(self) -> Sequence[AgentCard]: ...
+    def cards(self) -> Sequence[Card]: ...
 
     def knows(self, agent_id: str) -> bool: ...
 
@@ -31,9 +38,9 @@ def always() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
-    """`mode` names the operating mode (`normal`, `degraded-1`, …); `ready` is the gate: False while starting or draining.
+    """`mode` names the operating mode; `ready` is the gate: False while the server starts or drains.
 
-    `model_name` says what answers (a model's name, or `template`). `console` gets the paths that nothing here knows.
+    `model_name` says what answers (a model's name, or `template`). `console` gets the paths unknown here.
     """
 
     engine: TurnEngine
@@ -46,3 +53,10 @@ class GatewayDeps:
     model_name: str
     ready: Callable[[], bool] = always
     console: ASGIApp | None = None
+
+    async def tell(self, command: Command) -> Any:
+        """The command's result. Raises what the command names, or JournalUnavailable."""
+        (result,) = await self.journal.transact([command])
+        if isinstance(result, NgxError):
+            raise result
+        return result

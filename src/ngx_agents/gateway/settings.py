@@ -14,9 +14,9 @@ MIN_SECRET_BYTES = 32
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How callers prove who they are. `none` makes everybody the one local user: for loopback addresses only.
 
-    `leeway_s` is how far clocks may differ. `remembered_tokens` bounds the memory of verified tokens, each kept for at
-    most `token_memory_s`; an API key is believed for `key_memory_s` before it is looked up again, so a revoked key is
-    refused at the latest then.
+    `leeway_s` is how far clocks may differ. `remembered_tokens` bounds the memory of verified tokens, each kept
+    for at most `token_memory_s`; an API key is believed for `key_memory_s` before it is looked up again, so a
+    revoked key is refused at the latest then.
     """
 
     mode: Literal["none", "jwt", "api_key"] = "none"

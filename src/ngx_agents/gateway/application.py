@@ -1,0 +1,138 @@
+"""The edge as one ASGI application: finds the operation, the principal, and turns every error into an answer.
+
+The two hot routes are found by string slicing; everything else goes through Starlette's router. The request is one of
+the three places where `except Exception` stands: what it catches is logged once and answered as `internal`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Mapping, Sequence
+
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ngx_agents.errors import MethodNotAllowed, NgxError, NotFound
+from ngx_agents.gateway.auth import Authenticator
+from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.exchange import Exchange
+from ngx_agents.gateway.meters import Meters
+from ngx_agents.gateway.openai_errors import render_openai_error
+from ngx_agents.gateway.operation import Operation
+from ngx_agents.gateway.operations import all_operations
+from ngx_agents.gateway.problems import status_of
+from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.telemetry.log import event_log
+
+log = event_log("gateway")
+EXCHANGE = "ngx.exchange"
+OPENAI_PATHS = ("/v1/chat/", "/v1/models")
+SUBMIT = ("POST", "/v1/conversations/{conversation_id}/turns")
+EVENTS = ("GET", "/v1/turns/{turn_id}/events")
+
+
+def create_app(deps: GatewayDeps, settings: GatewaySettings) -> ASGIApp:
+    """The whole HTTP surface. Raises ConfigError when the settings cannot work."""
+    return Gateway(deps, settings, all_operations(deps, settings))
+
+
+class Gateway:
+    def __init__(self, deps: GatewayDeps, settings: GatewaySettings, operations: Sequence[Operation]) -> None:
+        self._clock = deps.clock
+        self._console = deps.console
+        self._auth = Authenticator(settings.auth, deps.journal, deps.clock)
+        self._meters = Meters(deps.metrics)
+        by_path: dict[str, dict[str, Operation]] = {}
+        for operation in operations:
+            by_path.setdefault(operation.path, {})[operation.method] = operation
+        self._submit = by_path[SUBMIT[1]][SUBMIT[0]]
+        self._events = by_path[EVENTS[1]][EVENTS[0]]
+        routes = [Route(path, _Path(self, path, methods)) for path, methods in by_path.items()]
+        self._router = Router(routes, redirect_slashes=False, default=self._unknown)
+        self._id_prefix = f"r-{secrets.token_hex(6)}-"
+        self._id_numbers = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _decline(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        exchange.identify(self._new_request_id)
+        began_s = self._clock.monotonic_s()
+        try:
+            await self._dispatch(exchange)
+        except NgxError as error:
+            if status_of(error) >= 500 and not error.retryable:
+                log.error("gateway.failed", code=error.code, route=exchange.route, request=_text(exchange))
+            await exchange.fail(error)
+        except Exception:
+            log.exception("gateway.failed", code="internal", route=exchange.route, request=_text(exchange))
+            await exchange.fail(NgxError("an internal error; the request id finds it in the log"))
+        finally:
+            seconds = self._clock.monotonic_s() - began_s
+            self._meters.count(exchange.route, scope["method"], exchange.status, seconds)
+
+    async def perform(self, operation: Operation, exchange: Exchange) -> None:
+        exchange.route = operation.path
+        if not operation.is_open:
+            exchange.principal = await self._auth.principal(exchange.headers)
+        await operation.handler(exchange)
+
+    async def _dispatch(self, exchange: Exchange) -> None:
+        scope = exchange.scope
+        path: str = scope["path"]
+        if path.endswith("/turns") and scope["method"] == "POST" and path.startswith("/v1/conversations/"):
+            scope["path_params"] = {"conversation_id": path[18:-6]}
+            await self.perform(self._submit, exchange)
+        elif path.endswith("/events") and scope["method"] == "GET" and path.startswith("/v1/turns/"):
+            scope["path_params"] = {"turn_id": path[10:-7]}
+            await self.perform(self._events, exchange)
+        else:
+            if path.startswith(OPENAI_PATHS):
+                exchange.render = render_openai_error
+            scope[EXCHANGE] = exchange
+            await self._router(scope, exchange.receive, exchange.send)
+
+    async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        if self._console is None or scope["path"].startswith("/v1/"):
+            raise NotFound("there is nothing at this path")
+        exchange.route = "console"
+        await self._console(scope, receive, exchange.noting_status())
+
+    def _new_request_id(self) -> bytes:
+        return f"{self._id_prefix}{next(self._id_numbers)}".encode()
+
+
+class _Path:
+    """What Starlette routes to: one path with the operations of its methods."""
+
+    def __init__(self, gateway: Gateway, path: str, methods: Mapping[str, Operation]) -> None:
+        self._gateway = gateway
+        self._path = path
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        operation = self._methods.get(method)
+        if operation is None:
+            exchange.route = self._path
+            raise MethodNotAllowed(tuple(sorted(self._methods)))
+        await self._gateway.perform(operation, exchange)
+
+
+async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
+    """Lifespan events pass (what the edge needs is started by its owner); web sockets are not spoken."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1003})
+        return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _text(exchange: Exchange) -> str:
+    return exchange.request_id.decode()

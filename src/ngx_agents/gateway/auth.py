@@ -1,0 +1,85 @@
+"""Authentication: from the headers of a request to the principal it acts for.
+
+What was verified is remembered, keyed by the token's SHA-256: a JWT until it expires (at most
+`token_memory_s`), an API key for `key_memory_s`, and unknown keys apart, so that guesses cannot push out what
+is known. All three are bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from ngx_agents.clock import Clock
+from ngx_agents.errors import Unauthenticated
+from ngx_agents.gateway.api_keys import PREFIX
+from ngx_agents.gateway.identity import principal_named
+from ngx_agents.gateway.jwt_tokens import JwtVerifier
+from ngx_agents.gateway.memo import Memo
+from ngx_agents.gateway.principal import LOCAL, Principal
+from ngx_agents.gateway.settings import AuthSettings
+from ngx_agents.state.commands import ApiKey, FindKey
+from ngx_agents.state.journal import Journal
+
+_KEY_PREFIX = PREFIX.encode()
+
+
+class Authenticator:
+    """Raises ConfigError from its constructor when the settings cannot work."""
+
+    def __init__(self, settings: AuthSettings, journal: Journal, clock: Clock) -> None:
+        settings.check()
+        self._settings = settings
+        self._journal = journal
+        self._clock = clock
+        self._jwt = JwtVerifier(settings, clock) if settings.mode == "jwt" else None
+        self._tokens: Memo[Principal] = Memo(settings.remembered_tokens, clock.now_s)
+        self._keys: Memo[Principal] = Memo(settings.remembered_tokens, clock.monotonic_s)
+        self._unknown: Memo[bool] = Memo(settings.remembered_tokens, clock.monotonic_s)
+
+    async def principal(self, headers: Mapping[bytes, bytes]) -> Principal:
+        """Raises Unauthenticated; Unavailable when journal or identity provider cannot be asked."""
+        if self._settings.mode == "none":
+            return LOCAL
+        token = _token(headers)
+        if len(token) > self._settings.max_token_bytes:
+            raise Unauthenticated("the token is too long")
+        digest = hashlib.sha256(token).digest()
+        if token.startswith(_KEY_PREFIX):
+            return await self._by_key(digest)
+        return self._tokens.get(digest) or await self._by_jwt(token, digest)
+
+    async def _by_jwt(self, token: bytes, digest: bytes) -> Principal:
+        if self._jwt is None or not token.isascii():
+            raise Unauthenticated("these credentials are not accepted here")
+        principal, expires_at = await self._jwt.verify(token.decode("ascii"))
+        self._tokens.put(digest, principal, min(expires_at, self._clock.now_s() + self._settings.token_memory_s))
+        return principal
+
+    async def _by_key(self, digest: bytes) -> Principal:
+        known = self._keys.get(digest)
+        if known is not None:
+            return known
+        if self._unknown.get(digest):
+            raise Unauthenticated("the API key is not known")
+        key: ApiKey | None = await self._journal.query(FindKey(digest=digest))
+        until_s = self._clock.monotonic_s() + self._settings.key_memory_s
+        if key is None or key.revoked_at is not None:
+            self._unknown.put(digest, True, until_s)
+            raise Unauthenticated("the API key is not known")
+        principal = principal_named(key.owner.tenant, key.owner.user, key.roles)
+        self._keys.put(digest, principal, until_s)
+        return principal
+
+
+def _token(headers: Mapping[bytes, bytes]) -> bytes:
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() == b"bearer" and token.strip():
+            return token.strip()
+        raise Unauthenticated("the Authorization header must be `Bearer` and a token")
+    key = headers.get(b"x-api-key")
+    if key:
+        return key
+    raise Unauthenticated("credentials are missing")

@@ -1,0 +1,121 @@
+"""What the caller's own account holds: profile, logged data, artifacts, export and erasure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import msgspec
+
+from ngx_agents.errors import InvalidRequest, NotFound
+from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, limit_of, query_of
+from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.exchange import Exchange
+from ngx_agents.gateway.wire import EraseReply, LogBody, LogReply, ProfileBody
+from ngx_agents.state.commands import (
+    AddLog,
+    EraseUser,
+    ExportUser,
+    GetArtifact,
+    GetProfile,
+    ListArtifacts,
+    ListLogs,
+    PutProfile,
+)
+from ngx_agents.state.ids import shard_of
+from ngx_agents.state.model import LogEntry, LogKind
+
+MAX_PROFILE_BYTES = 262_144
+MAX_LOG_BYTES = 16_384
+DEFAULT_LOGS = 100
+DEFAULT_ARTIFACTS = 50
+_SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?")
+
+
+class MeRoutes:
+    def __init__(self, deps: GatewayDeps) -> None:
+        self._deps = deps
+        self._journal = deps.journal
+        self._profile_decoder = msgspec.json.Decoder(ProfileBody)
+        self._log_decoder = msgspec.json.Decoder(LogBody)
+
+    async def profile(self, exchange: Exchange) -> None:
+        await exchange.reply_json(await self._journal.query(GetProfile(owner=exchange.principal.owner)))
+
+    async def put_profile(self, exchange: Exchange) -> None:
+        profile = decoded(self._profile_decoder, await exchange.body(MAX_PROFILE_BYTES))
+        owner = exchange.principal.owner
+        await self._deps.tell(PutProfile(owner=owner, profile=profile, now=self._deps.clock.now_s()))
+        await exchange.reply_json(profile)
+
+    async def add_log(self, exchange: Exchange) -> None:
+        raw = await exchange.body(MAX_LOG_BYTES)
+        body = decoded(self._log_decoder, raw)
+        at = self._deps.clock.now_s() if body.at is msgspec.UNSET else body.at
+        entry = LogEntry(id=self._log_id(exchange, raw), kind=body.kind, at=at, data=dict(body.data))
+        added = await self._deps.tell(AddLog(owner=exchange.principal.owner, entry=entry))
+        await exchange.reply_json(LogReply(id=entry.id, added=added), 201 if added else 200)
+
+    async def logs(self, exchange: Exchange) -> None:
+        query = query_of(exchange.scope["query_string"])
+        question = ListLogs(
+            owner=exchange.principal.owner,
+            kind=_kind_of(query.get("kind")),
+            since=_since_of(query.get("since", "0")),
+            limit=limit_of(query, DEFAULT_LOGS),
+            cursor=query.get("cursor"),
+        )
+        await exchange.reply_json(await self._journal.query(question))
+
+    async def artifacts(self, exchange: Exchange) -> None:
+        query = query_of(exchange.scope["query_string"])
+        question = ListArtifacts(
+            owner=exchange.principal.owner,
+            turn_id=query.get("turn_id"),
+            limit=limit_of(query, DEFAULT_ARTIFACTS),
+            cursor=query.get("cursor"),
+        )
+        await exchange.reply_json(await self._journal.query(question))
+
+    async def artifact(self, exchange: Exchange) -> None:
+        artifact_id = known_id("a", exchange.parameters["artifact_id"])
+        artifact = await self._journal.query(GetArtifact(id=artifact_id, owner=exchange.principal.owner))
+        if artifact is None:
+            raise NotFound("there is no such artifact")
+        await exchange.reply_json(artifact)
+
+    async def export(self, exchange: Exchange) -> None:
+        exported = await self._journal.query(ExportUser(owner=exchange.principal.owner))
+        disposition = (b"content-disposition", b'attachment; filename="ngx-export.json"')
+        await exchange.reply_json(exported, 200, (disposition,))
+
+    async def erase(self, exchange: Exchange) -> None:
+        erased = await self._deps.tell(EraseUser(owner=exchange.principal.owner))
+        await exchange.reply_json(EraseReply(erased=erased))
+
+    def _log_id(self, exchange: Exchange, raw: bytes) -> str:
+        """New each time; with an idempotency key it follows from owner, key and body: a retry adds nothing."""
+        owner = exchange.principal.owner
+        shard = shard_of(owner.user)
+        key = idempotency_key(exchange.header(b"idempotency-key"))
+        if key is None:
+            return self._deps.ids.new("l", shard)
+        parts = (owner.tenant.encode(), owner.user.encode(), key.encode(), raw)
+        digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
+        return f"l_{shard:02x}{digest[:26].upper()}"
+
+
+def _kind_of(value: str | None) -> LogKind | None:
+    if value is None:
+        return None
+    try:
+        kind: LogKind = msgspec.convert(value, LogKind)
+    except msgspec.ValidationError:
+        raise InvalidRequest("there is no such kind of log", field="kind") from None
+    return kind
+
+
+def _since_of(value: str) -> float:
+    if not _SECONDS.fullmatch(value):
+        raise InvalidRequest("since must be Unix seconds", field="since")
+    return float(value)

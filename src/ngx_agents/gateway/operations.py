@@ -1,0 +1,201 @@
+"""The table of all calls. The router and the OpenAPI document are both made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ngx_agents.gateway import wire
+from ngx_agents.gateway.agents import AgentRoutes
+from ngx_agents.gateway.conversations import ConversationRoutes
+from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.documents import DocumentRoutes
+from ngx_agents.gateway.health import HealthRoutes
+from ngx_agents.gateway.me import MeRoutes
+from ngx_agents.gateway.openai import ChatRoutes
+from ngx_agents.gateway.openai_wire import ChatBody, ChatCompletion, ModelCard, ModelList
+from ngx_agents.gateway.operation import EVENT_STREAM, HTML, PLAIN, Operation, Parameter
+from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.gateway.turns import TurnRoutes
+from ngx_agents.state.model import Artifact, ConversationInfo, Profile
+from ngx_agents.turns.model import TurnView
+
+LIMIT = Parameter(
+    name="limit",
+    place="query",
+    schema={"type": "integer", "minimum": 1, "maximum": 200},
+    description="How many items a page holds.",
+)
+CURSOR = Parameter(
+    name="cursor", place="query", schema={"type": "string"}, description="`next` of the page before this one."
+)
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    place="header",
+    schema={"type": "string", "pattern": "^[!-~]{1,255}$"},
+    description="The same key with the same body gives the same result, and does nothing twice.",
+)
+PREFER = Parameter(
+    name="Prefer",
+    place="header",
+    schema={"type": "string"},
+    description="`respond-async`: answer 202 as soon as the message is durable.",
+)
+LAST_EVENT_ID = Parameter(
+    name="Last-Event-ID",
+    place="header",
+    schema={"type": "string", "pattern": "^[0-9]{1,12}-[0-9]{1,12}$"},
+    description="The id of the last event that arrived; the stream goes on after it.",
+)
+KIND = Parameter(
+    name="kind",
+    place="query",
+    schema={"enum": ["weight", "sleep", "workout", "check_in", "nutrition"]},
+    description="Only this kind.",
+)
+SINCE = Parameter(
+    name="since",
+    place="query",
+    schema={"type": "number", "minimum": 0, "maximum": 32503680000},
+    description="Unix seconds, inclusive.",
+)
+OF_TURN = Parameter(name="turn_id", place="query", schema={"type": "string"}, description="Only what this turn left.")
+
+
+def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operation]:
+    operations = [
+        *_conversations(ConversationRoutes(deps)),
+        *_turns(TurnRoutes(deps, settings.max_body_bytes)),
+        *_agents(AgentRoutes(deps)),
+        *_me(MeRoutes(deps)),
+        *_openai(ChatRoutes(deps, settings.max_body_bytes)),
+        *_health(HealthRoutes(deps)),
+    ]
+    documents = DocumentRoutes(operations)
+    return [*operations, *_documents(documents)]
+
+
+def _conversations(routes: ConversationRoutes) -> list[Operation]:
+    one = "/v1/conversations/{conversation_id}"
+    return [
+        _operation(
+            "POST /v1/conversations", routes.create, "Begin a conversation",
+            {201: (ConversationInfo,)}, body=wire.ConversationBody,
+        ),
+        _operation(
+            "GET /v1/conversations", routes.index, "List the caller's conversations, newest first",
+            {200: (wire.ConversationPage,)}, parameters=(LIMIT, CURSOR),
+        ),
+        _operation(f"GET {one}", routes.show, "One conversation", {200: (ConversationInfo,)}),
+        _operation(f"DELETE {one}", routes.delete, "Delete a conversation and all that is in it", {204: ()}),
+        _operation(
+            f"GET {one}/messages", routes.messages, "The messages of a conversation, in order",
+            {200: (wire.MessagePage,)}, parameters=(LIMIT, CURSOR),
+        ),
+    ]  # fmt: skip
+
+
+def _turns(routes: TurnRoutes) -> list[Operation]:
+    return [
+        _operation(
+            "POST /v1/conversations/{conversation_id}/turns", routes.submit,
+            "Say something and get the answer: whole, as events, or later",
+            {200: (TurnView, EVENT_STREAM), 202: (TurnView,)}, body=wire.TurnBody,
+            parameters=(IDEMPOTENCY_KEY, PREFER),
+        ),
+        _operation("GET /v1/turns/{turn_id}", routes.show, "A turn as it stands", {200: (TurnView,)}),
+        _operation(
+            "GET /v1/turns/{turn_id}/events", routes.events, "The events of a turn, resumable",
+            {200: (EVENT_STREAM,)}, parameters=(LAST_EVENT_ID,),
+        ),
+        _operation(
+            "POST /v1/turns/{turn_id}/cancel", routes.cancel, "Cancel a turn", {200: (wire.CancelReply,)}
+        ),
+    ]  # fmt: skip
+
+
+def _agents(routes: AgentRoutes) -> list[Operation]:
+    return [
+        _operation("GET /v1/agents", routes.index, "The team", {200: (routes.page,)}),
+        _operation("GET /v1/agents/{agent_id}", routes.show, "One agent and its skills", {200: (routes.card,)}),
+    ]
+
+
+def _me(routes: MeRoutes) -> list[Operation]:
+    return [
+        _operation("GET /v1/me/profile", routes.profile, "The caller's profile", {200: (Profile,)}),
+        _operation(
+            "PUT /v1/me/profile", routes.put_profile, "Replace the profile",
+            {200: (Profile,)}, body=wire.ProfileBody,
+        ),
+        _operation(
+            "POST /v1/me/logs", routes.add_log, "Log weight, sleep, a workout, a check-in or a meal",
+            {200: (wire.LogReply,), 201: (wire.LogReply,)}, body=wire.LogBody, parameters=(IDEMPOTENCY_KEY,),
+        ),
+        _operation(
+            "GET /v1/me/logs", routes.logs, "What was logged, newest first",
+            {200: (wire.LogPage,)}, parameters=(KIND, SINCE, LIMIT, CURSOR),
+        ),
+        _operation(
+            "GET /v1/me/artifacts", routes.artifacts, "Plans and reports, newest first",
+            {200: (wire.ArtifactPage,)}, parameters=(OF_TURN, LIMIT, CURSOR),
+        ),
+        _operation(
+            "GET /v1/me/artifacts/{artifact_id}", routes.artifact, "One plan or report", {200: (Artifact,)}
+        ),
+        _operation("GET /v1/me/export", routes.export, "All that is stored about the caller", {200: (dict,)}),
+        _operation("DELETE /v1/me", routes.erase, "Erase all of it", {200: (wire.EraseReply,)}),
+    ]  # fmt: skip
+
+
+def _openai(routes: ChatRoutes) -> list[Operation]:
+    return [
+        _operation(
+            "POST /v1/chat/completions", routes.complete, "Chat completions, as OpenAI's clients send them",
+            {200: (ChatCompletion, EVENT_STREAM)}, body=ChatBody,
+        ),
+        _operation("GET /v1/models", routes.models, "The names that `model` may have", {200: (ModelList,)}),
+        _operation("GET /v1/models/{model}", routes.model, "One such name", {200: (ModelCard,)}),
+    ]  # fmt: skip
+
+
+def _health(routes: HealthRoutes) -> list[Operation]:
+    return [
+        _operation(
+            "GET /livez", routes.live, "Does the event loop turn", {200: (wire.Liveness,)}, is_open=True
+        ),
+        _operation(
+            "GET /readyz", routes.ready, "Is the gate open, and in which mode",
+            {200: (wire.Readiness,), 503: (wire.Readiness,)}, is_open=True,
+        ),
+        _operation("GET /metrics", routes.metrics, "Prometheus metrics", {200: (PLAIN,)}, is_open=True),
+    ]  # fmt: skip
+
+
+def _documents(routes: DocumentRoutes) -> list[Operation]:
+    return [
+        _operation("GET /openapi.json", routes.openapi, "This document", {200: (dict,)}, is_open=True),
+        _operation("GET /docs", routes.page, "This document, to read", {200: (HTML,)}, is_open=True),
+    ]
+
+
+def _operation(
+    call: str,
+    handler: Any,
+    summary: str,
+    answers: Mapping[int, tuple[Any, ...]],
+    **more: Any,
+) -> Operation:
+    """`call` is method and path, as one reads it."""
+    method, path = call.split(" ", 1)
+    return Operation(
+        method=method, path=path, handler=handler, summary=summary, tag=_tag(path), answers=answers, **more
+    )
+
+
+def _tag(path: str) -> str:
+    """The section of the document."""
+    parts = path.split("/")
+    if parts[1] != "v1":
+        return "server"
+    return "openai" if parts[2] in ("chat", "models") else parts[2]

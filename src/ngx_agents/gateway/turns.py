@@ -1,0 +1,104 @@
+"""Turns over HTTP: the hot path. A message comes in, is durable, and its answer goes out whole or as events.
+
+A client that disconnects at any point does not stop its turn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ngx_agents.errors import Forbidden
+from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_of
+from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.event_stream import stream_events
+from ngx_agents.gateway.exchange import JSON, Exchange
+from ngx_agents.gateway.principal import Principal
+from ngx_agents.gateway.wire import CancelReply, TurnBody
+from ngx_agents.state.commands import Accepted
+from ngx_agents.turns.model import TurnRequest, TurnView
+
+APPLIED = (b"preference-applied", b"respond-async")
+
+
+class TurnRoutes:
+    """`max_body_bytes` bounds the body of a message, inclusive."""
+
+    def __init__(self, deps: GatewayDeps, max_body_bytes: int) -> None:
+        self._engine = deps.engine
+        self._max_body_bytes = max_body_bytes
+        self._decoder = msgspec.json.Decoder(TurnBody)
+
+    async def submit(self, exchange: Exchange) -> None:
+        conversation_id = known_id("c", exchange.parameters["conversation_id"])
+        raw = await exchange.body(self._max_body_bytes)
+        request = self._request(exchange, conversation_id, raw)
+        accepted = await self._engine.accept(request)
+        if b"text/event-stream" in exchange.headers.get(b"accept", b""):
+            await self._stream(exchange, accepted.turn_id, None)
+        elif b"respond-async" in exchange.headers.get(b"prefer", b"").lower():
+            await self._acknowledge(exchange, conversation_id, accepted)
+        else:
+            view = await self._engine.wait(accepted.turn_id, request.owner)
+            await exchange.reply(200, msgspec.json.encode(view), (JSON, _location(view.turn_id)))
+
+    async def events(self, exchange: Exchange) -> None:
+        turn_id = known_id("t", exchange.parameters["turn_id"])
+        await self._stream(exchange, turn_id, exchange.header(b"last-event-id"))
+
+    async def show(self, exchange: Exchange) -> None:
+        turn_id = known_id("t", exchange.parameters["turn_id"])
+        await exchange.reply_json(await self._engine.view(turn_id, exchange.principal.owner))
+
+    async def cancel(self, exchange: Exchange) -> None:
+        turn_id = known_id("t", exchange.parameters["turn_id"])
+        status = await self._engine.cancel(turn_id, exchange.principal.owner)
+        await exchange.reply_json(CancelReply(turn_id=turn_id, status=status))
+
+    def _request(self, exchange: Exchange, conversation_id: str, raw: bytes) -> TurnRequest:
+        body = decoded(self._decoder, raw)
+        key = idempotency_key(exchange.header(b"idempotency-key"))
+        return TurnRequest(
+            conversation_id=conversation_id,
+            owner=exchange.principal.owner,
+            text=text_of(body.text, "text"),
+            turn_class=allowed_class(body.turn_class, exchange.principal),
+            when_busy=body.when_busy,
+            agent=body.agent,
+            locale=body.locale,
+            idempotency_key=key,
+            idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
+        )
+
+    async def _stream(self, exchange: Exchange, turn_id: str, last_event_id: str | None) -> None:
+        subscription = await self._engine.subscribe(turn_id, exchange.principal.owner, last_event_id)
+        exchange.headers.clear()  # an idle stream should not keep what nobody reads any more
+        await stream_events(exchange, subscription, headers=(_location(turn_id),))
+
+    async def _acknowledge(self, exchange: Exchange, conversation_id: str, accepted: Accepted) -> None:
+        if accepted.replayed or accepted.coalesced:
+            view = await self._engine.view(accepted.turn_id, exchange.principal.owner)
+        else:
+            view = TurnView(
+                turn_id=accepted.turn_id,
+                conversation_id=conversation_id,
+                status="queued" if accepted.epoch is None else "running",
+            )
+        await exchange.reply_json(view, 202, (_location(accepted.turn_id), APPLIED))
+
+
+def allowed_class(turn_class: int, principal: Principal) -> int:
+    """Raises Forbidden for critical (0) unless the caller is an operator: a body alone never makes a turn critical."""
+    if turn_class == 0 and not principal.is_operator:
+        raise Forbidden("only an operator may ask for the critical class")
+    return turn_class
+
+
+def request_hash(exchange: Exchange, raw: bytes) -> bytes:
+    """SHA-256 over path and body."""
+    return hashlib.sha256(exchange.scope["path"].encode() + b"\0" + raw).digest()
+
+
+def _location(turn_id: str) -> tuple[bytes, bytes]:
+    return b"location", b"/v1/turns/" + turn_id.encode()
