@@ -128,7 +128,6 @@ def test_an_unknown_flag_is_an_error():
         ("[server]\ndrain_s = true", "[server] drain_s ({file}:2): expected a number from 0 to 3600, got True"),
         ('[auth]\nmode = "off"', "[auth] mode ({file}:2): expected api_key, jwt or none, got 'off'"),
         ("[vertex]\nhttp2 = 1", "[vertex] http2 ({file}:2): expected true or false, got 1"),
-        ("[auth]\njwt_algorithms = 1", "[auth] jwt_algorithms ({file}:2): expected a list of texts, got 1"),
     ],
 )
 def test_a_wrong_type_names_setting_source_and_expectation(tmp_path, line, message):
@@ -148,11 +147,6 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_config(path=path, environ={})
     assert "123456789" not in str(caught.value)
-
-
-def test_lists_are_comma_separated_in_variables():
-    loaded = read_config(environ={"NGX_AUTH_JWT_ALGORITHMS": "ES256, RS256,"})
-    assert loaded.config.auth.jwt_algorithms == ("ES256", "RS256")
 
 
 def test_secrets_are_masked_wherever_a_configuration_is_printed():

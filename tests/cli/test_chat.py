@@ -69,9 +69,11 @@ class Pty:
 
     async def exit_code(self):
         async with asyncio.timeout(20):
-            while (code := self._ended()) is None:
+            while True:
+                code = self._ended()
+                if code is not None:
+                    return code
                 await asyncio.sleep(0.01)
-        return code
 
     def _ended(self):
         self._read()

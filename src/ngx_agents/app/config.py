@@ -95,12 +95,9 @@ def _section(name: str, struct: type[Section], values: Mapping[str, object]) -> 
 
 
 def _converted(one: Setting, given: Given) -> object:
-    raw = given.raw
-    if given.is_text and one.is_list:
-        raw = [part.strip() for part in str(raw).split(",") if part.strip()]
     try:
-        value: object = msgspec.convert(raw, one.type, strict=not given.is_text)
+        value: object = msgspec.convert(given.raw, one.type, strict=not given.is_text)
     except msgspec.ValidationError as exc:
-        got = "" if one.secret else f", got {raw!r}"
+        got = "" if one.secret else f", got {given.raw!r}"
         raise ConfigError(f"{one.label} ({given.origin}): expected {one.expected}{got}") from exc
     return value

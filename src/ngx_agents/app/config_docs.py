@@ -23,8 +23,8 @@ Values come from three places, the later wins:
 with 2 when a server could not start with it.
 
 Reading is strict. An unknown setting, or an unknown variable that begins with `NGX_`, is an error that names
-the nearest known one. An empty variable counts as not set. Lists are comma-separated in variables. The unit
-is in the name: `_s` seconds, `_bytes` bytes, `_tokens` model tokens.
+the nearest known one. An empty variable counts as not set. The unit is in the
+name: `_s` seconds, `_bytes` bytes, `_tokens` model tokens.
 
 On Kubernetes, a Service named `ngx` makes the kubelet inject variables such as `NGX_PORT=tcp://…` into pods:
 give the Service another name, or set `enableServiceLinks: false` on the pod.
@@ -54,7 +54,7 @@ def markdown() -> str:
 
 
 def _row(one: Setting) -> str:
-    default = f"`{one.shown(one.default)}`" if one.default not in (None, ()) else ""
+    default = f"`{one.shown(one.default)}`" if one.default is not None else ""
     variables = ", ".join(f"`{name}`" for name in one.env)
     flag = f"`{one.flag}`" if one.flag else ""
     return f"| `{one.field}` | {one.expected} | {default} | {variables} | {flag} | {one.help} |\n"

@@ -51,17 +51,6 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     jwks_url: Annotated[str | None, setting("Address of the issuer's public keys (JWKS).", env="NGX_JWKS_URL")] = None
     jwt_audience: Annotated[str | None, setting("Audience (aud) a token must name; unset accepts any.")] = None
     jwt_issuer: Annotated[str | None, setting("Issuer (iss) a token must name; unset accepts any.")] = None
-    jwt_algorithms: Annotated[
-        tuple[str, ...],
-        setting("Accepted algorithms; unset means HS256 with a secret, RS256 and ES256 with JWKS."),
-    ] = ()
-
-    @property
-    def algorithms(self) -> tuple[str, ...]:
-        """The accepted algorithms, chosen by the kind of key when none were named."""
-        if self.jwt_algorithms:
-            return self.jwt_algorithms
-        return ("RS256", "ES256") if self.jwks_url else ("HS256",)
 
 
 class JournalConfig(Section, frozen=True, kw_only=True):

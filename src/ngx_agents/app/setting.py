@@ -64,24 +64,18 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return f"[{self.section}] {self.field}"
 
     @property
-    def is_list(self) -> bool:
-        return isinstance(_without_meta(inspect.type_info(self.type)), inspect.VarTupleType)
-
-    @property
     def expected(self) -> str:
         """What a value must be, in words."""
         return _words(inspect.type_info(self.type))
 
     def shown(self, value: object) -> str:
         """`value` for people, masked when it is secret."""
-        if value is None or value == ():
+        if value is None:
             return ""
         if self.secret:
             return MASK
         if isinstance(value, bool):
             return str(value).lower()
-        if isinstance(value, tuple):
-            return ",".join(map(str, value))
         return mask_password(str(value))
 
 
@@ -129,8 +123,6 @@ def _words(kind: inspect.Type) -> str:
         case inspect.LiteralType(values=values):
             *most, last = map(str, values)
             return f"{', '.join(most)} or {last}"
-        case inspect.VarTupleType():
-            return "a list of texts"
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType(ge=low, le=high):
