@@ -1,0 +1,86 @@
+"""log_weight: stores the body weight that the user states, once, and says where the trend stands.
+
+Storing is an effect; its key is the day meant, so that a turn that is run again does not log twice.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ngx_agents.agents.tools.arguments import integer, number
+from ngx_agents.agents.tools.person import WEIGHT_KG, read_weight_kg
+from ngx_agents.agents.tools.reading import fold, numbered
+from ngx_agents.agents.tools.tool import ToolContext, ToolOutput
+from ngx_agents.agents.tools.weight.report import date_label, say, trend_facts
+from ngx_agents.agents.tools.weight.trend import DAY_S, points_of
+from ngx_agents.errors import InvalidRequest
+from ngx_agents.state.model import LogEntry
+from ngx_agents.vertex.content import ToolDeclaration
+
+MAX_DAYS_AGO = 365
+TREND_DAYS = 30
+
+DECLARATION = ToolDeclaration(
+    name="log_weight",
+    description=(
+        "Registra el peso corporal que dice el usuario, en kg. No para pesos objetivo ni cargas de ejercicios. / "
+        "Logs the body weight the user states, in kg. Not for goal weights or exercise loads."
+    ),
+    parameters={
+        "type": "object",
+        "properties": {
+            "kg": {"type": "number", "minimum": WEIGHT_KG[0], "maximum": WEIGHT_KG[1]},
+            "days_ago": {"type": "integer", "minimum": 0, "maximum": MAX_DAYS_AGO},
+        },
+        "required": ["kg"],
+    },
+)
+
+_DAYS_AGO = re.compile(r"\bhace (\d{1,3}) dias?\b|\b(\d{1,3}) days? ago\b")
+_BEFORE = (
+    (2, re.compile(r"\b(?:anteayer|antier|antes de ayer|day before yesterday)\b")),
+    (1, re.compile(r"\b(?:ayer|anoche|yesterday|last night)\b")),
+)
+
+
+class LogWeight:
+    """The tool. Makes no artifact: the entry itself is what stays."""
+
+    declaration = DECLARATION
+    skill = "log_weight"
+
+    def arguments_from(self, context: ToolContext) -> dict[str, Any]:
+        """The stated weight in kg and how many days ago it held; nothing when no weight is stated."""
+        said = numbered(fold(context.text))
+        kg = read_weight_kg(said)
+        return {} if kg is None else {"kg": kg, "days_ago": read_days_ago(said)}
+
+    async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
+        """Stores the entry. Raises InvalidRequest when `kg` is missing or outside 25..400."""
+        kg = number(arguments, "kg", *WEIGHT_KG)
+        if kg is None:
+            raise InvalidRequest("kg is missing", field="kg")
+        days_ago = integer(arguments, "days_ago", 0, MAX_DAYS_AGO) or 0
+        at = context.now - days_ago * DAY_S
+        await context.add_log("weight", at, {"kg": kg}, f"log_weight:{days_ago}")
+        entry = LogEntry(id="", kind="weight", at=at, data={"kg": kg})
+        date = date_label(at, context.locale)
+        trend = trend_facts(points_of(await _with(entry, context)), "last_month", context.locale)
+        saved = say(context.locale, "log.saved", kg=f"{kg:g}", date=date)
+        return ToolOutput(facts={"logged": {"kg": kg, "date": date}, "saved": saved, "trend": trend})
+
+
+def read_days_ago(said: str) -> int:
+    """How many days before now the folded, numbered text speaks of; 0 for today, at most `MAX_DAYS_AGO`."""
+    if match := _DAYS_AGO.search(said):
+        return min(int(match[1] or match[2]), MAX_DAYS_AGO)
+    return next((days for days, pattern in _BEFORE if pattern.search(said)), 0)
+
+
+async def _with(entry: LogEntry, context: ToolContext) -> list[LogEntry]:
+    """The month's entries with the new one, which the journal may or may not show yet."""
+    stored = list(await context.logs("weight", context.now - TREND_DAYS * DAY_S))
+    if any(item.at == entry.at and item.data.get("kg") == entry.data["kg"] for item in stored):
+        return stored
+    return sorted([*stored, entry], key=lambda item: item.at)
