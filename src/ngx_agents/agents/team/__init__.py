@@ -1,0 +1,1 @@
+"""The coaching team, as content: one folder per agent, the routing table, the safety rules."""
