@@ -1,0 +1,1 @@
+"""The web pages: static files and the small ASGI application that serves them."""
