@@ -45,6 +45,16 @@ async def test_a_new_epoch_counts_from_its_own_beginning():
     assert [event_id for event_id, _, _ in got] == ["1-1", "1-7", "2-1", "2-2", "2-3"]
 
 
+async def test_frames_without_an_id_are_given_and_do_not_move_the_place_to_resume_from():
+    first = [ACCEPTED, delta("1-2", "one"), DROP]
+    second = [("", "text.reset", {"reason": "resumed"}), delta("", "one two"), DROP]
+    third = [("", "text.reset", {"reason": "resumed"}), delta("", "one two"), completed("1-9")]
+    async with ScriptedServer(first, second, third).running() as server:
+        got = await events_of(server)
+    assert [headers.get("Last-Event-ID") for _, _, headers, _ in server.requests] == [None, "1-2", "1-2"]
+    assert [text for _, _, text in got][-2:] == ["one two", None]
+
+
 async def test_a_post_that_got_no_answer_is_repeated_with_the_same_key():
     async with ScriptedServer([DROP], [ACCEPTED, completed("1-2")]).running() as server:
         got = await events_of(server)

@@ -39,6 +39,32 @@ def test_on_a_terminal_text_shows_at_once_and_a_reset_is_marked():
     assert "withdrawn" in notes.getvalue()
 
 
+def test_text_that_is_said_again_after_a_reconnect_is_not_shown_twice():
+    answers, notes = Terminal(), io.StringIO()
+    said = ("text.delta", {"text": "one "}), ("text.delta", {"text": "two "})
+    again = (
+        ("text.reset", {"reason": "resumed"}),
+        ("text.delta", {"text": "one two thr"}),
+        ("text.delta", {"text": "ee"}),
+    )
+    show(Screen(answers, notes), *said, *again, ("turn.completed", {"source": "model"}))
+    assert answers.getvalue() == "\r\x1b[2Kone two three\n"
+    assert "withdrawn" not in notes.getvalue()
+
+
+def test_text_that_stays_withdrawn_is_marked_at_the_end():
+    answers, notes = Terminal(), io.StringIO()
+    show(Screen(answers, notes), ("text.delta", {"text": "half"}), ("text.reset", {}), ("turn.failed", {"code": "x"}))
+    assert notes.getvalue() == "— the text above is withdrawn —\n— failed: x —\n"
+
+
+def test_an_artifact_that_is_told_again_is_listed_once():
+    notes = io.StringIO()
+    artifact = ("artifact", {"id": "a_1", "kind": "MealPlan", "title": "Week", "data": {}})
+    show(Screen(io.StringIO(), notes), artifact, artifact, ("turn.completed", {"source": "model"}))
+    assert notes.getvalue().count("MealPlan") == 1
+
+
 def test_artifacts_are_listed_with_title_and_id():
     answers, notes = io.StringIO(), io.StringIO()
     artifact = {"id": "a_1", "kind": "TrainingPlan", "title": "Three days", "data": {}}

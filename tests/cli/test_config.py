@@ -26,7 +26,6 @@ def test_secrets_are_masked_in_table_and_json(tmp_path):
 def test_json_has_value_and_origin(tmp_path):
     shown = json.loads(ngx("config", "--json", cwd=tmp_path, NGX_PORT="82").stdout)
     assert shown["server.port"] == {"value": 82, "origin": "env NGX_PORT"}
-    assert shown["vertex.http2"] == {"value": True, "origin": "default"}
     assert shown["vertex.project"] == {"value": None, "origin": "default"}
 
 

@@ -80,7 +80,10 @@ class VertexConfig(Section, frozen=True, kw_only=True):
         setting("HTTP client: pyreqwest is the fast one, aiohttp the second."),
     ] = "pyreqwest"
     connection_pool_size: Annotated[int, setting("Most connections to one location.", bounds=(1, 1_000))] = 50
-    http2: Annotated[bool, setting("Speak HTTP/2 to https endpoints (pyreqwest only).")] = True
+    http2: Annotated[
+        Literal["auto", "prior_knowledge", "off"],
+        setting("HTTP/2 (pyreqwest only): auto over https where spoken, prior_knowledge always, off never."),
+    ] = "auto"
 
 
 class LocalConfig(Section, frozen=True, kw_only=True):

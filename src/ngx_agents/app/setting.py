@@ -74,8 +74,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
             return ""
         if self.secret:
             return MASK
-        if isinstance(value, bool):
-            return str(value).lower()
         return mask_password(str(value))
 
 
@@ -123,8 +121,6 @@ def _words(kind: inspect.Type) -> str:
         case inspect.LiteralType(values=values):
             *most, last = map(str, values)
             return f"{', '.join(most)} or {last}"
-        case inspect.BoolType():
-            return "true or false"
         case inspect.IntType(ge=low, le=high):
             return f"a whole number{_bounds(low, high)}"
         case inspect.FloatType(ge=low, le=high):

@@ -150,7 +150,8 @@ class ChatClient:
         if not progress.turn_id:
             headers["Idempotency-Key"] = progress.key
             return self._open("POST", f"/v1/conversations/{conversation_id}/turns", json=body, headers=headers)
-        headers["Last-Event-ID"] = progress.last_id
+        if progress.last_id:
+            headers["Last-Event-ID"] = progress.last_id
         return self._open("GET", f"/v1/turns/{progress.turn_id}/events", headers=headers)
 
     def _open(self, method: str, path: str, **options: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:

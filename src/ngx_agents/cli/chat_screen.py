@@ -18,15 +18,20 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 class Screen:
-    """One turn on the screen. `answers` takes the text, `notes` everything about it."""
+    """One turn on the screen. `answers` takes the text, `notes` everything about it.
+
+    Text that is withdrawn and then said again, as after a reconnect, is not shown twice: only what differs from
+    what stands on the screen starts anew.
+    """
 
     def __init__(self, answers: TextIO, notes: TextIO) -> None:
         self._answers = answers
         self._notes = notes
         self._live = answers.isatty()
         self._dim = (DIM, PLAIN) if notes.isatty() else ("", "")
-        self._text: list[str] = []
-        self._artifacts: list[str] = []
+        self._text = ""
+        self._shown = ""
+        self._artifacts: dict[object, str] = {}
         self._waiting_for = "…"
         self._is_waiting = self._live
 
@@ -45,13 +50,14 @@ class Screen:
             case "text.delta":
                 self._say(str(event.data.get("text", "")))
             case "text.reset":
-                self._withdraw()
+                self._text = ""
             case "turn.accepted" if event.data.get("position"):
                 self._waiting_for = f"waiting behind {event.data['position']} …"
             case "agent.started":
                 self._waiting_for = f"{event.data.get('agent', '')} …"
             case "artifact":
-                self._artifacts.append(f"{event.data.get('kind')}: {event.data.get('title')} ({event.data.get('id')})")
+                data = event.data
+                self._artifacts[data.get("id")] = f"{data.get('kind')}: {data.get('title')} ({data.get('id')})"
             case "turn.completed" | "turn.failed" | "turn.cancelled":
                 self._finish(event)
             case _:
@@ -66,30 +72,29 @@ class Screen:
 
     def _say(self, text: str) -> None:
         self.stop_waiting()
-        self._text.append(text)
-        if self._live:
-            self._answers.write(text)
-            self._answers.flush()
+        self._text += text
+        if self._live and not self._shown.startswith(self._text):
+            self._catch_up()
 
-    def _withdraw(self) -> None:
-        if self._text and self._live:
-            self._end_line()
-            self._note("— the text above is withdrawn; the answer starts again —")
-        self._text.clear()
+    def _catch_up(self) -> None:
+        if not self._text.startswith(self._shown):
+            self._end_line(self._shown)
+            self._note("— the text above is withdrawn —")
+            self._shown = ""
+        self._answers.write(self._text[len(self._shown) :])
+        self._answers.flush()
+        self._shown = self._text
 
     def _finish(self, event: ServerEvent) -> None:
         self.stop_waiting()
-        if not self._live:
-            self._answers.write("".join(self._text))
-        if self._text:
-            self._end_line()
-        self._answers.flush()
-        for line in self._artifacts:
+        self._catch_up()
+        self._end_line(self._shown)
+        for line in self._artifacts.values():
             self._note(f"▸ {line}")
         self._note(badge(event.name, event.data))
 
-    def _end_line(self) -> None:
-        if not "".join(self._text[-1:]).endswith("\n"):
+    def _end_line(self, text: str) -> None:
+        if text and not text.endswith("\n"):
             self._answers.write("\n")
             self._answers.flush()
 
