@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journal_conformance import ANA, NOW, accept, conversation, finish, tell
+from tests.state.journal_conformance import ANA, NOW, accept, conversation, finish, tell
 
 from ngx_agents.state import commands as c
 from ngx_agents.state.memory_tier import MemoryTier

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from journal_conformance import *  # noqa: F403
-from journal_conformance import ANA, NOW, accept, conversation, ids, tell
+from tests.state.journal_conformance import *  # noqa: F403
+from tests.state.journal_conformance import ANA, NOW, accept, conversation, ids, tell
 
 from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable
 from ngx_agents.state import commands as c
