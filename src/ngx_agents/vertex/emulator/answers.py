@@ -21,9 +21,7 @@ _SPANISH = frozenset(
     )
 )
 _ENGLISH = frozenset(
-    re.findall(
-        r"\w+", "the a an of what how for with my me i and is in to can should do want hello much have"
-    )
+    re.findall(r"\w+", "the a an of what how for with my me i and is in to can should do want hello much have")
 )
 _WORD = re.compile(r"\w+")
 _WORD_AND_SPACE = re.compile(r"\S+\s*")

@@ -74,9 +74,7 @@ class Emulator:
         prompt = msgspec.structs.replace(prompt, digest=zlib.crc32(body, self.settings.seed))
         await self._answer(exchange, surface, spoil(self._compose(prompt, fault), fault), fault)
 
-    async def _answer(
-        self, exchange: Exchange, surface: Surface, answer: Answer, fault: Fault | None
-    ) -> None:
+    async def _answer(self, exchange: Exchange, surface: Surface, answer: Answer, fault: Fault | None) -> None:
         delay_s = self._jittered(self.settings.ttft_ms) / 1000
         if fault is not None and fault.kind == "stall_first":
             delay_s += fault.delay_ms / 1000
@@ -91,9 +89,7 @@ class Emulator:
             body = body[: len(body) // 2]
         await exchange.respond(200, body)
 
-    async def _stream(
-        self, exchange: Exchange, surface: Surface, answer: Answer, fault: Fault | None
-    ) -> None:
+    async def _stream(self, exchange: Exchange, surface: Surface, answer: Answer, fault: Fault | None) -> None:
         gap_s = self._jittered(self.settings.chunk_gap_ms) / 1000
         frames = surface.frames(answer)
         if fault is not None and fault.kind == "truncated":

@@ -60,8 +60,6 @@ class ControlState:
             "tokens_issued": self.tokens_issued,
             "faults": self.script.faults,
             "last_path": self.last_path,
-            "last_headers": {
-                name.decode("latin-1"): value.decode("latin-1") for name, value in self.last_headers
-            },
+            "last_headers": {name.decode("latin-1"): value.decode("latin-1") for name, value in self.last_headers},
             "last_request": last_request,
         }

@@ -50,9 +50,7 @@ def read(doc: Any) -> Prompt:
         mode=mode,
         allowed=allowed,
         max_output_tokens=doc.get("max_completion_tokens") or doc.get("max_tokens"),
-        tokens=tokens_of(
-            sum(len(_text(message)) for message in messages) + len(_encode(doc.get("tools") or ()))
-        ),
+        tokens=tokens_of(sum(len(_text(message)) for message in messages) + len(_encode(doc.get("tools") or ()))),
     )
 
 
@@ -127,10 +125,19 @@ def _last_said(messages: list[dict[str, Any]]) -> tuple[str, tuple[Result, ...]]
     results: list[Result] = []
     for message in reversed(messages):
         if message.get("role") == "tool":
-            results.insert(0, Result(names.get(message.get("tool_call_id"), "tool"), _text(message)))
+            name = names.get(message.get("tool_call_id"), "tool")
+            results.insert(0, Result(name, _value(_text(message))))
         elif message.get("role") == "user":
             return _text(message), tuple(results)
     return "", tuple(results)
+
+
+def _value(text: str) -> Any:
+    """What a tool said, as JSON when it is JSON."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -14,9 +14,7 @@ from ngx_agents.vertex.emulator.prompt import Call, Prompt, Tool
 
 _WORD = re.compile(r"[a-z]{4,}")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_COMMON = frozenset(
-    re.findall(r"\w+", "este esta with from that this para como user what when have your them then")
-)
+_COMMON = frozenset(re.findall(r"\w+", "este esta with from that this para como user what when have your them then"))
 NAME_WORD_WEIGHT = 2
 CALL_FROM = 2
 

@@ -70,9 +70,7 @@ def _contents(doc: dict[str, Any]) -> list[dict[str, Any]]:
         if content.get("role", "user") not in ("user", "model"):
             raise BadRequestError("Please use a valid role: user, model.")
         if not content.get("parts"):
-            raise BadRequestError(
-                "Unable to submit request because it must include at least one parts field."
-            )
+            raise BadRequestError("Unable to submit request because it must include at least one parts field.")
         for part in content["parts"]:
             _check_part(part)
     return cast("list[dict[str, Any]]", contents)
@@ -81,9 +79,7 @@ def _contents(doc: dict[str, Any]) -> list[dict[str, Any]]:
 def _check_part(part: dict[str, Any]) -> None:
     given = sum(1 for camel, snake in _PART_KINDS if camel in part or snake in part)
     if given != 1:
-        raise BadRequestError(
-            "Unable to submit request because each part must have exactly one data field set."
-        )
+        raise BadRequestError("Unable to submit request because each part must have exactly one data field set.")
 
 
 def _check_signatures(content: dict[str, Any], model: str) -> None:
@@ -112,9 +108,7 @@ def _tools(doc: dict[str, Any]) -> Iterable[Tool]:
             name = declared.get("name")
             if not name:
                 raise BadRequestError("Invalid function declaration: the name is missing.")
-            schema = _get(declared, "parametersJsonSchema", "parameters_json_schema") or declared.get(
-                "parameters"
-            )
+            schema = _get(declared, "parametersJsonSchema", "parameters_json_schema") or declared.get("parameters")
             yield Tool(name, declared.get("description") or "", schema or {})
 
 
@@ -133,9 +127,7 @@ def _last_said(contents: list[dict[str, Any]]) -> tuple[str, tuple[Result, ...]]
             continue
         text = " ".join(part["text"] for part in content["parts"] if part.get("text"))
         found = [_get(part, "functionResponse", "function_response") for part in content["parts"]]
-        results[:0] = [
-            Result(str(each.get("name")), each.get("response")) for each in found if each is not None
-        ]
+        results[:0] = [Result(str(each.get("name")), each.get("response")) for each in found if each is not None]
         if text:
             return text, tuple(results)
     return "", tuple(results)
@@ -151,6 +143,4 @@ def _characters(contents: Iterable[dict[str, Any]]) -> int:
 
 
 def _tool_characters(tools: tuple[Tool, ...]) -> int:
-    return sum(
-        len(tool.name) + len(tool.description) + len(msgspec.json.encode(tool.schema)) for tool in tools
-    )
+    return sum(len(tool.name) + len(tool.description) + len(msgspec.json.encode(tool.schema)) for tool in tools)

@@ -75,9 +75,7 @@ def frames(answer: Answer) -> list[bytes]:
 def counted(total: int, characters: int) -> bytes:
     """The answer of countTokens."""
     details = [{"modality": "TEXT", "tokenCount": total}]
-    return _encode(
-        {"totalTokens": total, "totalBillableCharacters": characters, "promptTokensDetails": details}
-    )
+    return _encode({"totalTokens": total, "totalBillableCharacters": characters, "promptTokensDetails": details})
 
 
 def _last_frames(answer: Answer) -> list[bytes]:

@@ -1,0 +1,62 @@
+"""The seam to the wire: one HTTP POST, answered whole or as a stream.
+
+A transport knows bytes, places and deadlines; it knows nothing of models. Entering it starts it, leaving it ends every
+call still open. All methods belong to one event loop and may be called concurrently.
+
+Contract of every implementation (`tests/vertex/transport_conformance.py`):
+- any status is an answer, not an error; bodies arrive byte for byte
+- ModelUnavailable: refused, reset, cut before the body's end, or too many calls waiting for a place
+- ModelTimeout: `deadline_s` passed, wherever the call was: waiting for a place, connecting, or between two chunks
+- cancelling a call, or leaving a stream early, closes it upstream and frees its place at once
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import msgspec
+
+Http2 = Literal["auto", "prior_knowledge", "off"]
+
+
+class PostCall(msgspec.Struct, frozen=True):
+    """`origin` is scheme, host and port; `path` carries the query. `deadline_s` is absolute and monotonic."""
+
+    origin: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    deadline_s: float
+
+
+class Posted(msgspec.Struct, frozen=True):
+    """A whole answer. `header` looks a header up by its lower-case name."""
+
+    status: int
+    body: bytes
+    header: Callable[[str], str | None]
+
+
+class PostStream(msgspec.Struct, frozen=True):
+    """An answer that has begun. `chunks` yields the body as it arrives, in pieces of any size."""
+
+    status: int
+    header: Callable[[str], str | None]
+    chunks: AsyncIterator[bytes]
+
+
+class Transport(Protocol):
+    """Sends calls. `stream` is a context: the call ends when it is left."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def post(self, call: PostCall) -> Posted: ...
+
+    def stream(self, call: PostCall) -> AbstractAsyncContextManager[PostStream]: ...

@@ -1,0 +1,105 @@
+"""The second transport: aiohttp, HTTP/1.1, no threads. One call per connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from ngx_agents.clock import Clock
+from ngx_agents.errors import ModelError, ModelTimeout, ModelUnavailable
+from ngx_agents.vertex.pool import Pool
+from ngx_agents.vertex.transport import PostCall, Posted, PostStream
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+class AiohttpTransport:
+    """`connection_pool_size` bounds the connections to each origin, and so the calls at once."""
+
+    def __init__(self, *, connection_pool_size: int, clock: Clock, on_wait: Callable[[float], None]) -> None:
+        self._size = connection_pool_size
+        self._clock = clock
+        self._on_wait = on_wait
+        self._pools: dict[str, Pool[aiohttp.ClientSession]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            for slot in pool.slots:
+                await slot.carrier.close()
+
+    async def post(self, call: PostCall) -> Posted:
+        async with self._answer(call) as response:
+            try:
+                body = await response.read()
+            except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+                raise _translated(exc) from exc
+            return Posted(response.status, body, response.headers.get)
+
+    def stream(self, call: PostCall) -> AbstractAsyncContextManager[PostStream]:
+        return self._stream(call)
+
+    @asynccontextmanager
+    async def _stream(self, call: PostCall) -> AsyncGenerator[PostStream]:
+        async with self._answer(call) as response:
+            yield PostStream(response.status, response.headers.get, _chunks(response))
+
+    @asynccontextmanager
+    async def _answer(self, call: PostCall) -> AsyncGenerator[aiohttp.ClientResponse]:
+        pool = self._pools.get(call.origin) or self._open(call.origin)
+        slot = pool.take() or await pool.wait(call.deadline_s)
+        try:
+            left_s = call.deadline_s - self._clock.monotonic_s()
+            if left_s <= 0:
+                raise ModelTimeout("the deadline passed before the model was called")
+            response = await self._begin(slot.carrier, call, left_s)
+            try:
+                yield response
+            finally:
+                response.release() if response.content.at_eof() else response.close()
+        finally:
+            pool.give_back(slot)
+
+    async def _begin(self, session: aiohttp.ClientSession, call: PostCall, left_s: float) -> aiohttp.ClientResponse:
+        timeout = aiohttp.ClientTimeout(total=left_s, connect=CONNECT_TIMEOUT_S)
+        url = URL(call.origin + call.path, encoded=True)
+        try:
+            return await session.post(url, data=call.body, headers=call.headers, timeout=timeout, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            raise _translated(exc) from exc
+
+    def _open(self, origin: str) -> Pool[aiohttp.ClientSession]:
+        pool = self._pools[origin] = Pool(
+            self._new_session, max_slots=1, calls_per_slot=self._size, clock=self._clock, on_wait=self._on_wait
+        )
+        return pool
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+        raise _translated(exc) from exc
+
+
+def _translated(error: Exception) -> ModelError:
+    # a refused or unroutable address is no timeout, whatever class it comes in
+    if isinstance(error, TimeoutError | asyncio.TimeoutError) and not isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ModelTimeout("the model did not answer in time")
+    return ModelUnavailable("the connection to the model failed")
