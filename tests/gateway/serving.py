@@ -1,0 +1,154 @@
+"""A real uvicorn server on loopback over the real engine and SQLite journal, and small means to talk to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.script_team import ScriptTeam
+from ngx_agents.clock import SystemClock
+from ngx_agents.gateway.application import create_app
+from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.state.ids import Ids
+from ngx_agents.state.memory_tier import MemoryTier
+from ngx_agents.state.sqlite import SqliteJournal
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.settings import TurnSettings
+
+
+@dataclass
+class Gate:
+    """What `/readyz` is told."""
+
+    is_open: bool = True
+    mode: str = "normal"
+
+
+@dataclass
+class House:
+    """A gateway with everything below it, running."""
+
+    app: ASGIApp
+    deps: GatewayDeps
+    engine: TurnEngine
+    gate: Gate
+
+
+@asynccontextmanager
+async def house(
+    path: Path, settings: GatewaySettings | None = None, *, team: Any = None, console: ASGIApp | None = None
+) -> AsyncIterator[House]:
+    clock, metrics, gate = SystemClock(), Metrics(), Gate()
+    ids = Ids(clock)
+    journal = MemoryTier(SqliteJournal(path / "journal.db"))
+    team = team or ScriptTeam()
+    await journal.open()
+    try:
+        await journal.migrate()
+        engine = TurnEngine(
+            journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=TurnSettings(drain_s=0.2)
+        )
+        async with engine:
+            deps = GatewayDeps(
+                engine=engine,
+                journal=journal,
+                ids=ids,
+                clock=clock,
+                metrics=metrics,
+                team=team,
+                mode=lambda: gate.mode,
+                model_name="script",
+                ready=lambda: gate.is_open,
+                console=console,
+            )
+            yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate)
+    finally:
+        await journal.close()
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and leaves the test's signal handlers alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """The base URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, log_level="warning", lifespan="off", access_log=False, timeout_graceful_shutdown=1, http="httptools"
+    )
+    server = _Server(config)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(server.serve([listener]))
+        await server.listening.wait()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            server.force_exit = True
+            await running
+    listener.close()
+
+
+class Client:
+    """JSON in, (status, JSON) out."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session = session
+        self.url = url
+
+    async def call(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
+        async with self.session.request(method, self.url + path, **more) as response:
+            is_json = "json" in response.headers.get("content-type", "")
+            return response.status, await (response.json(content_type=None) if is_json else response.text())
+
+    async def conversation(self, **more: Any) -> str:
+        status, info = await self.call("POST", "/v1/conversations", json={}, **more)
+        assert status == 201, info
+        return str(info["id"])
+
+    async def say(self, conversation_id: str, text: str, **more: Any) -> tuple[int, Any]:
+        headers = more.pop("headers", {})
+        return await self.call(
+            "POST", f"/v1/conversations/{conversation_id}/turns", json={"text": text, **more}, headers=headers
+        )
+
+
+@asynccontextmanager
+async def client(path: Path, settings: GatewaySettings | None = None, **more: Any) -> AsyncIterator[Client]:
+    """A client of a served house."""
+    async with house(path, settings, **more) as made, served(made.app) as url, aiohttp.ClientSession() as session:
+        yield Client(session, url)
+
+
+async def events_of(response: aiohttp.ClientResponse) -> list[tuple[str | None, str, str]]:
+    """The (id, name, data) of every event until the stream ends."""
+    found = []
+    for block in (await response.read()).decode().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
+        if "event" in fields:
+            found.append((fields.get("id"), fields["event"], fields["data"]))
+    return found
