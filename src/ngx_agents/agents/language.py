@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+import msgspec
+
 Language = Literal["es", "en"]
 
 # frequent words that are not words of the other language (so neither "me", "no", "a" nor "plan")
@@ -26,6 +28,20 @@ feel hurts pain get out
 """
 _SPANISH = frozenset(_SPANISH_WORDS.split())
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
+
+
+class Localized(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same thing in every language served."""
+
+    es: str
+    en: str
+
+    def __post_init__(self) -> None:
+        if not (self.es.strip() and self.en.strip()):
+            raise ValueError("both languages need a text")
+
+    def of(self, language: Language) -> str:
+        return self.es if language == "es" else self.en
 
 
 def language_of_locale(locale: str | None) -> Language | None:
@@ -54,10 +70,6 @@ def language_of_words(words: Iterable[str]) -> Language | None:
     return "es" if spanish > english else "en"
 
 
-def choose_language(
-    words: Iterable[str], *, locale: str | None, profile_locale: str | None = None
-) -> Language:
+def choose_language(words: Iterable[str], *, locale: str | None, profile_locale: str | None = None) -> Language:
     """The language to answer in. `locale` is what the caller asked for in this turn."""
-    return (
-        language_of_locale(locale) or language_of_words(words) or language_of_locale(profile_locale) or "es"
-    )
+    return language_of_locale(locale) or language_of_words(words) or language_of_locale(profile_locale) or "es"

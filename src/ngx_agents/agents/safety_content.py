@@ -8,24 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from ngx_agents.agents.language import Language
+from ngx_agents.agents.language import Localized
 from ngx_agents.errors import ConfigError
 
 FlagKind = Literal["emergency", "overdose", "glucose", "crisis", "eating"]
-
-
-class Localized(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same thing in every language served."""
-
-    es: str
-    en: str
-
-    def __post_init__(self) -> None:
-        if not (self.es.strip() and self.en.strip()):
-            raise ValueError("both languages need a text")
-
-    def of(self, language: Language) -> str:
-        return self.es if language == "es" else self.en
 
 
 class SignContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,72 @@
+"""Who the agents are: the cards that the team folders hold and that callers see."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ngx_agents.agents.language import Localized
+
+AtLimit = Literal["degrade", "block", "warn"]
+
+
+class LocalizedList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    es: tuple[str, ...] = ()
+    en: tuple[str, ...] = ()
+
+    def all(self) -> tuple[str, ...]:
+        return self.es + self.en
+
+
+class SkillCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing an agent can do. `tags` are keywords in either language."""
+
+    id: str
+    name: Localized
+    description: Localized
+    tags: tuple[str, ...] = ()
+    examples: LocalizedList = LocalizedList()
+
+
+class AgentCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`intent` is what leads to this agent; `at_limit` is what happens when `monthly_tokens` are used up."""
+
+    id: str
+    intent: str
+    name: Localized
+    description: Localized
+    skills: tuple[SkillCard, ...]
+    tools: tuple[str, ...] = ()
+    monthly_tokens: int = 1_000_000
+    at_limit: AtLimit = "warn"
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A predefined answer, and what people say to get it (nothing, when only the code asks for it)."""
+
+    text: Localized
+    examples: LocalizedList = LocalizedList()
+
+
+class AgentContent(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent's folder, read and checked. `template` is Jinja2 source."""
+
+    card: AgentCard
+    instructions: Localized
+    template: Localized
+    examples: dict[str, LocalizedList]
+    replies: dict[str, Reply]
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`secondary` names, per intent, the intents that may come along on evidence in the text.
+
+    `general_query` lists the agents for what no intent claims; `only_alone` the skills that never come along;
+    `fallback_reply` the orchestrator's reply when nobody can be chosen and no model is there.
+    """
+
+    secondary: dict[str, tuple[str, ...]]
+    general_query: tuple[str, ...]
+    only_alone: tuple[str, ...] = ()
+    fallback_reply: str = "fallback"

@@ -1,0 +1,144 @@
+"""Chooses who answers, without asking a model: predefined reply, one specialist, or several.
+
+The primary agent is the one the text speaks for most; another comes along only when the text itself speaks for it
+too and the routing table allows the pair. Pure: the same words give the same route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import exp
+from typing import Literal
+
+import msgspec
+
+from ngx_agents.agents.cards import AgentContent, Reply
+from ngx_agents.agents.evidence import Evidence
+from ngx_agents.agents.loader import TeamContent
+from ngx_agents.agents.wording import normalise, words_of
+
+FLOOR = 0.7  # confidence below which the local router does not decide alone
+_SCALE = 1.7  # evidence that makes a confidence of 1 - 1/e
+_SECOND_EVIDENCE = 2.2
+_SECOND_SHARE = 0.4  # of the primary's evidence
+_REPLY_WORDS = 9  # longer messages want more than a predefined reply
+_REPLY_LIKENESS = 0.7
+_MAX_WORDS = 120  # of a long message the beginning and the end are read
+
+RouteKind = Literal["evidence", "reply", "general"]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """`skills` maps each agent to the skill it is called for. `reply` is a predefined reply of the orchestrator's.
+
+    `kind` general: no intent claimed the text with a confidence of at least `FLOOR`; `agents` and `skills` then
+    hold the best guess, empty when there is none.
+    """
+
+    kind: RouteKind
+    agents: tuple[str, ...]
+    skills: dict[str, str]
+    confidence: float
+    intent: str
+    reply: str | None = None
+
+
+class Router:
+    """Learns from the team's examples at construction."""
+
+    def __init__(self, team: TeamContent) -> None:
+        self._routing = team.routing
+        self._cards = {agent.card.id: agent.card for agent in team.specialists.values()}
+        self._agent_of = {card.intent: card.id for card in self._cards.values()}
+        self._agents = Evidence({name: _examples_of(agent) for name, agent in team.specialists.items()})
+        self._skills = {
+            name: Evidence(_examples_by_skill(agent))
+            for name, agent in team.specialists.items()
+            if len(agent.card.skills) > 1
+        }
+        self._replies = _ReplyBook(team.orchestrator.replies)
+
+    def route(self, words: Sequence[str]) -> Route:
+        """The route of a message given as normalised words."""
+        words = words[:_MAX_WORDS] if len(words) <= _MAX_WORDS else [*words[:80], *words[-40:]]
+        found = self._agents.of(words)
+        ranked = sorted(found.items(), key=lambda each: -each[1])
+        confidence = 1 - exp(-ranked[0][1] / _SCALE) if ranked else 0.0
+        reply, likeness = self._replies.nearest(words)
+        if reply is not None and likeness > confidence:
+            return Route(kind="reply", agents=(), skills={}, confidence=likeness, intent="general_query", reply=reply)
+        if confidence < FLOOR:
+            agents = (ranked[0][0],) if ranked and confidence >= FLOOR / 2 else ()
+            return self._route("general", agents, words, confidence=confidence)
+        return self._route("evidence", self._chosen(ranked, words), words, confidence=confidence)
+
+    def skill_of(self, agent: str, words: Sequence[str]) -> str:
+        """The skill of this agent that the words ask for; its first when they do not say."""
+        skills = [skill.id for skill in self._cards[agent].skills]
+        evidence = self._skills.get(agent)
+        found = evidence.of(words) if evidence else {}
+        return max(found, key=found.__getitem__) if found else skills[0]
+
+    def _chosen(self, ranked: list[tuple[str, float]], words: Sequence[str]) -> tuple[str, ...]:
+        (primary, most), *others = ranked
+        allowed = {self._agent_of[intent] for intent in self._routing.secondary[self._cards[primary].intent]}
+        needed = max(_SECOND_EVIDENCE, most * _SECOND_SHARE)
+        second = [
+            agent
+            for agent, weight in others
+            if weight >= needed and agent in allowed and self.skill_of(agent, words) not in self._routing.only_alone
+        ]
+        return (primary, *second)
+
+    def _route(self, kind: RouteKind, agents: tuple[str, ...], words: Sequence[str], *, confidence: float) -> Route:
+        return Route(
+            kind=kind,
+            agents=agents,
+            skills={agent: self.skill_of(agent, words) for agent in agents},
+            confidence=confidence,
+            intent=self._cards[agents[0]].intent if kind == "evidence" else "general_query",
+        )
+
+
+class _ReplyBook:
+    """Finds the predefined reply whose examples a short message is most like (shared words, Dice)."""
+
+    def __init__(self, replies: Mapping[str, Reply]) -> None:
+        self._examples: list[tuple[str, int]] = []
+        self._holding: dict[str, list[int]] = {}
+        for name, reply in replies.items():
+            for example in reply.examples.all():
+                words = set(words_of(normalise(example)))
+                for word in words:
+                    self._holding.setdefault(word, []).append(len(self._examples))
+                self._examples.append((name, len(words)))
+
+    def nearest(self, words: Sequence[str]) -> tuple[str | None, float]:
+        """The reply and how like it is, in 0..1; None when nothing is like enough."""
+        if len(words) > _REPLY_WORDS:
+            return None, 0.0
+        shared: dict[int, int] = {}
+        asked = set(words)
+        for word in asked:
+            for number in self._holding.get(word, ()):
+                shared[number] = shared.get(number, 0) + 1
+        best, likeness = None, _REPLY_LIKENESS
+        for number, count in shared.items():
+            name, size = self._examples[number]
+            dice = 2 * count / (size + len(asked))
+            if dice > likeness:
+                best, likeness = name, dice
+        return best, likeness if best else 0.0
+
+
+def _examples_of(agent: AgentContent) -> list[list[str]]:
+    return [words for each in _examples_by_skill(agent).values() for words in each]
+
+
+def _examples_by_skill(agent: AgentContent) -> dict[str, list[list[str]]]:
+    """All that the content says in a user's words: routing examples, the card's examples and its tags."""
+    found = {}
+    for skill in agent.card.skills:
+        texts = (*agent.examples[skill.id].all(), *skill.examples.all(), *skill.tags)
+        found[skill.id] = [words for words in (words_of(normalise(text)) for text in texts) if words]
+    return found
