@@ -1,0 +1,1 @@
+"""Meal plans: energy, macros, foods, what may not be eaten, portions."""
