@@ -71,7 +71,6 @@ class Probe:
 
 
 async def _main(folder: Path, *, courtesy: bool) -> dict[str, float]:
-    folder.mkdir(parents=True, exist_ok=True)
     with start_emulator(ttft_ms=0) as base_url:
         probe = Probe(folder, base_url, courtesy=courtesy)
         await probe.journal.open()

@@ -1,4 +1,4 @@
-"""The loop at 100 %, unpinned, in a process of its own: without the courtesy its threads starve, with it they do not."""
+"""The loop at 100 %, unpinned, in a process of its own: without the courtesy its threads starve, with it not."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.app.config_sections import Config
-from ngx_agents.clock import Clock, SystemClock
+from ngx_agents.clock import Clock, Rng, SystemClock
 from ngx_agents.console.application import create_console
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
@@ -100,6 +100,8 @@ def build_parts(config: Config) -> Parts:
             model=client,
             model_source=choice.source,
             clock=clock,
+            rng=Rng(),
+            metrics=metrics,
             history_tokens=config.turns.history_tokens,
         ),
     )
