@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from ngx_agents.agents.language import Localized
+from ngx_agents.agents.language import Language, Localized
+from ngx_agents.clock import Rng
 
 AtLimit = Literal["degrade", "block", "warn"]
 
@@ -17,6 +18,21 @@ class LocalizedList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def all(self) -> tuple[str, ...]:
         return self.es + self.en
+
+
+class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One text, or several of which one is picked."""
+
+    es: str | tuple[str, ...]
+    en: str | tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not (self.es and self.en):
+            raise ValueError("both languages need a text")
+
+    def pick(self, language: Language, rng: Rng) -> str:
+        texts = self.es if language == "es" else self.en
+        return texts if isinstance(texts, str) else texts[int(rng.random() * len(texts))]
 
 
 class SkillCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +61,7 @@ class AgentCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A predefined answer, and what people say to get it (nothing, when only the code asks for it)."""
 
-    text: Localized
+    text: Variants
     examples: LocalizedList = LocalizedList()
 
 

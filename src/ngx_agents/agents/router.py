@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentContent, Reply
 from ngx_agents.agents.evidence import Evidence
 from ngx_agents.agents.loader import TeamContent
@@ -23,9 +24,10 @@ _SECOND_EVIDENCE = 2.2
 _SECOND_SHARE = 0.4  # of the primary's evidence
 _REPLY_WORDS = 9  # longer messages want more than a predefined reply
 _REPLY_LIKENESS = 0.7
+_FOLLOW_UP_WORDS = 12
 _MAX_WORDS = 120  # of a long message the beginning and the end are read
 
-RouteKind = Literal["evidence", "reply", "general"]
+RouteKind = Literal["evidence", "reply", "general", "chosen"]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +60,8 @@ class Router:
         }
         self._replies = _ReplyBook(team.orchestrator.replies)
 
-    def route(self, words: Sequence[str]) -> Route:
-        """The route of a message given as normalised words."""
+    def route(self, words: Sequence[str], *, last_agent: str | None = None) -> Route:
+        """The route of a message given as normalised words; what claims nothing follows up on `last_agent`."""
         words = words[:_MAX_WORDS] if len(words) <= _MAX_WORDS else [*words[:80], *words[-40:]]
         found = self._agents.of(words)
         ranked = sorted(found.items(), key=lambda each: -each[1])
@@ -68,9 +70,19 @@ class Router:
         if reply is not None and likeness > confidence:
             return Route(kind="reply", agents=(), skills={}, confidence=likeness, intent="general_query", reply=reply)
         if confidence < FLOOR:
-            agents = (ranked[0][0],) if ranked and confidence >= FLOOR / 2 else ()
+            if last_agent in self._cards and len(words) <= _FOLLOW_UP_WORDS:
+                return self._route("evidence", (last_agent,), words, confidence=confidence)
+            agents = (ranked[0][0],) if confidence >= FLOOR / 2 else ()
             return self._route("general", agents, words, confidence=confidence)
         return self._route("evidence", self._chosen(ranked, words), words, confidence=confidence)
+
+    def route_to(self, agent: str, words: Sequence[str]) -> Route:
+        """The route to an agent that somebody else chose."""
+        return self._route("chosen", (agent,), words, confidence=1.0)
+
+    def briefed(self, brief: Brief, agents: Sequence[str]) -> Brief:
+        """The brief with the skills these agents are called for."""
+        return msgspec.structs.replace(brief, skills={agent: self.skill_of(agent, brief.words) for agent in agents})
 
     def skill_of(self, agent: str, words: Sequence[str]) -> str:
         """The skill of this agent that the words ask for; its first when they do not say."""
@@ -96,7 +108,7 @@ class Router:
             agents=agents,
             skills={agent: self.skill_of(agent, words) for agent in agents},
             confidence=confidence,
-            intent=self._cards[agents[0]].intent if kind == "evidence" else "general_query",
+            intent="general_query" if kind == "general" else self._cards[agents[0]].intent,
         )
 
 

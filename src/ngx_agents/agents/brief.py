@@ -1,0 +1,55 @@
+"""What an agent is given for one turn (`Brief`) and what it has done so far (`Work`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ngx_agents.agents.language import Language
+from ngx_agents.agents.turn import Desk, TurnTask
+from ngx_agents.state.model import Artifact
+from ngx_agents.vertex.content import ModelReply, Usage
+
+
+class Brief(msgspec.Struct, frozen=True, kw_only=True):
+    """`words` are the message's, normalised; `cautions` the ids the safety screen found, `guidance` their texts.
+
+    `skills` maps agents to the skill they are called for.
+    """
+
+    task: TurnTask
+    desk: Desk
+    language: Language
+    words: tuple[str, ...]
+    cautions: tuple[str, ...]
+    guidance: tuple[str, ...]
+    skills: dict[str, str]
+
+
+class Work(msgspec.Struct, kw_only=True):
+    """Filled while an agent's events are read; a finished one can be checkpointed.
+
+    `facts` maps skills to what their tools found. `by_model` says whether `text` is a model's; `degraded` that a
+    model was there and failed.
+    """
+
+    agent: str
+    text: str = ""
+    facts: dict[str, dict[str, Any]] = {}
+    constraints: list[str] = []
+    artifacts: list[Artifact] = []
+    usage: Usage = Usage()
+    model: str | None = None
+    location: str | None = None
+    by_model: bool = False
+    degraded: bool = False
+
+    def account(self, reply: ModelReply) -> None:
+        """Counts a reply that was paid for, used or not."""
+        self.usage = self.usage.plus(reply.usage)
+        self.model = reply.model
+        self.location = reply.location or None
+
+    def constrain(self, constraints: tuple[str, ...]) -> None:
+        self.constraints += [each for each in constraints if each not in self.constraints]

@@ -1,0 +1,208 @@
+"""Runs the chosen agents: one whose stream is the answer, or several in parallel whose answers become one.
+
+Specialists that run in parallel live in one TaskGroup of the turn and end with it; each finished one is
+checkpointed, so a turn that is taken over keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from ngx_agents.agents.brief import Brief, Work
+from ngx_agents.agents.closing import Closing
+from ngx_agents.agents.loader import ORCHESTRATOR
+from ngx_agents.agents.specialist import Specialist
+from ngx_agents.agents.synthesis import Synthesis
+from ngx_agents.agents.turn import (
+    AgentCompleted,
+    AgentEvent,
+    AgentStarted,
+    Answered,
+    ArtifactMade,
+    TextDelta,
+    TextReset,
+)
+from ngx_agents.errors import ModelError, ModelProtocolError
+from ngx_agents.state.model import Source
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.vertex.content import Usage
+
+_log = event_log("agents")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Work).decode
+
+
+class Crew:
+    """All specialists and the orchestrator's synthesis."""
+
+    def __init__(
+        self,
+        specialists: Mapping[str, Specialist],
+        synthesis: Synthesis,
+        *,
+        closing: Closing,
+        model_source: Source,
+    ) -> None:
+        self._specialists = specialists
+        self._synthesis = synthesis
+        self._closing = closing
+        self._model_source = model_source
+
+    def run(self, brief: Brief, agents: Sequence[str], *, spent: Usage | None = None) -> AsyncGenerator[AgentEvent]:
+        """The events of the whole answer. `spent` is what choosing the agents cost."""
+        if len(agents) == 1:
+            return self._single(brief, agents[0], spent or Usage())
+        return self._several(brief, agents, spent or Usage())
+
+    def direct(self, brief: Brief) -> Direct:
+        return Direct(self, brief)
+
+    async def _single(self, brief: Brief, agent: str, spent: Usage) -> AsyncGenerator[AgentEvent]:
+        work = Work(agent=agent, usage=spent)
+        yield AgentStarted(agent)
+        async with aclosing(self._specialists[agent].answer(brief, work)) as events:
+            async for event in events:
+                yield event
+        for delta in self._closed(brief, work):
+            yield delta
+        yield AgentCompleted(agent)
+        yield self.answered(work, (agent,))
+
+    async def _several(self, brief: Brief, agents: Sequence[str], spent: Usage) -> AsyncGenerator[AgentEvent]:
+        for agent in agents:
+            yield AgentStarted(agent)
+        parts = await self._parallel(brief, agents)
+        work = Work(agent=ORCHESTRATOR, usage=spent)
+        for part in parts:
+            _take_in(part, work)
+            for artifact in part.artifacts:
+                yield ArtifactMade(artifact)
+            yield AgentCompleted(part.agent)
+        yield AgentStarted(ORCHESTRATOR)
+        async with aclosing(self._merged(brief, parts, work)) as events:
+            async for event in events:
+                yield event
+        for delta in self._closed(brief, work):
+            yield delta
+        yield AgentCompleted(ORCHESTRATOR)
+        yield self.answered(work, tuple(agents))
+
+    async def _merged(self, brief: Brief, parts: Sequence[Work], work: Work) -> AsyncGenerator[AgentEvent]:
+        # where no part is a model's, the model is absent or down: no use in asking it again
+        if any(part.by_model for part in parts):
+            try:
+                async with aclosing(self._synthesis.merged(brief, parts, work)) as texts:
+                    async for text in texts:
+                        work.text += text
+                        yield TextDelta(text, ORCHESTRATOR)
+                if not work.text.strip():
+                    raise ModelProtocolError("the synthesis has no text")
+                work.by_model = True
+                return
+            except ModelError as exc:
+                _log.warning("synthesis.model_failed", code=exc.code)
+                work.degraded = True
+                if work.text:
+                    work.text = ""
+                    yield TextReset("model_failed")
+        for piece in self._synthesis.joined(brief, parts):
+            work.text += piece
+            yield TextDelta(piece, ORCHESTRATOR)
+        work.by_model = all(part.by_model for part in parts)
+
+    async def _parallel(self, brief: Brief, agents: Sequence[str]) -> list[Work]:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._part(brief, agent)) for agent in agents]
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        return [task.result() for task in running]
+
+    async def _part(self, brief: Brief, agent: str) -> Work:
+        key = f"agent:{agent}"
+        known = brief.desk.recall(key)
+        if known is not None:
+            return _decode(known)
+        work = Work(agent=agent)
+        async with aclosing(self._specialists[agent].answer(brief, work)) as events:
+            async for _ in events:
+                pass
+        await brief.desk.checkpoint(key, _encode(work))
+        return work
+
+    def _closed(self, brief: Brief, work: Work) -> Sequence[TextDelta]:
+        """Adds to the answer what it must not leave out."""
+        closing = self._closing.of(
+            work.text, constraints=work.constraints, cautions=brief.cautions, language=brief.language
+        )
+        work.text += closing
+        return (TextDelta(closing, work.agent),) if closing else ()
+
+    def answered(self, work: Work, agents: tuple[str, ...]) -> Answered:
+        source: Source = self._model_source if work.by_model else "template"
+        return Answered(
+            text=work.text,
+            source=source,
+            rung=source,
+            agents=agents,
+            usage=work.usage,
+            model=work.model if work.by_model else None,
+            location=work.location if work.by_model else None,
+            degraded=work.degraded,
+        )
+
+
+class Direct:
+    """The orchestrator's own try at a message no intent claims: an answer, or the agents it wants called.
+
+    After `events` has ended: `is_answered`, else `agents` (perhaps none), `spent`, and `has_failed` when the model
+    could not be reached at all.
+    """
+
+    def __init__(self, crew: Crew, brief: Brief) -> None:
+        self.agents: tuple[str, ...] = ()
+        self.is_answered = False
+        self.has_failed = False
+        self._crew = crew
+        self._brief = brief
+        self._work = Work(agent=ORCHESTRATOR)
+
+    @property
+    def spent(self) -> Usage:
+        return self._work.usage
+
+    async def events(self) -> AsyncGenerator[AgentEvent]:
+        crew, work, called = self._crew, self._work, list[str]()
+        yield AgentStarted(ORCHESTRATOR)
+        try:
+            async with aclosing(crew._synthesis.direct(self._brief, work, called)) as texts:
+                async for text in texts:
+                    work.text += text
+                    yield TextDelta(text, ORCHESTRATOR)
+        except ModelError as exc:
+            _log.warning("orchestrator.model_failed", code=exc.code)
+            self.has_failed = not isinstance(exc, ModelProtocolError)
+        else:
+            work.by_model = not called
+        if not work.by_model:
+            self.agents = tuple(called)
+            if work.text:
+                yield TextReset("handed_over" if called else "model_failed")
+            yield AgentCompleted(ORCHESTRATOR)
+            return
+        for delta in crew._closed(self._brief, work):
+            yield delta
+        self.is_answered = True
+        yield AgentCompleted(ORCHESTRATOR)
+        yield crew.answered(work, (ORCHESTRATOR,))
+
+
+def _take_in(part: Work, work: Work) -> None:
+    work.usage = work.usage.plus(part.usage)
+    work.constrain(tuple(part.constraints))
+    work.degraded = work.degraded or part.degraded
+    work.model, work.location = part.model or work.model, part.location or work.location

@@ -1,0 +1,165 @@
+"""The coaching team: safety, then the route, then who answers. Keeps no state between turns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from ngx_agents.agents.answer_screen import AnswerScreen
+from ngx_agents.agents.brief import Brief
+from ngx_agents.agents.cards import AgentCard
+from ngx_agents.agents.closing import Closing
+from ngx_agents.agents.crew import Crew
+from ngx_agents.agents.language import choose_language
+from ngx_agents.agents.loader import ORCHESTRATOR, TeamContent, load_team
+from ngx_agents.agents.router import Route, Router
+from ngx_agents.agents.safety import SafetyScreen
+from ngx_agents.agents.specialist import Specialist
+from ngx_agents.agents.synthesis import Synthesis
+from ngx_agents.agents.template import Templates, pieces_of
+from ngx_agents.agents.toolbox import Toolbox
+from ngx_agents.agents.tools.registry import build_tools
+from ngx_agents.agents.turn import (
+    AgentCompleted,
+    AgentEvent,
+    AgentStarted,
+    Answered,
+    Desk,
+    TextDelta,
+    TurnTask,
+)
+from ngx_agents.agents.wording import normalise, words_of
+from ngx_agents.clock import Clock, Rng
+from ngx_agents.errors import DeadlineExceeded
+from ngx_agents.state.model import Source
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.vertex.client import VertexAIClient
+from ngx_agents.vertex.content import Usage
+
+_log = event_log("agents")
+
+
+class CoachingTeam:
+    """Implements `turn.Team`. `model_source` is what answers of this model are labelled: `model` or `local`."""
+
+    def __init__(
+        self,
+        *,
+        model: VertexAIClient | None,
+        model_source: Source = "model",
+        clock: Clock,
+        rng: Rng,
+        metrics: Metrics,
+        content: TeamContent | None = None,
+    ) -> None:
+        """Reads the team's own content unless another is given. Raises ConfigError when it is not whole."""
+        tools = build_tools()
+        team = content or load_team(tools=tools)
+        self._team = team
+        self._model = model
+        self._clock = clock
+        self._rng = rng
+        self._safety = SafetyScreen(team.safety)
+        self._router = Router(team)
+        templates, screen = Templates(team.agents), AnswerScreen(team.safety)
+        toolbox = Toolbox(tools, metrics)
+        specialists = {
+            name: Specialist(agent, model=model, toolbox=toolbox, templates=templates, screen=screen)
+            for name, agent in team.specialists.items()
+        }
+        cards = {name: agent.card for name, agent in team.specialists.items()}
+        synthesis = Synthesis(team.orchestrator, cards, model=model, templates=templates, screen=screen)
+        self._crew = Crew(specialists, synthesis, closing=Closing(self._safety), model_source=model_source)
+        self._flags = metrics.counter("ngx_red_flags_total", "Turns that a red flag ended, by flag.", "flag")
+        self._routes = metrics.counter("ngx_routes_total", "Turns by how they were routed.", "kind")
+
+    def cards(self) -> list[AgentCard]:
+        """The team's cards, the orchestrator first."""
+        return [agent.card for agent in self._team.agents]
+
+    def knows(self, agent_id: str) -> bool:
+        return agent_id == ORCHESTRATOR or agent_id in self._team.specialists
+
+    async def answer(self, task: TurnTask, desk: Desk) -> AsyncGenerator[AgentEvent]:
+        """Raises LeaseLost, DeadlineExceeded."""
+        if self._clock.monotonic_s() >= task.deadline_s:
+            raise DeadlineExceeded("the turn's deadline has passed")
+        async with aclosing(self._events(task, desk)) as events:
+            async for event in events:
+                yield event
+
+    def _events(self, task: TurnTask, desk: Desk) -> AsyncGenerator[AgentEvent]:
+        plain = normalise(task.text)
+        words = words_of(plain)
+        profile = task.profile
+        language = choose_language(words, locale=task.locale, profile_locale=profile.locale)
+        locale = task.locale or profile.locale
+        flag = self._safety.red_flag(plain, words, language=language, locale=locale, profile=profile)
+        if flag is not None:
+            self._flags.labels(flag.id).inc()
+            _log.warning("safety.red_flag", flag=flag.id, turn_id=task.turn_id)
+            return _fixed(flag.text, rung="safety")
+        route = self._route(task, words)
+        self._routes.labels(route.kind).inc()
+        cautions = self._safety.cautions(plain, words, profile)
+        brief = Brief(
+            task=task,
+            desk=desk,
+            language=language,
+            words=tuple(words),
+            cautions=cautions,
+            guidance=self._safety.guidance(cautions, language),
+            skills=route.skills,
+        )
+        return self._coached(brief, route)
+
+    def _route(self, task: TurnTask, words: Sequence[str]) -> Route:
+        """To the caller's choice, else the router's."""
+        if task.agent is not None and task.agent != ORCHESTRATOR:
+            return self._router.route_to(task.agent, words)
+        return self._router.route(words, last_agent=task.history[-1].agent if task.history else None)
+
+    def _coached(self, brief: Brief, route: Route) -> AsyncGenerator[AgentEvent]:
+        if route.reply is not None:
+            return _fixed(self._predefined(route.reply, brief), rung="template")
+        if route.kind == "general":
+            return self._general(brief, route)
+        return self._crew.run(brief, route.agents)
+
+    async def _general(self, brief: Brief, route: Route) -> AsyncGenerator[AgentEvent]:
+        """The model answers or says whom to call; without it the best guess answers, without a guess a fixed reply."""
+        spent, agents, degraded = Usage(), route.agents, False
+        if self._model is not None:
+            handover = self._crew.direct(brief)
+            async with aclosing(handover.events()) as events:
+                async for event in events:
+                    yield event
+            if handover.is_answered:
+                return
+            spent, degraded = handover.spent, handover.has_failed
+            agents = handover.agents or agents or (() if degraded else self._team.routing.general_query)
+        if not agents:
+            text = self._predefined(self._team.routing.fallback_reply, brief)
+            events = _fixed(text, rung="template", degraded=degraded, usage=spent)
+        else:
+            events = self._crew.run(self._router.briefed(brief, agents), agents, spent=spent)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    def _predefined(self, reply: str, brief: Brief) -> str:
+        return self._team.orchestrator.replies[reply].text.pick(brief.language, self._rng)
+
+
+async def _fixed(
+    text: str, *, rung: str, degraded: bool = False, usage: Usage | None = None
+) -> AsyncGenerator[AgentEvent]:
+    """An answer that was written beforehand."""
+    yield AgentStarted(ORCHESTRATOR)
+    for piece in pieces_of(text):
+        yield TextDelta(piece, ORCHESTRATOR)
+    yield AgentCompleted(ORCHESTRATOR)
+    yield Answered(
+        text=text, source="template", rung=rung, agents=(ORCHESTRATOR,), degraded=degraded, usage=usage or Usage()
+    )

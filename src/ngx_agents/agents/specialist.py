@@ -1,0 +1,164 @@
+"""One agent's part of a turn: the model with its tools, or, without an answer of the model's, tools and template.
+
+What a model called before it failed is kept: the template is filled with it, and no tool runs twice. The text shown
+passes the sentence gate; text of a failed attempt is withdrawn by a `TextReset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from ngx_agents.agents.answer_screen import AnswerScreen
+from ngx_agents.agents.brief import Brief, Work
+from ngx_agents.agents.cards import AgentContent
+from ngx_agents.agents.prompt import contents_of, system_prompt
+from ngx_agents.agents.telling import Telling
+from ngx_agents.agents.template import Templates, pieces_of
+from ngx_agents.agents.toolbox import Toolbox, ToolRun
+from ngx_agents.agents.turn import AgentEvent, ArtifactMade, TextDelta, TextReset
+from ngx_agents.errors import InvalidRequest, ModelError, ModelProtocolError
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.vertex.client import VertexAIClient
+from ngx_agents.vertex.content import Content, ModelRequest, ToolCall, ToolResult
+
+MAX_TOOL_ROUNDS = 4
+_log = event_log("agents")
+
+
+class Specialist:
+    """One agent of the team; keeps nothing between turns."""
+
+    def __init__(
+        self,
+        content: AgentContent,
+        *,
+        model: VertexAIClient | None,
+        toolbox: Toolbox,
+        templates: Templates,
+        screen: AnswerScreen,
+    ) -> None:
+        self._card = content.card
+        self._instructions = content.instructions
+        self._model = model
+        self._toolbox = toolbox
+        self._templates = templates
+        self._screen = screen
+        self._declared = toolbox.declarations(content.card.tools)
+
+    async def answer(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
+        """Deltas, resets and artifacts; `work` is complete when they end. Raises LeaseLost."""
+        if self._model is not None:
+            try:
+                async with aclosing(self._by_model(self._model, brief, work)) as events:
+                    async for event in events:
+                        yield event
+            except ModelError as exc:
+                _log.warning("agent.model_failed", agent=self._card.id, code=exc.code)
+                work.degraded = True
+                if work.text:
+                    work.text = ""
+                    yield TextReset("model_failed")
+            else:
+                return
+        async with aclosing(self._by_template(brief, work)) as events:
+            async for event in events:
+                yield event
+
+    async def _by_model(self, model: VertexAIClient, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
+        contents = contents_of(brief.task.history, brief.task.text)
+        telling = Telling(model, self._screen.gate(brief.language), work)
+        for round_number in range(MAX_TOOL_ROUNDS + 1):
+            if work.text:
+                yield self._delta("\n\n", work)
+            async with aclosing(telling.texts(self._request(brief, contents, round_number))) as texts:
+                async for text in texts:
+                    yield self._delta(text, work)
+            reply = telling.reply
+            if not reply.calls:
+                break
+            results: list[ToolResult] = []
+            for call in reply.calls:
+                result, made = await self._call(call, brief, work)
+                results.append(result)
+                if made:
+                    yield made
+            contents += (reply.content, Content(role="user", parts=tuple(results)))
+        if not work.text.strip():
+            raise ModelProtocolError("the model's answer has no text")
+        work.by_model = True
+
+    def _request(self, brief: Brief, contents: tuple[Content, ...], round_number: int) -> ModelRequest:
+        task = brief.task
+        return ModelRequest(
+            system=system_prompt(
+                self._instructions.of(brief.language),
+                language=brief.language,
+                profile=task.profile,
+                guidance=brief.guidance,
+            ),
+            contents=contents,
+            # in the last round it must answer with what it has
+            tools=self._declared if round_number < MAX_TOOL_ROUNDS else (),
+            deadline_s=task.deadline_s,
+        )
+
+    async def _call(self, call: ToolCall, brief: Brief, work: Work) -> tuple[ToolResult, ArtifactMade | None]:
+        """The result as the model sees it; a refusal is data for it, too."""
+        if call.name not in self._card.tools:
+            return _refusal(call, "there is no such tool"), None
+        try:
+            run = await self._toolbox.run(call.name, call.arguments, agent=self._card.id, brief=brief)
+        except InvalidRequest as exc:
+            return _refusal(call, str(exc), field=exc.field), None
+        made = self._keep(self._toolbox.skill_of(call.name), run, work)
+        response: dict[str, Any] = {"result": run.output.facts}
+        if run.output.constraints:
+            response["constraints"] = list(run.output.constraints)
+        return ToolResult(name=call.name, id=call.id, response=response), made
+
+    async def _by_template(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
+        skill = brief.skills.get(self._card.id)
+        problem: dict[str, Any] | None = None
+        if skill not in work.facts:
+            for name in self._card.tools:
+                if self._toolbox.skill_of(name) != skill:
+                    continue
+                try:
+                    arguments = self._toolbox.inferred(name, brief)
+                    run = await self._toolbox.run(name, arguments, agent=self._card.id, brief=brief)
+                except InvalidRequest as exc:
+                    problem = {"field": exc.field, "message": str(exc)}
+                    continue
+                if made := self._keep(skill, run, work):
+                    yield made
+        text = self._templates.render(
+            self._card.id,
+            brief.language,
+            facts=work.facts,
+            problem=problem,
+            profile=brief.task.profile,
+            skill=skill,
+        )
+        for piece in pieces_of(text):
+            yield self._delta(piece, work)
+
+    def _keep(self, skill: str, run: ToolRun, work: Work) -> ArtifactMade | None:
+        """Adds a run to the work; the artifact is announced the first time it is seen."""
+        work.facts[skill] = run.output.facts
+        work.constrain(run.output.constraints)
+        artifact = run.artifact
+        if artifact is None or any(artifact.id == each.id for each in work.artifacts):
+            return None
+        work.artifacts.append(artifact)
+        return ArtifactMade(artifact)
+
+    def _delta(self, text: str, work: Work) -> TextDelta:
+        work.text += text
+        return TextDelta(text, self._card.id)
+
+
+def _refusal(call: ToolCall, message: str, *, field: str | None = None) -> ToolResult:
+    error = {"message": message} if field is None else {"message": message, "field": field}
+    return ToolResult(name=call.name, id=call.id, response={"error": error})

@@ -1,0 +1,49 @@
+"""A model's streamed answer on its way to the user, through the sentence gate."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from ngx_agents.agents.answer_screen import SentenceGate
+from ngx_agents.agents.brief import Work
+from ngx_agents.errors import ModelBlocked, ModelProtocolError
+from ngx_agents.vertex.client import VertexAIClient
+from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd
+
+
+class Telling:
+    """One answer, of one or more calls, each accounted in `work`. `reply` is that of the last finished call."""
+
+    def __init__(self, model: VertexAIClient, gate: SentenceGate, work: Work) -> None:
+        self._model = model
+        self._gate = gate
+        self._work = work
+        self._reply: ModelReply | None = None
+
+    @property
+    def reply(self) -> ModelReply:
+        assert self._reply is not None, "read only after texts() has ended"
+        return self._reply
+
+    async def texts(self, request: ModelRequest) -> AsyncGenerator[str]:
+        """What may be shown, as it becomes so; everything, once the call has ended. Raises ModelError."""
+        self._reply = None
+        async with aclosing(self._model.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, StreamEnd):
+                    self._reply = event.reply
+                elif shown := self._gate.feed(event.text):
+                    yield shown
+        if rest := self._gate.finish():
+            yield rest
+        self._work.account(self.reply)
+        _check(self.reply)
+
+
+def _check(reply: ModelReply) -> None:
+    """Raises what a finished but unusable reply amounts to."""
+    if reply.finish_reason == "safety":
+        raise ModelBlocked("the model's safety filter ended the answer")
+    if reply.finish_reason == "malformed_call":
+        raise ModelProtocolError("the model's tool call cannot be read")
