@@ -14,6 +14,7 @@ from ngx_agents.state.ids import Kind, is_id
 
 T = TypeVar("T")
 MAX_PAGE = 200
+MAX_PARAMETERS = 50
 _KEY = re.compile(r"[!-~]{1,255}")
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 _NAMED_FIELD = re.compile(r"field `([^`]+)`")
@@ -63,7 +64,11 @@ def idempotency_key(value: str | None) -> str | None:
 
 
 def query_of(query_string: bytes) -> dict[str, str]:
-    return dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=50))
+    """Parameters by name, the last of a name wins. Raises InvalidRequest for more than 50."""
+    try:
+        return dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS))
+    except ValueError:
+        raise InvalidRequest(f"there are more than {MAX_PARAMETERS} parameters", field="query") from None
 
 
 def limit_of(query: Mapping[str, str], default: int) -> int:

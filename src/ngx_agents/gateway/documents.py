@@ -24,7 +24,7 @@ PAGE_HEADERS = (
 
 
 class DocumentRoutes:
-    """Both are made when first asked for, so that the start does not wait for them."""
+    """Made when first asked for: the start does not wait for them, and the table may still grow until then."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations

@@ -10,7 +10,7 @@ import msgspec
 
 from ngx_agents import __version__
 from ngx_agents.gateway.openai_errors import OpenAIError
-from ngx_agents.gateway.operation import Operation, Parameter
+from ngx_agents.gateway.operation import EVENT_STREAM, Operation, Parameter
 from ngx_agents.gateway.problems import Problem
 
 JSON = "application/json"
@@ -21,6 +21,12 @@ ABOUT = (
     "`turn.started`, `agent.started`, `text.delta`, `text.reset`, `artifact`, `agent.completed` and end with exactly "
     "one of `turn.completed`, `turn.failed`, `turn.cancelled`."
 )
+SERVER_SENT_EVENT = {
+    "type": "object",
+    "description": "One event. `data` is JSON; a turn's events have a name and most have an id.",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 _CAPTURED = re.compile(r"\{(\w+)\}")
 _ID_KINDS = {"conversation_id": "c", "turn_id": "t", "artifact_id": "a"}
 
@@ -99,7 +105,9 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _response(kinds: Sequence[Any], schema_of: dict[Any, Any]) -> dict[str, Any]:
     content = {}
     for kind in kinds:
-        if isinstance(kind, str):
+        if kind == EVENT_STREAM:
+            content[kind] = {"schema": SERVER_SENT_EVENT}
+        elif isinstance(kind, str):
             content[kind] = {"schema": {"type": "string"}}
         else:
             content[JSON] = {"schema": schema_of[kind]}

@@ -71,8 +71,8 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
         *_openai(ChatRoutes(deps, settings.max_body_bytes)),
         *_health(HealthRoutes(deps)),
     ]
-    documents = DocumentRoutes(operations)
-    return [*operations, *_documents(documents)]
+    operations.extend(_documents(DocumentRoutes(operations)))
+    return operations
 
 
 def _conversations(routes: ConversationRoutes) -> list[Operation]:

@@ -1,0 +1,72 @@
+"""The document describes what is served, and the page needs nobody else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from gateway.serving import client
+
+SURFACE = """
+POST /v1/conversations
+GET /v1/conversations
+GET /v1/conversations/{conversation_id}
+DELETE /v1/conversations/{conversation_id}
+GET /v1/conversations/{conversation_id}/messages
+POST /v1/conversations/{conversation_id}/turns
+GET /v1/turns/{turn_id}
+GET /v1/turns/{turn_id}/events
+POST /v1/turns/{turn_id}/cancel
+GET /v1/agents
+GET /v1/agents/{agent_id}
+GET /v1/me/profile
+PUT /v1/me/profile
+POST /v1/me/logs
+GET /v1/me/logs
+GET /v1/me/artifacts
+GET /v1/me/artifacts/{artifact_id}
+GET /v1/me/export
+DELETE /v1/me
+POST /v1/chat/completions
+GET /v1/models
+GET /v1/models/{model}
+GET /livez
+GET /readyz
+GET /metrics
+GET /openapi.json
+GET /docs
+"""
+
+
+async def _document(path: Path) -> dict[str, Any]:
+    async with client(path) as api:
+        status, document = await api.call("GET", "/openapi.json")
+    assert status == 200
+    return dict(document)
+
+
+async def test_the_document_has_the_whole_surface(tmp_path: Path) -> None:
+    document = await _document(tmp_path)
+    calls = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert document["openapi"].startswith("3.1")
+    assert calls == set(SURFACE.split("\n")[1:-1])
+
+
+async def test_every_operation_is_named_once_and_every_reference_leads_somewhere(tmp_path: Path) -> None:
+    document = await _document(tmp_path)
+    names = [entry["operationId"] for methods in document["paths"].values() for entry in methods.values()]
+    assert len(names) == len(set(names))
+    references = set(re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(document)))
+    assert references
+    assert references <= set(document["components"]["schemas"])
+
+
+async def test_the_page_shows_every_path_and_asks_nobody_else(tmp_path: Path) -> None:
+    async with client(tmp_path) as api, api.session.get(api.url + "/docs") as response:
+        page = await response.text()
+        policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert all(line.split(" ")[1] in page for line in SURFACE.strip().split("\n"))
+    assert "<script" not in page
+    assert not re.findall(r"""(?:src|href)=["'](?!/openapi\.json|#)""", page)
