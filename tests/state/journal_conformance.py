@@ -62,6 +62,7 @@ def finish(conversation_id: str, turn_id: str, epoch: int, **changes: Any) -> c.
         "conversation_id": conversation_id,
         "owner": ANA,
         "turn_id": turn_id,
+        "user_seq": 2 * epoch - 1,
         "epoch": epoch,
         "status": "completed",
         "answer": Answer(text="listo", source="template"),

@@ -59,13 +59,11 @@ def _delete_conversation(db: Connection, command: c.DeleteConversation) -> bool:
     if not _owned(db, command.id, command.owner):
         return False
     _refuse_if_busy(db, command.id)
-    for table in ("checkpoint", "effect", "idempotency"):
-        db.execute(
-            f"DELETE FROM {table} WHERE turn_id IN (SELECT id FROM turn WHERE conversation_id = ?)",
-            (command.id,),
-        )
-    for table in ("message", "turn", "artifact"):
-        db.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (command.id,))
+    turns = "SELECT turn_id FROM message WHERE conversation_id = ?"
+    for table in ("checkpoint", "effect", "idempotency", "artifact"):
+        db.execute(f"DELETE FROM {table} WHERE turn_id IN ({turns})", (command.id,))
+    db.execute(f"DELETE FROM turn WHERE id IN ({turns})", (command.id,))
+    db.execute("DELETE FROM message WHERE conversation_id = ?", (command.id,))
     db.execute("DELETE FROM conversation WHERE id = ?", (command.id,))
     return True
 

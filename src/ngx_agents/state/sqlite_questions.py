@@ -126,8 +126,9 @@ def _recent_messages(db: Connection, question: c.RecentMessages) -> tuple[Messag
 def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
     row = db.execute(
         "SELECT t.id, t.conversation_id, t.status, m.text, t.number, t.accepted_at, t.deadline_at, t.turn_class,"
-        " t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer"
+        " t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer, a.text"
         " FROM turn t JOIN message m ON m.conversation_id = t.conversation_id AND m.seq = 2 * t.number - 1"
+        " LEFT JOIN message a ON a.conversation_id = t.conversation_id AND a.seq = 2 * t.number"
         " WHERE t.id = ? AND t.tenant = ? AND t.user = ?",
         (question.id, question.owner.tenant, question.owner.user),
     ).fetchone()
@@ -150,8 +151,16 @@ def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
         last_seq=row[12],
         cancel_requested=bool(row[13]),
         finished_at=row[14],
-        answer=_decode_answer(row[15]) if row[15] is not None else None,
+        answer=_answer_of(row[15], row[16]),
     )
+
+
+def _answer_of(stored: bytes | None, text: str | None) -> Answer | None:
+    """The text of an answer is kept once, in its message."""
+    if stored is None:
+        return None
+    answer = _decode_answer(stored)
+    return msgspec.structs.replace(answer, text=text) if text is not None else answer
 
 
 def _checkpoints(db: Connection, question: c.Checkpoints) -> dict[str, bytes]:

@@ -245,27 +245,28 @@ def finish_turn(db: Connection, command: c.FinishTurn) -> c.Finished:
     ).fetchone()
     if held is None:
         raise LeaseLost(f"turn {command.turn_id} was granted to another owner")
-    (number,) = db.execute(
-        "UPDATE turn SET status = ?, answer = ?, finished_at = ?, last_seq = ? WHERE id = ? RETURNING number",
-        (command.status, _encode(command.answer), command.now, command.last_seq, command.turn_id),
-    ).fetchone()
+    answer = msgspec.structs.replace(command.answer, text="") if command.message is not None else command.answer
+    db.execute(
+        "UPDATE turn SET status = ?, answer = ?, finished_at = ?, last_seq = ? WHERE id = ?",
+        (command.status, _encode(answer), command.now, command.last_seq, command.turn_id),
+    )
     if command.message is not None:
-        _insert_answer(db, command, command.message, 2 * number)
+        _insert_answer(db, command, command.message)
     if command.artifacts:
         _insert_artifacts(db, command)
     if command.has_checkpoints:
         db.execute("DELETE FROM checkpoint WHERE turn_id = ?", (command.turn_id,))
     following = _follow(db, command) if held[0] > 0 else None
-    return c.Finished(message_seq=2 * number if command.message is not None else None, next=following)
+    return c.Finished(message_seq=command.user_seq + 1 if command.message is not None else None, next=following)
 
 
-def _insert_answer(db: Connection, command: c.FinishTurn, message: Message, seq: int) -> None:
+def _insert_answer(db: Connection, command: c.FinishTurn, message: Message) -> None:
     db.execute(
         "INSERT INTO message (conversation_id, seq, id, role, text, created_at, turn_id, agent, source)"
         " VALUES (?, ?, ?, 'assistant', ?, ?, ?, ?, ?)",
         (
             command.conversation_id,
-            seq,
+            command.user_seq + 1,
             message.id,
             message.text,
             message.created_at,

@@ -185,6 +185,7 @@ class TurnRunner:
             conversation_id=grant.conversation_id,
             owner=grant.owner,
             turn_id=grant.turn_id,
+            user_seq=grant.user_seq,
             epoch=grant.epoch,
             status=status,
             answer=answer,

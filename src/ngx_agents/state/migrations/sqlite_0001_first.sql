@@ -36,7 +36,6 @@ CREATE TABLE turn (
   answer BLOB
 ) WITHOUT ROWID;
 CREATE INDEX turn_open ON turn (conversation_id, number) WHERE status IN ('queued', 'running');
-CREATE INDEX turn_of_conversation ON turn (conversation_id, number);
 
 -- A turn's user message has seq 2n-1 and its answer 2n, n being the turn's number in the conversation.
 CREATE TABLE message (
