@@ -15,7 +15,8 @@ from ngx_agents.vertex.content import ModelReply, Usage
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """`words` are the message's, normalised; `cautions` the ids the safety screen found, `guidance` their texts.
 
-    `skills` maps agents to the skill they are called for.
+    `skills` maps agents to the skill they are called for; `history_tokens` bounds what a model sees of earlier
+    messages.
     """
 
     task: TurnTask
@@ -25,6 +26,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     cautions: tuple[str, ...]
     guidance: tuple[str, ...]
     skills: dict[str, str]
+    history_tokens: int
 
 
 class Work(msgspec.Struct, kw_only=True):

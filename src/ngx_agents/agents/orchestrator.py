@@ -11,7 +11,8 @@ from ngx_agents.agents.cards import AgentCard
 from ngx_agents.agents.closing import Closing
 from ngx_agents.agents.crew import Crew
 from ngx_agents.agents.language import choose_language
-from ngx_agents.agents.loader import ORCHESTRATOR, TeamContent, load_team
+from ngx_agents.agents.loader import ORCHESTRATOR, load_team
+from ngx_agents.agents.prompt import HISTORY_TOKENS
 from ngx_agents.agents.router import Route, Router
 from ngx_agents.agents.safety import SafetyScreen
 from ngx_agents.agents.specialist import Specialist
@@ -51,15 +52,16 @@ class CoachingTeam:
         clock: Clock,
         rng: Rng,
         metrics: Metrics,
-        content: TeamContent | None = None,
+        history_tokens: int = HISTORY_TOKENS,
     ) -> None:
-        """Reads the team's own content unless another is given. Raises ConfigError when it is not whole."""
+        """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content."""
         tools = build_tools()
-        team = content or load_team(tools=tools)
+        team = load_team(tools=tools)
         self._team = team
         self._model = model
         self._clock = clock
         self._rng = rng
+        self._history_tokens = history_tokens
         self._safety = SafetyScreen(team.safety)
         self._router = Router(team)
         templates, screen = Templates(team.agents), AnswerScreen(team.safety)
@@ -111,6 +113,7 @@ class CoachingTeam:
             cautions=cautions,
             guidance=self._safety.guidance(cautions, language),
             skills=route.skills,
+            history_tokens=self._history_tokens,
         )
         return self._coached(brief, route)
 

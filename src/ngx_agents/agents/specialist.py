@@ -67,7 +67,7 @@ class Specialist:
                 yield event
 
     async def _by_model(self, model: VertexAIClient, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
-        contents = contents_of(brief.task.history, brief.task.text)
+        contents = contents_of(brief.task.history, brief.task.text, budget=brief.history_tokens)
         telling = Telling(model, self._screen.gate(brief.language), work)
         for round_number in range(MAX_TOOL_ROUNDS + 1):
             if work.text:

@@ -72,7 +72,7 @@ class Synthesis:
         assert self._model is not None
         request = ModelRequest(
             system=self._system(brief),
-            contents=contents_of(brief.task.history, brief.task.text),
+            contents=contents_of(brief.task.history, brief.task.text, budget=brief.history_tokens),
             tools=(self._consult,),
             deadline_s=brief.task.deadline_s,
         )
