@@ -7,8 +7,8 @@ A call refused with 401 is sent once more with fresh credentials; nothing else i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -22,7 +22,7 @@ from ngx_agents.vertex.dialect import Dialect
 from ngx_agents.vertex.dialect_openai import OpenAIDialect
 from ngx_agents.vertex.dialect_vertex import VertexDialect
 from ngx_agents.vertex.endpoint import Endpoint
-from ngx_agents.vertex.measures import CANCELLED, ModelMeasures
+from ngx_agents.vertex.measures import ModelMeasures
 from ngx_agents.vertex.refusal import error_of_status
 from ngx_agents.vertex.settings import VertexSettings
 from ngx_agents.vertex.transport import PostCall, Posted, PostStream, Transport
@@ -77,11 +77,14 @@ class VertexAIClient:
         """The whole answer. Raises ModelError."""
         running = self._in_force
         began_s = self._clock.monotonic_s()
-        with self._counted():
+        try:
             model = request.model or running.settings.model
             body = running.dialect.encode(request, model=model, streams=False)
             posted = await running.post(model, "generateContent", body, request.deadline_s)
             reply = running.dialect.decode(posted.body, model=model)
+        except (ModelError, asyncio.CancelledError) as exc:
+            self._measures.failed(exc)
+            raise
         self._measures.answered(reply.usage, self._clock.monotonic_s() - began_s)
         return reply
 
@@ -92,7 +95,7 @@ class VertexAIClient:
         """
         running = self._in_force
         began_s = self._clock.monotonic_s()
-        with self._counted():
+        try:
             model = request.model or running.settings.model
             body = running.dialect.encode(request, model=model, streams=True)
             reader = running.dialect.reader(model=model)
@@ -105,6 +108,9 @@ class VertexAIClient:
                             self._measures.first_token.observe(self._clock.monotonic_s() - began_s)
                         yield TextChunk(text)
             reply = reader.finish()
+        except (ModelError, asyncio.CancelledError, GeneratorExit) as exc:
+            self._measures.failed(exc)
+            raise
         self._measures.answered(reply.usage, self._clock.monotonic_s() - began_s)
         yield StreamEnd(reply)
 
@@ -123,18 +129,6 @@ class VertexAIClient:
         if self._running is None:
             raise RuntimeError("the client is used outside of its context: async with VertexAIClient() as client")
         return self._running
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Counts what goes wrong inside."""
-        try:
-            yield
-        except ModelError as exc:
-            self._measures.failed(exc.code)
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            self._measures.failed(CANCELLED)
-            raise
 
 
 class _Running:

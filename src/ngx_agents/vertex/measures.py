@@ -36,5 +36,5 @@ class ModelMeasures:
         if usage.cached_tokens:
             self._cached.inc(usage.cached_tokens)
 
-    def failed(self, outcome: str) -> None:
-        self._calls[outcome].inc()
+    def failed(self, error: BaseException) -> None:
+        self._calls[error.code if isinstance(error, ModelError) else CANCELLED].inc()

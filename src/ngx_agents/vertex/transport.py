@@ -7,7 +7,9 @@ Contract of every implementation (`tests/vertex/transport_conformance.py`):
 - any status is an answer, not an error; bodies arrive byte for byte
 - ModelUnavailable: refused, reset, cut before the body's end, or too many calls waiting for a place
 - ModelTimeout: `deadline_s` passed, wherever the call was: waiting for a place, connecting, or between two chunks
-- cancelling a call, or leaving a stream early, closes it upstream and frees its place at once
+- leaving a stream early, or cancelling its reader, closes it upstream and frees its place at once
+- a cancelled call lets its caller go at once; what was not answered yet is closed, with its place, at the latest when
+  the peer begins to answer or the deadline passes
 """
 
 from __future__ import annotations

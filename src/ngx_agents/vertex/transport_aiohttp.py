@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -17,6 +18,7 @@ from ngx_agents.vertex.pool import Pool
 from ngx_agents.vertex.transport import PostCall, Posted, PostStream
 
 CONNECT_TIMEOUT_S = 10.0
+MAX_BYTES_AT_ONCE = 512 * 1024
 
 
 class AiohttpTransport:
@@ -75,7 +77,9 @@ class AiohttpTransport:
         timeout = aiohttp.ClientTimeout(total=left_s, connect=CONNECT_TIMEOUT_S)
         url = URL(call.origin + call.path, encoded=True)
         try:
-            return await session.post(url, data=call.body, headers=call.headers, timeout=timeout, allow_redirects=False)
+            return await session.post(
+                url, data=_payload(call.body), headers=call.headers, timeout=timeout, allow_redirects=False
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise _translated(exc) from exc
 
@@ -96,6 +100,11 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             yield chunk
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise _translated(exc) from exc
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    """aiohttp writes big bytes in one go and warns of it; from a file object it writes them in pieces."""
+    return io.BytesIO(body) if len(body) > MAX_BYTES_AT_ONCE else body
 
 
 def _translated(error: Exception) -> ModelError:

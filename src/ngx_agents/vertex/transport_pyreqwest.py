@@ -7,7 +7,7 @@ connections. Every hand-over to its threads is announced to `Courtesy`; a stream
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -15,13 +15,14 @@ from typing import Self
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.request import RequestBuilder
+from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import Response
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import ModelError, ModelTimeout, ModelUnavailable
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.vertex.pool import Pool, Slot
+from ngx_agents.vertex.strays import Strays, Unbroken
 from ngx_agents.vertex.transport import Http2, PostCall, Posted, PostStream
 
 STREAMS_PER_CONNECTION = 100  # what Google's front ends and most proxies allow at the least
@@ -47,13 +48,16 @@ class PyreqwestTransport:
         self._courtesy = courtesy
         self._on_wait = on_wait
         self._pools: dict[str, Pool[Client]] = {}
+        self._strays = Strays()
 
     async def __aenter__(self) -> Self:
+        await self._strays.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._strays.close()
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             for slot in pool.slots:
@@ -62,15 +66,17 @@ class PyreqwestTransport:
     async def post(self, call: PostCall) -> Posted:
         pool = self._pools.get(call.origin) or self._open(call.origin)
         slot = pool.take() or await pool.wait(call.deadline_s)
+        place = _Place(pool, slot)
         self._courtesy.begin()
         try:
-            response = await self._request(slot, call).build().send()
+            request = self._request(slot, call).build()
+            response = await Unbroken(request.send(), lambda sent: self._abandon(sent, place))
             body = await response.bytes()
         except PyreqwestError as exc:
             raise _translated(exc) from exc
         finally:
             self._courtesy.end()
-            pool.give_back(slot)
+            place.leave()
         return Posted(response.status, body.to_bytes(), response.get_header)
 
     def stream(self, call: PostCall) -> AbstractAsyncContextManager[PostStream]:
@@ -80,19 +86,23 @@ class PyreqwestTransport:
     async def _stream(self, call: PostCall) -> AsyncGenerator[PostStream]:
         pool = self._pools.get(call.origin) or self._open(call.origin)
         slot = pool.take() or await pool.wait(call.deadline_s)
+        place = _Place(pool, slot)
         try:
             request = self._request(slot, call).streamed_read_buffer_limit(0).build_streamed()
-            try:
-                with self._courtesy.work():
-                    response = await request.__aenter__()
-            except PyreqwestError as exc:
-                raise _translated(exc) from exc
+            response = await self._begin(request, place)
             try:
                 yield PostStream(response.status, response.get_header, self._chunks(response))
             finally:
                 await request.__aexit__(None, None, None)
         finally:
-            pool.give_back(slot)
+            place.leave()
+
+    async def _begin(self, request: StreamRequest, place: _Place) -> Response:
+        try:
+            with self._courtesy.work():
+                return await Unbroken(request.__aenter__(), lambda sent: self._abandon(sent, place, request))
+        except PyreqwestError as exc:
+            raise _translated(exc) from exc
 
     async def _chunks(self, response: Response) -> AsyncIterator[bytes]:
         read_chunk = response.body_reader.read_chunk
@@ -108,6 +118,10 @@ class PyreqwestTransport:
             if chunk is None:
                 return
             yield chunk.to_bytes()
+
+    def _abandon(self, sent: Awaitable[Response], place: _Place, request: StreamRequest | None = None) -> None:
+        place.is_taken_along = True
+        self._strays.adopt(_see_out(sent, place, request))
 
     def _request(self, slot: Slot[Client], call: PostCall) -> RequestBuilder:
         left_s = call.deadline_s - self._clock.monotonic_s()
@@ -136,6 +150,34 @@ class PyreqwestTransport:
         if self._http2 == "off":
             return builder.http1_only().build()
         return builder.http2(True).http2_adaptive_window(True).build()
+
+
+class _Place:
+    """A slot held by one call; a call that goes on as a stray takes it along."""
+
+    __slots__ = ("_pool", "_slot", "is_taken_along")
+
+    def __init__(self, pool: Pool[Client], slot: Slot[Client]) -> None:
+        self._pool = pool
+        self._slot = slot
+        self.is_taken_along = False
+
+    def leave(self) -> None:
+        if not self.is_taken_along:
+            self._pool.give_back(self._slot)
+
+
+async def _see_out(sent: Awaitable[Response], place: _Place, request: StreamRequest | None = None) -> None:
+    """Waits until an abandoned call is answered or fails, closes the answer, frees the place."""
+    try:
+        await sent
+        if request is not None:
+            await request.__aexit__(None, None, None)
+    except PyreqwestError:
+        pass
+    finally:
+        place.is_taken_along = False
+        place.leave()
 
 
 def _translated(error: PyreqwestError) -> ModelError:
