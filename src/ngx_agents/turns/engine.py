@@ -15,18 +15,20 @@ from typing import Self
 from ngx_agents.agents.turn import Team
 from ngx_agents.clock import Clock
 from ngx_agents.errors import Draining, InvalidRequest, JournalUnavailable, NotFound
-from ngx_agents.state.commands import Accepted, AcceptTurn, GetTurn, Grant, ListArtifacts, RequestCancel
+from ngx_agents.state.commands import Accepted, AcceptTurn, GetTurn, Grant, RequestCancel
 from ngx_agents.state.ids import Ids, is_id, shard_in
 from ngx_agents.state.journal import Journal
-from ngx_agents.state.model import TERMINAL, Answer, Owner, Page, Turn, TurnStatus
+from ngx_agents.state.model import Answer, Owner, TurnStatus
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.events import terminal
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.model import TurnRequest, TurnView
+from ngx_agents.turns.registry import TurnRegistry
 from ngx_agents.turns.replay import Replay
-from ngx_agents.turns.runner import TurnRunner
+from ngx_agents.turns.runner import TurnRunner, view_of
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S, TurnSettings
-from ngx_agents.turns.stream import Subscription, TurnStream
+from ngx_agents.turns.stream import Subscription
 
 log = event_log("turns")
 
@@ -51,7 +53,7 @@ class TurnEngine:
         self._settings = settings
         self._runner = TurnRunner(journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings)
         self._instance = ids.new("k", 0)
-        self._live: dict[str, LiveTurn] = {}
+        self._turns = TurnRegistry(journal, clock, settings.held_events)
         self._lanes = 0
         self._draining = False
         self._claim_now = asyncio.Event()
@@ -71,7 +73,7 @@ class TurnEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.drain()
-        for live in list(self._live.values()):
+        for live in self._turns:
             if live.task is not None:
                 live.task.cancel()
             else:
@@ -126,20 +128,16 @@ class TurnEngine:
 
     async def view(self, turn_id: str, owner: Owner) -> TurnView:
         """The turn now. Raises NotFound."""
-        live = self._live.get(turn_id)
+        live = self._turns.get(turn_id)
         if live is not None and live.owner == owner:
-            return TurnView(
-                turn_id=live.id, conversation_id=live.conversation_id, text=live.stream.text,
-                status="running" if live.started else "queued", artifacts=tuple(live.stream.artifacts),
-            )  # fmt: skip
-        turn = await self._turn(turn_id, owner)
-        return await self._ended_view(turn)
+            return live.view()
+        return await self._turns.view_of(await self._turns.stored(turn_id, owner))
 
     async def wait(self, turn_id: str, owner: Owner) -> TurnView:
-        """The turn when it has ended. Raises NotFound, JournalUnavailable when it went elsewhere."""
-        live = await self._find(turn_id, owner)
+        """The turn when it has ended. Raises NotFound, Draining when it goes on elsewhere."""
+        live = await self._turns.find(turn_id, owner)
         if live is None:
-            return await self._ended_view(await self._turn(turn_id, owner))
+            return await self._turns.view_of(await self._turns.stored(turn_id, owner))
         try:
             return await asyncio.shield(live.ended)
         except asyncio.CancelledError:
@@ -149,11 +147,11 @@ class TurnEngine:
 
     async def subscribe(self, turn_id: str, owner: Owner, last_event_id: str | None) -> Subscription | Replay:
         """The turn's events after `last_event_id`. Raises NotFound, InvalidRequest (field `Last-Event-ID`)."""
-        live = await self._find(turn_id, owner)
+        live = await self._turns.find(turn_id, owner)
         if live is not None:
             return live.stream.subscribe(last_event_id)
-        turn = await self._turn(turn_id, owner)
-        return Replay(turn, await self._ended_view(turn), last_event_id)
+        turn = await self._turns.stored(turn_id, owner)
+        return Replay(turn, await self._turns.view_of(turn), last_event_id)
 
     async def cancel(self, turn_id: str, owner: Owner) -> TurnStatus:
         """`cancelled` when it was waiting; `running` when it is being stopped. Raises NotFound, TurnFinished."""
@@ -162,7 +160,7 @@ class TurnEngine:
         [status] = await self._journal.transact([RequestCancel(turn_id=turn_id, owner=owner, now=self._clock.now_s())])
         if isinstance(status, BaseException):
             raise status
-        live = self._live.get(turn_id)
+        live = self._turns.get(turn_id)
         if live is not None and status == "running":
             live.stop("cancelled")
         elif live is not None:
@@ -191,15 +189,14 @@ class TurnEngine:
         )  # fmt: skip
 
     def _welcome(self, command: AcceptTurn, accepted: Accepted, *, deadline_s: float) -> None:
-        live = self._live.get(command.turn_id) or self._add(
-            command.turn_id, command.conversation_id, command.owner, deadline_s=deadline_s
-        )
+        live = self._turns.take_in(command.turn_id, command.conversation_id, command.owner, deadline_s=deadline_s)
         live.stream.publish(
             "turn.accepted",
             {"turn_id": live.id, "conversation_id": live.conversation_id, "position": accepted.position},
         )
-        if accepted.interrupt is not None and accepted.interrupt in self._live:
-            self._live[accepted.interrupt].stop("interrupted")
+        interrupted = self._turns.get(accepted.interrupt) if accepted.interrupt is not None else None
+        if interrupted is not None:
+            interrupted.stop("interrupted")
         if accepted.epoch is not None:
             grant = Grant(
                 conversation_id=command.conversation_id, owner=command.owner, turn_id=command.turn_id,
@@ -208,17 +205,6 @@ class TurnEngine:
                 cancel_requested=False, agent=command.agent, locale=command.locale,
             )  # fmt: skip
             self._start(live, grant)
-
-    def _add(self, turn_id: str, conversation_id: str, owner: Owner, *, deadline_s: float) -> LiveTurn:
-        live = LiveTurn(
-            turn_id,
-            conversation_id,
-            owner,
-            deadline_s=deadline_s,
-            stream=TurnStream(self._settings.held_events),
-        )
-        self._live[turn_id] = live
-        return live
 
     def _start(self, live: LiveTurn, grant: Grant) -> None:
         """Runs the lane from this grant on; a place in `_lanes` is taken already."""
@@ -237,7 +223,7 @@ class TurnEngine:
         following: Grant | None = grant
         try:
             while following is not None:
-                live = self._live_for(following)
+                live = self._turns.of_grant(following)
                 live.task = asyncio.current_task()
                 if following is not grant:
                     self._prepare(live, following)
@@ -245,21 +231,9 @@ class TurnEngine:
                 try:
                     following = await self._runner.run(live, following, grant_next_to=next_owner)
                 finally:
-                    self._live.pop(live.id, None)
+                    self._turns.remove(live.id)
         finally:
             self._leave_lane()
-
-    def _live_for(self, grant: Grant) -> LiveTurn:
-        live = self._live.get(grant.turn_id)
-        if live is None:
-            left_s = grant.deadline_at - self._clock.now_s()
-            live = self._add(
-                grant.turn_id,
-                grant.conversation_id,
-                grant.owner,
-                deadline_s=self._clock.monotonic_s() + left_s,
-            )
-        return live
 
     def _leave_lane(self) -> None:
         self._lanes -= 1
@@ -284,7 +258,7 @@ class TurnEngine:
                     if grant.attempts > 1:
                         log.warning("lane.reclaimed", turn_id=grant.turn_id, attempts=grant.attempts)
                     self._lanes += 1
-                    self._start(self._live_for(grant), grant)
+                    self._start(self._turns.of_grant(grant), grant)
             await self._next_claim()
 
     async def _next_claim(self) -> None:
@@ -304,14 +278,13 @@ class TurnEngine:
     async def _heartbeat(self) -> None:
         while True:
             await self._clock.sleep(self._settings.heartbeat_s)
-            for live in list(self._live.values()):
-                live.stream.beat()
+            self._turns.beat()
 
     async def _adopt(self, turn_id: str, owner: Owner) -> None:
         """The caller left while its turn was being stored: find out what became of it, and run it."""
         await self._journal.transact([])
         turn = await self._journal.query(GetTurn(id=turn_id, owner=owner))
-        if turn is None or turn.status != "running" or turn_id in self._live:
+        if turn is None or turn.status != "running" or self._turns.get(turn_id) is not None:
             return
         self._lanes += 1
         grant = Grant(
@@ -319,51 +292,10 @@ class TurnEngine:
             text=turn.text, turn_class=turn.turn_class, accepted_at=turn.accepted_at, deadline_at=turn.deadline_at,
             user_seq=turn.seq, cancel_requested=turn.cancel_requested, agent=turn.agent, locale=turn.locale,
         )  # fmt: skip
-        self._start(self._live_for(grant), grant)
-
-    async def _find(self, turn_id: str, owner: Owner) -> LiveTurn | None:
-        """The live turn; made for one that is still to be claimed; None when it has ended. Raises NotFound."""
-        live = self._live.get(turn_id)
-        if live is not None:
-            if live.owner != owner:
-                raise NotFound("no such turn")
-            return live
-        turn = await self._turn(turn_id, owner)
-        if turn.status in TERMINAL:
-            return None
-        if turn_id not in self._live:
-            left_s = turn.deadline_at - self._clock.now_s()
-            self._add(turn_id, turn.conversation_id, owner, deadline_s=self._clock.monotonic_s() + left_s)
-            turn = await self._turn(turn_id, owner)
-        live = self._live.get(turn_id)
-        if live is not None and not live.started and turn.status in TERMINAL:
-            self._live.pop(turn_id)
-            return None
-        return live
-
-    async def _turn(self, turn_id: str, owner: Owner) -> Turn:
-        turn: Turn | None = await self._journal.query(GetTurn(id=turn_id, owner=owner)) if is_id("t", turn_id) else None
-        if turn is None:
-            raise NotFound("no such turn")
-        return turn
-
-    async def _ended_view(self, turn: Turn) -> TurnView:
-        answer = turn.answer or Answer()
-        artifacts: Page = Page(())
-        if answer.artifacts:
-            artifacts = await self._journal.query(ListArtifacts(owner=turn.owner, turn_id=turn.id, limit=100))
-        return TurnView(
-            turn_id=turn.id, conversation_id=turn.conversation_id, status=turn.status, text=answer.text,
-            source=answer.source, rung=answer.rung, model=answer.model, location=answer.location,
-            degraded=answer.degraded, agents=answer.agents, usage=answer.usage,
-            artifacts=tuple(reversed(artifacts.items)), code=answer.code, message=answer.message,
-            retry_after_s=answer.retry_after_s,
-        )  # fmt: skip
+        self._start(self._turns.of_grant(grant), grant)
 
     def _end_waiting(self, live: LiveTurn) -> None:
-        self._live.pop(live.id, None)
-        view = TurnView(
-            turn_id=live.id, conversation_id=live.conversation_id, status="cancelled", code="cancelled",
-            message="cancelled before it started",
-        )  # fmt: skip
-        live.end("turn.cancelled", {"turn_id": live.id, "code": view.code, "message": view.message}, view)
+        self._turns.remove(live.id)
+        answer = Answer(code="cancelled", message="cancelled before it started")
+        view = view_of(live, "cancelled", answer)
+        live.end(*terminal(view), view)

@@ -46,6 +46,16 @@ class LiveTurn:
             if self.task is not None:
                 self.task.cancel()
 
+    def view(self) -> TurnView:
+        """The turn while it has not ended."""
+        return TurnView(
+            turn_id=self.id,
+            conversation_id=self.conversation_id,
+            status="running" if self.started else "queued",
+            text=self.stream.text,
+            artifacts=tuple(self.stream.artifacts),
+        )
+
     def end(self, name: str, data: object, view: TurnView) -> None:
         """The one terminal event, and the answer for those who wait."""
         self.stream.close(name, data)
