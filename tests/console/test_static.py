@@ -76,3 +76,47 @@ def test_vendored_files_are_the_ones_their_table_names():
     for file, digest in rows:
         assert hashlib.sha256(files[file].read_bytes()).hexdigest() == digest
         assert (files[file].parent / "LICENSE").is_file()
+
+
+def schemes():
+    light, dark = (FOLDER / "css/tokens.css").read_text().split("prefers-color-scheme: dark", 1)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light))
+    return {"light": colours, "dark": colours | dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", dark))}
+
+
+def luminance(colour):
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+TEXT_ON = {
+    "ink": ["paper", "panel", "raised", "accent-wash", "question", "warm-wash", "danger-wash"],
+    "soft": ["paper", "panel", "raised", "accent-wash", "question", "warm-wash", "danger-wash"],
+    "accent": ["paper", "raised", "panel"],
+    "accent-ink": ["accent"],
+    "warm": ["warm-wash", "paper", "raised"],
+    "danger": ["danger-wash", "raised"],
+    "paper": ["danger"],
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("text", "ground"), [(text, ground) for text, grounds in TEXT_ON.items() for ground in grounds]
+)
+def test_text_stands_out_from_its_ground_as_wcag_aa_asks(scheme, text, ground):
+    colours = schemes()[scheme]
+    assert contrast(colours[text], colours[ground]) >= 4.5
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_edges_of_fields_stand_out_from_their_ground(scheme):
+    colours = schemes()[scheme]
+    assert contrast(colours["line-strong"], colours["raised"]) >= 3
+    assert contrast(colours["line-strong"], colours["paper"]) >= 3

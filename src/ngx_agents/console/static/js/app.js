@@ -36,11 +36,20 @@ function start() {
   for (const button of document.querySelectorAll("[data-language]")) {
     button.addEventListener("click", () => setLanguage(button.dataset.language));
   }
+  document.addEventListener("click", closeBadges);
+  document.addEventListener("keydown", (event) => event.key === "Escape" && closeBadges(event));
   window.addEventListener("hashchange", () => idInAddress() !== session.id && session.open(idInAddress()));
   translatePage();
   loadAgents().catch(() => {}); // the team decides, as long as its list is not to be had
   sidebar.refresh();
   session.open(idInAddress());
+}
+
+/** An explanation closes when something else is clicked. */
+function closeBadges({ type, target }) {
+  for (const badge of document.querySelectorAll(".badge[open]")) {
+    if (type === "keydown" || !badge.contains(target)) badge.open = false;
+  }
 }
 
 start();

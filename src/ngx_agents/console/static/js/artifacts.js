@@ -2,8 +2,9 @@
 
 import { el, icon } from "./dom.js";
 import { hasWord } from "./i18n.js";
-import { factsOf, mealPlan, progressAnalysis, trainingPlan } from "./plans.js";
+import { factsOf, mealPlan, progressAnalysis } from "./plans.js";
 import { readable } from "./readable.js";
+import { trainingPlan } from "./training.js";
 
 const RENDERERS = { TrainingPlan: trainingPlan, MealPlan: mealPlan, ProgressAnalysis: progressAnalysis };
 

@@ -15,5 +15,5 @@ export function sourceBadge({ source, rung, model, location, degraded }) {
     summary.append(el("span", { class: "limited", say: "source_degraded" }));
     why.append(" ", el("span", { say: "why_degraded" }));
   }
-  return el("details", { class: "badge", dataset: { source: kind, degraded: String(Boolean(degraded)) } }, summary, why);
+  return el("details", { class: "badge", name: "badge", dataset: { source: kind, degraded: String(Boolean(degraded)) } }, summary, why);
 }

@@ -5,9 +5,11 @@ import { formatNumber, hasWord, say, t } from "./i18n.js";
 
 const UNITS = { kg: "kg", cm: "cm", km: "km", min: "min", kcal: "kcal", g: "g", mg: "mg", s: "s", pct: "%", percent: "%" };
 const WIDEST_CELL = 90; // characters; a table with longer texts is easier to read as blocks
+const LONG_TEXT = 48; // characters; a longer value gets a row of its own
 const MOST_COLUMNS = 7;
 
 export const isRecord = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+export const isRecords = (value) => Array.isArray(value) && value.length > 0 && value.every(isRecord);
 export const isPlain = (value) => value === null || typeof value !== "object";
 export const isEmpty = (value) =>
   value === null || value === undefined || value === "" || (typeof value === "object" && Object.keys(value).length === 0);
@@ -79,16 +81,25 @@ function record(value, skip) {
   const entries = Object.entries(value).filter(([key, item]) => !skip.includes(key) && !isEmpty(item));
   const plain = entries.filter(([, item]) => isPlain(item));
   const nested = entries.filter(([, item]) => !isPlain(item));
-  const node = el("div", { class: "record" });
-  if (plain.length) node.append(definitions(plain));
-  for (const [key, item] of nested) node.append(section(fieldName(key, "h4"), readable(item)));
-  return node;
+  const parts = nested.map(([key, item]) => part(key, readable(item)));
+  return recordOf(plain.length ? definitions(plain) : null, ...parts);
 }
 
-/** Name and value pairs. */
+/** Name and value pairs; a value is plain, or a list of plain ones. */
 export function definitions(entries) {
-  const pairs = entries.map(([key, value]) => el("div", {}, fieldName(key, "dt"), el("dd", {}, plainText(value))));
+  const text = (value) => (Array.isArray(value) ? value.map(plainText).join(", ") : plainText(value));
+  const pairs = entries.map(([key, value]) => {
+    const shown = text(value);
+    const attributes = shown.length > LONG_TEXT ? { class: "broad" } : {};
+    return el("div", attributes, fieldName(key, "dt"), el("dd", {}, shown));
+  });
   return el("dl", { class: "definitions" }, ...pairs);
 }
 
 export const section = (heading, ...content) => el("section", { class: "artifact-section" }, heading, ...content);
+
+/** A section named by its field. */
+export const part = (key, ...content) => section(fieldName(key, "h4"), ...content);
+
+/** The parts of a record, one below the other. */
+export const recordOf = (...parts) => el("div", { class: "record" }, ...parts);

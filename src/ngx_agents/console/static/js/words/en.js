@@ -111,7 +111,7 @@ export const en = {
   token_label: "Key or token",
   token_save: "Enter",
 
-  profile_text: "The team respects it in every answer. Only you see it.",
+  profile_text: "The team respects it in every answer. You can change it at any time.",
   profile_save: "Save",
   profile_saved: "Saved",
   profile_about: "About you",

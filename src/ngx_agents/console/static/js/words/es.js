@@ -111,7 +111,7 @@ export const es = {
   token_label: "Clave o token",
   token_save: "Entrar",
 
-  profile_text: "El equipo lo respeta en cada respuesta. Solo tú lo ves.",
+  profile_text: "El equipo lo respeta en cada respuesta. Puedes cambiarlo cuando quieras.",
   profile_save: "Guardar",
   profile_saved: "Guardado",
   profile_about: "Sobre ti",

@@ -1,0 +1,46 @@
+"""One browser and one server for a module's tests, a fresh browser profile for each test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from browser.chromium import ARGUMENTS, executable
+from browser.page_of_chat import ChatPage
+from browser.serving import start_server
+from emulator_process import start_emulator
+
+VIEWPORT = {"width": 1280, "height": 860}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of a server whose model answers in 40 pieces, 40 ms apart."""
+    executable()
+    with start_emulator(chunks=40, chunk_gap_ms=40) as emulator:
+        folder: Path = tmp_path_factory.mktemp("server")
+        with start_server(folder, vertex_base_url=emulator, vertex_project="test") as base_url:
+            yield base_url
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        yield browser
+        await browser.close()
+    await asyncio.sleep(0)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def chat(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[ChatPage]:
+    """A page of its own; `@pytest.mark.parametrize("chat", [{...}], indirect=True)` gives its context other options."""
+    options = {"viewport": VIEWPORT, "locale": "es-MX", **getattr(request, "param", {})}
+    context = await browser.new_context(**options)
+    yield ChatPage(await context.new_page())
+    await context.close()
