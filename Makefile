@@ -21,8 +21,8 @@ serve: $(VENV) ## the server, on SQLite in .data/
 test: $(VENV) browser ## everything but the slow tests
 	.venv/bin/pytest
 
-test-all: $(VENV) browser ## the slow ones too: kill rounds, saturation, soak
-	.venv/bin/pytest -m "slow or not slow" --timeout 300
+test-all: test ## and the slow ones: kill rounds, the saturated loop
+	.venv/bin/pytest -m slow --timeout 300
 
 check: $(VENV) ## formatting, lint, types, layers, dependencies, spelling
 	.venv/bin/ruff format --check .
