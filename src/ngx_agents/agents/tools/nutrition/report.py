@@ -36,6 +36,7 @@ def meal_report(request: MealRequest, language: Language) -> ToolOutput:
         "goal": say(language, f"goal.{target.goal}"),
         "target": _target(target),
         **_avoided(request.exclusions, language),
+        "limits": list(_constraints(request, language)),
         "notes": _notes(request, target, days, language),
         "sources": list(SOURCES),
         "menu": menus[0],
@@ -124,6 +125,7 @@ def _skeleton(request: MealRequest, lacking: tuple[str, ...], language: Language
         "goal": say(language, f"goal.{request.goal}"),
         "guidance": _guidance(request, language),
         **_avoided(request.exclusions, language),
+        "limits": list(_constraints(request, language)),
         "notes": [say(language, f"note.{key}") for key in request.notes] + _exclusion_notes(request, language),
         "sources": list(SOURCES[1:3]),
     }

@@ -40,10 +40,11 @@ def plan_report(request: TrainingRequest, arguments: dict[str, Any], context: To
         body, weeks = running_report(request, context)
     else:
         body, weeks = strength_report(request, language)
-    facts = {**overview, **body, "first_week": weeks[0]}
-    data = {**overview, **body, "plan_name": title, "program_type": request.goal, "weeks_detail": weeks}
+    constraints = _constraints(request, language)
+    shared = {**overview, **body, "limits": list(constraints)}
+    data = {**shared, "plan_name": title, "program_type": request.goal, "weeks_detail": weeks}
     return ToolOutput(
-        facts=facts, kind="TrainingPlan", title=title, data=data, constraints=_constraints(request, language)
+        facts={**shared, "first_week": weeks[0]}, kind="TrainingPlan", title=title, data=data, constraints=constraints
     )
 
 
