@@ -13,6 +13,7 @@ from benchmarks.effort import QUICK, Effort
 from benchmarks.history import history
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import Outcome, save, table
+from benchmarks.stages import stages
 from benchmarks.start import start
 from benchmarks.subscriptions import subscriptions
 from benchmarks.turns import stream50, unary
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "stream50": stream50,
     "subscriptions": subscriptions,
     "history": history,
+    "stages": stages,
 }
 
 

@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections import deque
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -62,8 +63,7 @@ class Connection(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
 
     def ask(self, conversation: str) -> None:
         self._conversation = conversation

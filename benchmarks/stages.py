@@ -1,0 +1,115 @@
+"""`stages`: CPU of each stage of a unary turn against the design's table, with the real parts, in this process.
+
+Every stage runs alone, many times over, between two readings of the process clock (all threads, so the journal's
+writer and the model client's own threads count). What no stage covers is told as the difference to a whole turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import uvloop
+
+from benchmarks.effort import Effort
+from benchmarks.processes import emulator
+from benchmarks.report import Line, Outcome
+from benchmarks.stage_edge import edge_us
+from benchmarks.stage_parts import House, history_of
+
+REPEATS = 5
+CONCURRENCY = 32
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """`run(n)` does the stage's work n times and gives the CPU of one, in µs. `budget_us` is the design's."""
+
+    name: str
+    budget_us: float | None
+    run: Callable[[int], Awaitable[float]]
+    times: int
+
+
+def stages(effort: Effort) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix="ngx-bench-") as folder, emulator(chunks=50) as model:
+        measured = uvloop.run(_measure_all(Path(folder), model.url, effort))
+    lines = [
+        Line(
+            what=stage.name, measured=median(found), unit="µs", budget=stage.budget_us,
+            note=f"{min(found):.1f} to {max(found):.1f}",
+        )
+        for stage, found in measured
+    ]  # fmt: skip
+    covered = sum(line.measured for line in lines if line.budget is not None)
+    lines.append(Line(what="sum of the stages that have a budget", measured=covered, unit="µs", budget=360.0))
+    return Outcome(name="stages", lines=lines, data={stage.name: found for stage, found in measured})
+
+
+async def _measure_all(folder: Path, model_url: str, effort: Effort) -> list[tuple[Stage, list[float]]]:
+    async with House(folder, model_url) as house:
+        measured = []
+        for stage in _stages(house):
+            times = effort.count(stage.times)
+            await stage.run(max(1, times // 10))
+            measured.append((stage, [await stage.run(times) for _ in range(REPEATS)]))
+        return measured
+
+
+def _stages(house: House) -> list[Stage]:
+    past = history_of(8)
+    return [
+        Stage("edge: uvicorn, routes, body in and out (real socket)", 35, edge_us(house.edge), 4000),
+        Stage("auth: key to principal", 45, _each(house.authenticate), 20_000),
+        Stage("journal: accept, history, profile, finish", 95, _at_once(house.store), 4000),
+        Stage("router: words, language, route", 40, _plain(house.route), 5000),
+        Stage("safety: red flags, cautions, the answer's sentences", 25, _plain(house.screen), 5000),
+        Stage("prompt: system, 8 messages, request", 15, _plain(lambda: house.prompt(past)), 5000),
+        Stage("vertex: one call, 50 chunks in one burst", 60, _at_once(house.call_model), 2000),
+        Stage("vertex: one call, answered whole", None, _at_once(house.call_model_whole), 2000),
+        Stage("events and metrics: stream, counters, timers", 25, _each(house.tell), 5000),
+        Stage("team: all from routing to the last event, model included", None, _at_once(house.answer), 2000),
+        Stage("turn: the engine with all below it, no HTTP", None, _at_once(house.turn), 2000),
+    ]
+
+
+def _plain(call: Callable[[], object]) -> Callable[[int], Awaitable[float]]:
+    async def run(times: int) -> float:
+        began_s = time.process_time()
+        for _ in range(times):
+            call()
+        return (time.process_time() - began_s) / times * 1e6
+
+    return run
+
+
+def _each(call: Callable[[], Awaitable[object]]) -> Callable[[int], Awaitable[float]]:
+    async def run(times: int) -> float:
+        began_s = time.process_time()
+        for _ in range(times):
+            await call()
+        return (time.process_time() - began_s) / times * 1e6
+
+    return run
+
+
+def _at_once(call: Callable[[], Awaitable[object]]) -> Callable[[int], Awaitable[float]]:
+    """CONCURRENCY of them at a time, as in a loaded server: commits and wake-ups are shared."""
+
+    async def worker(times: int) -> None:
+        for _ in range(times):
+            await call()
+
+    async def run(times: int) -> float:
+        each = max(1, times // CONCURRENCY)
+        began_s = time.process_time()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(CONCURRENCY):
+                tasks.create_task(worker(each))
+        return (time.process_time() - began_s) / (each * CONCURRENCY) * 1e6
+
+    return run
