@@ -58,7 +58,7 @@ def choose_model(config: Config) -> ModelChoice:
             api_key=vertex.api_key,
             model=vertex.model,
             transport=vertex.transport,
-            http2="auto" if vertex.http2 else "never",
+            http2=vertex.http2,
         )
         return ModelChoice(settings=settings, source="model", label=f"{vertex.model} on Vertex AI ({vertex.location})")
     if config.local.model_url:

@@ -111,7 +111,7 @@ class FinishTurn(msgspec.Struct, frozen=True, kw_only=True):
     """→ Finished. Raises LeaseLost, having written nothing, unless the lane's granted epoch is `epoch`.
 
     Writes the assistant's message (if any; it holds the answer's text), artifacts, answer, usage and lane release at
-    once, and grants the next waiting turn of the lane to `grant_to`. `has_checkpoints` tells that there may be some to clear.
+    once, and grants the next waiting turn of the lane to `grant_to`. `has_checkpoints`: there may be some to clear.
     """
 
     conversation_id: str

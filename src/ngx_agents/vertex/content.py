@@ -63,7 +63,7 @@ class ToolDeclaration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Tokens. `cached_tokens` is part of `input_tokens`; `thought_tokens` is beside `output_tokens` and paid like them."""
+    """Tokens. `cached_tokens` are part of the input; `thought_tokens` come beside the output and are paid like it."""
 
     input_tokens: int = 0
     output_tokens: int = 0
