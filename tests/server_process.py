@@ -49,6 +49,7 @@ class ServerProcess:
             found = re.search(r"chat\s+(http://\S+?)/?$", line.strip())
             if found:
                 return found[1]
+        self.kill()
         raise AssertionError(f"the server did not start: {''.join(told)}")
 
     def kill(self) -> None:

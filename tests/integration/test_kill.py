@@ -106,7 +106,7 @@ async def _kill_rounds(tmp_path: Path, session: aiohttp.ClientSession, rounds: i
     rng = Rng(7)
     with (
         start_emulator(ttft_ms=40, chunks=5, chunk_gap_ms=5) as model_url,
-        ServerProcess(tmp_path, NGX_VERTEX_BASE_URL=model_url, NGX_LOG_LEVEL="error") as server,
+        ServerProcess(tmp_path, NGX_VERTEX_BASE_URL=model_url, NGX_SERVER_LOG_LEVEL="error") as server,
     ):
         writers = [Writer(session, number) for number in range(WRITERS)]
         for writer in writers:
@@ -139,7 +139,7 @@ async def test_nothing_acknowledged_is_lost_in_twenty_kills(tmp_path: Path, sess
 async def test_a_stream_cut_by_a_kill_ends_with_the_stored_text(tmp_path: Path, session: aiohttp.ClientSession) -> None:
     with (
         start_emulator(ttft_ms=20, chunks=40, chunk_gap_ms=20) as model_url,
-        ServerProcess(tmp_path, NGX_VERTEX_BASE_URL=model_url, NGX_LOG_LEVEL="error") as server,
+        ServerProcess(tmp_path, NGX_VERTEX_BASE_URL=model_url, NGX_SERVER_LOG_LEVEL="error") as server,
     ):
         async with session.post(f"{server.base_url}/v1/conversations", json={}) as answer:
             conversation_id = (await answer.json())["id"]
