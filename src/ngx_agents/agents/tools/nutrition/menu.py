@@ -89,7 +89,7 @@ def plan_day(target: DayTarget, exclusions: Exclusions, *, meals: int, turn: int
     _balance(items, "kcal", target.kcal, ("fat", "fruit", "carb"))
     _concentrate(drafts, target, exclusions)
     for draft in drafts:
-        draft.items[:] = [item for item in draft.items if item.g >= STEP_G]
+        draft.items[:] = [item for item in draft.items if item.g >= _least_g(item.food)]
     total = _sum([item for draft in drafts for item in draft.items])
     return Day(meals=tuple(drafts), total=total, fits=_fits(total, target))
 
@@ -217,6 +217,13 @@ def _sum(items: Sequence[Item]) -> Nutrients:
         fat += per_100g.fat * times
         fibre += per_100g.fibre * times
     return Nutrients(kcal=kcal, protein=protein, carbs=carbs, fat=fat, fibre=fibre)
+
+
+def _least_g(food: Food) -> int:
+    """A smaller portion is not worth serving."""
+    if food.role in ("fat", "booster"):
+        return STEP_G if food.per_100g.kcal > 700 else 2 * STEP_G
+    return 3 * STEP_G
 
 
 def _round(grams: float) -> float:

@@ -36,7 +36,7 @@ class Injury(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Area(msgspec.Struct, frozen=True, kw_only=True):
-    """One area of the catalogue; `avoid` are stress tags, `add` ids of exercises."""
+    """One area of the catalogue; `avoid` are stress tags, `add` exercises, `rest` patterns left out at strong pain."""
 
     id: str
     words: tuple[str, ...]
@@ -44,6 +44,7 @@ class Area(msgspec.Struct, frozen=True, kw_only=True):
     legs: bool
     avoid: tuple[str, ...]
     add: tuple[str, ...]
+    rest: tuple[str, ...]
     limit: dict[str, str]
     advice: dict[str, str]
     feminine: bool = False
@@ -95,6 +96,15 @@ def unrecognised(stated: Sequence[str]) -> tuple[str, ...]:
 
 def forbidden_stress(injuries: Iterable[Injury]) -> frozenset[str]:
     return frozenset(tag for injury in injuries for tag in AREAS[injury.area].avoid)
+
+
+def is_severe(injury: Injury) -> bool:
+    """Whether the pain calls for an assessment before the area is loaded."""
+    return injury.pain is not None and injury.pain >= REFER_AT
+
+
+def rested_patterns(injuries: Iterable[Injury]) -> frozenset[str]:
+    return frozenset(pattern for injury in injuries if is_severe(injury) for pattern in AREAS[injury.area].rest)
 
 
 def label(injury: Injury, language: Language) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from ngx_agents.agents.tools.person import person_from
 from ngx_agents.agents.tools.tool import Language, ToolContext, ToolOutput
 from ngx_agents.agents.tools.training import strength
-from ngx_agents.agents.tools.training.injuries import AREAS, REFER_AT, label, unrecognised
+from ngx_agents.agents.tools.training.injuries import AREAS, is_severe, label, unrecognised
 from ngx_agents.agents.tools.training.request import RUNNING, TrainingRequest, read_weeks
 from ngx_agents.agents.tools.training.weeks_report import running_report, say, strength_report
 
@@ -55,7 +55,7 @@ def _overview(request: TrainingRequest, arguments: dict[str, Any], context: Tool
         "goal": request.goal,
         "goal_name": say(language, f"goal.{request.goal}"),
         "duration_weeks": request.weeks,
-        "sessions_per_week": request.sessions,
+        "sessions_per_week": _sessions(request),
         "level": say(language, f"level.{request.level}"),
         "equipment": _gear(request, language),
         "injuries": [
@@ -75,6 +75,10 @@ def _overview(request: TrainingRequest, arguments: dict[str, Any], context: Tool
     }
 
 
+def _sessions(request: TrainingRequest) -> int:
+    return request.sessions if request.goal in RUNNING else len(strength.training_days(request))
+
+
 def _gear(request: TrainingRequest, language: Language) -> list[str]:
     return [say(language, f"gear.{item}") for item in strength.gear_of(request)] or [say(language, "gear.none")]
 
@@ -89,7 +93,9 @@ def _assumptions(request: TrainingRequest, arguments: dict[str, Any], context: T
         made.append(say(language, "assumed.clamped", asked=asked))
     elif "duration_weeks" not in arguments:
         made.append(say(language, "assumed.weeks", weeks=request.weeks))
-    if "sessions_per_week" not in arguments:
+    if _sessions(request) < request.sessions:
+        made.append(say(language, "assumed.fewer", sessions=_sessions(request), asked=request.sessions))
+    elif "sessions_per_week" not in arguments:
         made.append(say(language, "assumed.sessions", sessions=request.sessions))
     if request.level_assumed:
         made.append(say(language, "assumed.level"))
@@ -111,7 +117,7 @@ def _rules(request: TrainingRequest, language: Language) -> list[str]:
     rules += [
         say(language, "rule.refer_now", pain=injury.pain, area=label(injury, language))
         for injury in request.injuries
-        if (injury.pain or 0) >= REFER_AT
+        if is_severe(injury)
     ]
     return [*rules, say(language, "rule.careful")] if request.careful else rules
 
@@ -133,7 +139,7 @@ def _constraints(request: TrainingRequest, language: Language) -> tuple[str, ...
     for injury in request.injuries:
         area = label(injury, language)
         made.append(say(language, "constraint.injury", area=area, limit=AREAS[injury.area].limit[language]))
-        if (injury.pain or 0) >= REFER_AT:
+        if is_severe(injury):
             made.append(say(language, "constraint.refer", pain=injury.pain, area=area))
     if request.careful:
         made.append(say(language, "constraint.careful"))

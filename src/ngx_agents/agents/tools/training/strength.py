@@ -13,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from ngx_agents.agents.tools.training.exercises import CATALOGUE, Exercise, choose, suits
-from ngx_agents.agents.tools.training.injuries import AREAS, forbidden_stress
+from ngx_agents.agents.tools.training.injuries import AREAS, forbidden_stress, is_severe, rested_patterns
 from ngx_agents.agents.tools.training.load import Phase, Week, weekly_loads
 from ngx_agents.agents.tools.training.request import GYM, TrainingRequest
 
@@ -42,6 +42,7 @@ SPLITS: dict[int, tuple[tuple[str, tuple[str, ...]], ...]] = {
     ),
 }  # fmt: skip
 DAYS: dict[int, tuple[int, ...]] = {2: (0, 3), 3: (0, 2, 4), 4: (0, 1, 3, 4), 5: (0, 1, 2, 4, 5), 6: (0, 1, 2, 3, 4, 5)}
+_FILLERS = ("hinge", "push", "pull", "squat", "core")
 MAIN = frozenset({"squat", "hinge", "push", "pull", "press_high", "pull_high"})
 
 
@@ -98,8 +99,8 @@ def gear_of(request: TrainingRequest) -> tuple[str, ...]:
 
 def strength_weeks(request: TrainingRequest) -> tuple[StrengthWeek, ...]:
     """The plan, week by week; the week's sets over all sessions follow `weekly_loads`."""
-    menus = [(focus, _menu(patterns, request)) for focus, patterns in SPLITS[request.sessions]]
-    slots = sum(len(menu) for _, menu in menus)
+    menus = [(day, focus, _menu(patterns, request)) for day, focus, patterns in training_days(request)]
+    slots = sum(len(menu) for _, _, menu in menus)
     weeks = weekly_loads(
         request.weeks,
         start=round(slots * START_SETS[request.level]),
@@ -109,6 +110,18 @@ def strength_weeks(request: TrainingRequest) -> tuple[StrengthWeek, ...]:
         peak_share=STRENGTH_PEAK_SHARE if request.goal == "strength" else 1.0,
     )
     return tuple(_week(week, menus, request) for week in weeks)
+
+
+def training_days(request: TrainingRequest) -> list[tuple[int, str, tuple[str, ...]]]:
+    """(day, focus, patterns) of each session. Strong pain takes patterns out, and sessions that little is left of."""
+    rested = rested_patterns(request.injuries)
+    split = zip(DAYS[request.sessions], SPLITS[request.sessions], strict=True)
+    days = [(day, focus, tuple(p for p in patterns if p not in rested)) for day, (focus, patterns) in split]
+    worthwhile = [each for each in days if len(MAIN.intersection(each[2])) >= 2]
+    if len(worthwhile) >= 2:
+        return worthwhile
+    fillers = tuple(pattern for pattern in _FILLERS if pattern not in rested)
+    return [(day, "full", tuple(dict.fromkeys((*patterns, *fillers)))) for day, _, patterns in days[:3]]
 
 
 def sets_per_muscle(week: StrengthWeek) -> dict[str, float]:
@@ -127,8 +140,10 @@ def support_work(request: TrainingRequest) -> tuple[Exercise, ...]:
     """The gentle exercises that the injured areas call for and nothing else forbids, at most six."""
     forbidden = forbidden_stress(request.injuries)
     gear = (*gear_of(request), "band")
-    wanted = dict.fromkeys(item for injury in request.injuries for item in AREAS[injury.area].add)
-    fitting = (CATALOGUE[item] for item in wanted)
+    eased = [injury for injury in request.injuries if not is_severe(injury)]
+    wanted = dict.fromkeys(item for injury in eased for item in AREAS[injury.area].add)
+    rested = rested_patterns(request.injuries)
+    fitting = (CATALOGUE[item] for item in wanted if CATALOGUE[item].pattern not in rested)
     return tuple(item for item in fitting if suits(item, gear=gear, level="beginner", forbidden=forbidden))[:6]
 
 
@@ -137,6 +152,8 @@ def runner_circuit(request: TrainingRequest) -> tuple[Exercise, ...]:
     forbidden = forbidden_stress(request.injuries)
     chosen = list(support_work(request)[:4])
     for pattern in ("squat", "hinge", "lunge", "calf", "core"):
+        if pattern in rested_patterns(request.injuries):
+            continue
         taken = {exercise.id for exercise in chosen}
         pick = choose(pattern, gear=request.gear or (), level=request.level, forbidden=forbidden, taken=taken)
         if pick is not None and pick.id not in taken:
@@ -155,10 +172,9 @@ def _menu(patterns: tuple[str, ...], request: TrainingRequest) -> list[Exercise]
     return chosen
 
 
-def _week(week: Week, menus: list[tuple[str, list[Exercise]]], request: TrainingRequest) -> StrengthWeek:
-    slots = [exercise for _, menu in menus for exercise in menu]
+def _week(week: Week, menus: list[tuple[int, str, list[Exercise]]], request: TrainingRequest) -> StrengthWeek:
+    slots = [exercise for _, _, menu in menus for exercise in menu]
     sets = iter(_share(week.load, slots))
-    days = DAYS[request.sessions]
     sessions = tuple(
         StrengthSession(
             day=day,
@@ -169,7 +185,7 @@ def _week(week: Week, menus: list[tuple[str, list[Exercise]]], request: Training
                 if (count := next(sets)) > 0
             ),
         )
-        for day, (focus, menu) in zip(days, menus, strict=True)
+        for day, focus, menu in menus
     )
     return StrengthWeek(week=week, sessions=sessions)
 

@@ -96,7 +96,8 @@ def strength_report(request: TrainingRequest, language: Language) -> tuple[dict[
 
 
 def _strength_row(week: strength.StrengthWeek, row: dict[str, Any]) -> dict[str, Any]:
-    main = max((item for item in week.sessions[0].work), key=lambda item: item.effort.rest_s)
+    work = [item for session in week.sessions for item in session.work]
+    main = max(work, key=lambda item: (item.effort.percent is not None, item.effort.rest_s))
     return {**row, "reps": main.effort.reps, "rir": main.effort.rir, "percent": main.effort.percent}
 
 
@@ -122,7 +123,7 @@ def _strength_session(session: strength.StrengthSession, language: Language) -> 
 def _swaps(request: TrainingRequest, language: Language) -> list[dict[str, str | None]]:
     if not request.injuries:
         return []
-    patterns = dict.fromkeys(pattern for _, menu in strength.SPLITS[request.sessions] for pattern in menu)
+    patterns = dict.fromkeys(pattern for _, _, menu in strength.training_days(request) for pattern in menu)
     changed = substitutions(
         patterns, gear=strength.gear_of(request), level=request.level, forbidden=forbidden_stress(request.injuries)
     )
