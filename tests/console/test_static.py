@@ -56,8 +56,10 @@ def keys_of(text):
 def test_both_languages_have_the_same_words():
     en = keys_of((FOLDER / "js/words/en.js").read_text())
     es = keys_of((FOLDER / "js/words/es.js").read_text())
+    of_fields = keys_of((FOLDER / "js/words/fields.js").read_text())
     assert sorted(en) == sorted(es)
     assert len(set(en)) == len(en) > 100
+    assert all(of_fields.count(key) == 2 and key not in en for key in of_fields)
 
 
 def test_every_word_that_the_page_asks_for_exists():
@@ -66,7 +68,7 @@ def test_every_word_that_the_page_asks_for_exists():
     for path in SCRIPTS:
         text = path.read_text()
         asked |= set(re.findall(r'\bsay: "(\w+)"', text)) | set(re.findall(r'\bsay\([^,()]+, "(\w+)"', text))
-    assert asked <= set(keys_of((FOLDER / "js/words/en.js").read_text()))
+    assert asked <= {key for file in ("en", "fields") for key in keys_of((FOLDER / f"js/words/{file}.js").read_text())}
 
 
 def test_vendored_files_are_the_ones_their_table_names():

@@ -1,6 +1,6 @@
 // One answer of the team, as it arrives: who speaks, the text, what it leaves behind, and where it came from.
 
-import { agentName } from "./agents.js";
+import { nameAgents } from "./agents.js";
 import { artifactCard } from "./artifacts.js";
 import { sourceBadge } from "./badge.js";
 import { el, icon } from "./dom.js";
@@ -89,7 +89,7 @@ export class AnswerView {
     this.#agents = agents;
     if (!agents.length) return;
     delete this.who.dataset.say;
-    this.who.textContent = agents.map(agentName).join(" · ");
+    nameAgents(this.who, agents);
     this.node.dataset.agents = agents.join(" ");
   }
 

@@ -2,26 +2,31 @@
 
 import { el, icon } from "./dom.js";
 import { hasWord } from "./i18n.js";
-import { factsOf, mealPlan, progressAnalysis } from "./plans.js";
+import { mealFacts, mealPlan } from "./meals.js";
+import { progressAnalysis, progressFacts } from "./progress.js";
 import { readable } from "./readable.js";
-import { trainingPlan } from "./training.js";
+import { trainingFacts, trainingPlan } from "./training.js";
 
-const RENDERERS = { TrainingPlan: trainingPlan, MealPlan: mealPlan, ProgressAnalysis: progressAnalysis };
+const FORMS = {
+  TrainingPlan: { body: trainingPlan, facts: trainingFacts, glyph: "plan" },
+  MealPlan: { body: mealPlan, facts: mealFacts, glyph: "meal" },
+  ProgressAnalysis: { body: progressAnalysis, facts: progressFacts, glyph: "chart" },
+};
+const ANY = { body: readable, facts: () => [], glyph: "plan" };
 
 /** A card for `{id, kind, title, data}`; its body is made when it is first opened. */
 export function artifactCard(artifact) {
+  const form = FORMS[artifact.kind] ?? ANY;
   const body = el("div", { class: "artifact-body" });
   const fill = () => {
     if (!card.open || body.childElementCount) return;
-    const render = RENDERERS[artifact.kind] ?? readable;
-    body.append(render(artifact.data), el("div", { class: "artifact-foot" }, downloadButton(artifact)));
+    body.append(form.body(artifact.data), el("div", { class: "artifact-foot" }, downloadButton(artifact)));
   };
-  const facts = el("span", { class: "facts" });
-  facts.append(...factsOf(artifact.data));
+  const facts = el("span", { class: "facts" }, ...form.facts(artifact.data).map(fact));
   const card = el(
     "details",
     { class: "artifact", dataset: { kind: artifact.kind, id: artifact.id }, on: { toggle: fill } },
-    el("summary", {}, el("span", { class: "glyph" }, icon(glyphOf(artifact.kind))), heading(artifact, facts), icon("chevron")),
+    el("summary", {}, el("span", { class: "glyph" }, icon(form.glyph)), heading(artifact, facts), icon("chevron")),
     body,
   );
   return card;
@@ -34,7 +39,10 @@ function heading({ kind, title }, facts) {
 
 const spaced = (kind) => kind.replace(/([a-z])([A-Z])/g, "$1 $2");
 
-const glyphOf = (kind) => ({ MealPlan: "meal", ProgressAnalysis: "chart" })[kind] ?? "plan";
+/** A figure that a closed card shows: `[value, key of its unit or null]`. */
+function fact([value, unit]) {
+  return el("span", {}, value, unit ? " " : null, unit ? el("span", { class: "soft", say: unit }) : null);
+}
 
 function downloadButton(artifact) {
   const save = () => {

@@ -63,10 +63,9 @@ export function translatePage() {
 
 const localeOf = () => (language === "es" ? "es-MX" : navigator.language?.startsWith("en") ? navigator.language : "en-US");
 
-/** A date for people; the argument is Unix seconds or an ISO text. */
-export function formatTime(at) {
-  const date = typeof at === "number" ? new Date(at * 1000) : new Date(at);
-  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString(localeOf(), { dateStyle: "medium", timeStyle: "short" });
-}
+/** A day for people; the argument is Unix seconds. */
+export const formatDay = (at) => new Date(at * 1000).toLocaleDateString(localeOf(), { day: "numeric", month: "short", year: "numeric" });
 
-export const formatNumber = (value) => value.toLocaleString(localeOf(), { maximumFractionDigits: 2 });
+/** `sign` is "auto", or "always" for a change. */
+export const formatNumber = (value, sign = "auto") =>
+  value.toLocaleString(localeOf(), { maximumFractionDigits: 2, signDisplay: sign === "always" ? "exceptZero" : "auto" });

@@ -59,7 +59,7 @@ function fitsCell(value) {
   return isPlain(value) && String(value).length <= WIDEST_CELL;
 }
 
-const INTERNAL = new Set(["id", "kind", "area"]); // keys for programs; the name beside them is for people
+const INTERNAL = new Set(["id", "kind", "area", "side", "swap_id", "slot"]); // keys for programs; the name beside them is for people
 const columnsOf = (items) => [...new Set(items.flatMap((item) => Object.keys(item ?? {})))].filter((key) => !INTERNAL.has(key));
 
 /** A table of records; numbers stand to the right. */
@@ -103,3 +103,20 @@ export const part = (key, ...content) => section(fieldName(key, "h4"), ...conten
 
 /** The parts of a record, one below the other. */
 export const recordOf = (...parts) => el("div", { class: "record" }, ...parts);
+
+const SHORT_LIST = 60; // characters of a list that reads well as one value
+
+const isShort = (value) => isPlain(value) || (Array.isArray(value) && value.every(isPlain) && value.join(", ").length <= SHORT_LIST);
+
+/** A record without the fields in `left`: its short entries, and elements for the long ones. */
+export function lists(data, left) {
+  const entries = Object.entries(data).filter(([key, value]) => !left.includes(key) && !isEmpty(value));
+  const long = entries.filter(([, value]) => !isShort(value));
+  return { short: entries.filter(([, value]) => isShort(value)), rest: long.map(([key, value]) => part(key, readable(value))) };
+}
+
+/** Where the figures come from, behind a fold; null when the record does not say. */
+export function sources({ sources: items }) {
+  if (isEmpty(items)) return null;
+  return el("details", { class: "fold small" }, el("summary", {}, fieldName("sources")), readable(items));
+}

@@ -2,16 +2,20 @@
 
 import { el } from "./dom.js";
 import { formatNumber, t } from "./i18n.js";
-import { definitions, fieldName, isEmpty, isPlain, isRecords, part, plainText, readable, recordOf, section, table } from "./readable.js";
+import { definitions, fieldName, isEmpty, isPlain, isRecords, lists, part, plainText, readable, recordOf, section, sources, table } from "./readable.js";
 
 const IN_TITLE = ["title", "plan_name", "goal", "program_type", "discipline"]; // said by the card's head or by goal_name
 const IN_PLACE = ["reach", "injuries", "phases", "weeks", "weeks_detail", "sources"];
 const FIGURES = ["minutes", "km", "percent_hr_max", "bpm", "rest_s"]; // their units are words, unit_*
 
+export function trainingFacts(data) {
+  const keys = ["duration_weeks", "sessions_per_week"].filter((key) => typeof data[key] === "number");
+  return keys.map((key) => [formatNumber(data[key]), `unit_${key}`]);
+}
+
 export function trainingPlan(data) {
   if (!isRecords(data.weeks)) return readable(data, IN_TITLE);
-  const short = Object.entries(data).filter(([key, value]) => isShort(value) && ![...IN_TITLE, ...IN_PLACE].includes(key));
-  const rest = readable(data, [...IN_TITLE, ...IN_PLACE, ...short.map(([key]) => key)]);
+  const { short, rest } = lists(data, [...IN_TITLE, ...IN_PLACE]);
   return recordOf(
     isPlain(data.reach) && data.reach ? el("p", { class: "callout" }, data.reach) : null,
     definitions(short),
@@ -19,12 +23,10 @@ export function trainingPlan(data) {
     isEmpty(data.phases) ? null : part("phases", phases(data.phases)),
     part("weeks", loadBars(data.weeks), table(data.weeks)),
     isRecords(data.weeks_detail) ? part("sessions", el("div", {}, ...data.weeks_detail.map(weekFold))) : null,
-    ...rest.childNodes,
-    isEmpty(data.sources) ? null : sources(data.sources),
+    ...rest,
+    sources(data),
   );
 }
-
-const isShort = (value) => !isEmpty(value) && (isPlain(value) || (Array.isArray(value) && value.every(isPlain) && value.join(", ").length <= 60));
 
 function injury(value) {
   if (isPlain(value)) return el("p", {}, plainText(value));
@@ -79,5 +81,3 @@ function session({ day, name, kind: _kind, how, exercises, rpe, ...others }) {
     isEmpty(rest) ? null : readable(rest),
   );
 }
-
-const sources = (items) => el("details", { class: "fold small" }, el("summary", {}, fieldName("sources")), readable(items));
