@@ -57,15 +57,18 @@ class Pty:
             os.execve(NGX, [str(NGX), "chat", "--url", server.url], clean_environ(TERM="xterm"))
         os.set_blocking(self._fd, False)
         self.seen = ""
+        self._found_to = 0
 
     def type(self, text):
         os.write(self._fd, text.encode())
 
     async def until(self, text):
+        """Waits until `text` shows, after what was waited for before."""
         async with asyncio.timeout(20):
-            while text not in self.seen:
+            while (at := self.seen.find(text, self._found_to)) < 0:
                 await asyncio.sleep(0.01)
                 self._read()
+        self._found_to = at + len(text)
 
     async def exit_code(self):
         async with asyncio.timeout(20):
@@ -105,6 +108,7 @@ async def test_on_a_terminal_it_spins_streams_and_ends_with_the_input(tmp_path):
         await terminal.until("coach …")
         server.cancelled.set()  # which the script waits for
         await terminal.until("— model · m-1 · global · coach —")
+        await terminal.until("› ")
         terminal.type("\x04")
         assert await terminal.exit_code() == 0
     assert "⠋" in terminal.seen
@@ -119,6 +123,7 @@ async def test_ctrl_c_cancels_the_turn_and_the_conversation_goes_on(tmp_path):
         await terminal.until("Ho")
         terminal.type("\x03")
         await terminal.until("— cancelled —")
+        await terminal.until("› ")
         assert server.cancelled.is_set()
         terminal.type("/quit\n")
         assert await terminal.exit_code() == 0
