@@ -79,10 +79,13 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """`secondary` names, per intent, the intents that may come along on evidence in the text.
 
     `general_query` lists the agents for what no intent claims; `only_alone` the skills that never come along;
-    `fallback_reply` the orchestrator's reply when nobody can be chosen and no model is there.
+    `fallback_reply` the orchestrator's reply when nobody can be chosen and no model is there; `function_words` are
+    evidence for nobody, the `keywords` of an intent always evidence for it.
     """
 
     secondary: dict[str, tuple[str, ...]]
     general_query: tuple[str, ...]
     only_alone: tuple[str, ...] = ()
     fallback_reply: str = "fallback"
+    function_words: str = ""
+    keywords: dict[str, str] = {}

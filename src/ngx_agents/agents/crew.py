@@ -109,7 +109,7 @@ class Crew:
                 if work.text:
                     work.text = ""
                     yield TextReset("model_failed")
-        for piece in self._synthesis.joined(brief, parts):
+        for piece in self._synthesis.joined(brief, parts, work.constraints):
             work.text += piece
             yield TextDelta(piece, ORCHESTRATOR)
         work.by_model = all(part.by_model for part in parts)

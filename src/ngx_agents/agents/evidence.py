@@ -10,23 +10,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import log
 
 _STEM = 6  # letters kept: entrenar, entreno and entrenamiento are one feature
 _SMOOTHING = 0.25
 _LEAST_WEIGHT = 0.4  # what says less than this is noise
+_KEYWORD_WEIGHT = 2.6
 _SLIP_LETTERS = 5  # shorter words are too close to each other to be corrected
 _NUMBER = "#"
+_REMEMBERED = 8192  # corrections kept: most words people use are used again
 
 
 class Evidence:
-    """`examples` maps each class to its examples, as normalised words."""
+    """`examples` maps each class to its examples, as normalised words.
 
-    def __init__(self, examples: Mapping[str, Sequence[Sequence[str]]]) -> None:
-        self.classes = tuple(examples)
-        self._words = {word for each in examples.values() for words in each for word in words}
+    `ignored` words are passed over; `keywords` of a class speak for it whether or not an example has them, and
+    `one_two` is a keyword of two neighbours.
+    """
+
+    def __init__(
+        self,
+        examples: Mapping[str, Sequence[Sequence[str]]],
+        *,
+        ignored: frozenset[str] = frozenset(),
+        keywords: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        keywords = keywords or {}
+        self._ignored = ignored
+        self._words = {word for each in examples.values() for words in each for word in words} - ignored
+        self._words.update(part for words in keywords.values() for word in words for part in word.split("_"))
         self._slips = _slips(self._words)
-        self._weights = self._learn(examples)
+        self._correct = lru_cache(_REMEMBERED)(self._corrected)
+        self._weights = _with_keywords(self._learn(examples), keywords)
 
     def of(self, words: Iterable[str]) -> dict[str, float]:
         """Weight per class, of those the words speak for."""
@@ -39,10 +55,12 @@ class Evidence:
 
     def features(self, words: Iterable[str]) -> set[str]:
         """Stems and pairs of neighbouring stems, slips corrected."""
-        known, found, last = self._words, set(), ""
+        known, ignored, found, last = self._words, self._ignored, set(), ""
         for word in words:
+            if word in ignored:
+                continue
             if word not in known:
-                word = self._corrected(word)
+                word = self._correct(word)
             stem = _stem(word)
             found.add(stem)
             found.add(f"{last} {stem}")
@@ -65,7 +83,7 @@ class Evidence:
                 return near
         return word
 
-    def _learn(self, examples: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, tuple[tuple[str, float], ...]]:
+    def _learn(self, examples: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, dict[str, float]]:
         sizes = {name: len(each) for name, each in examples.items()}
         counts = {
             name: Counter(feature for words in each for feature in self.features(words))
@@ -75,17 +93,27 @@ class Evidence:
         for each in counts.values():
             total.update(each)
         all_examples = sum(sizes.values())
-        learned: dict[str, list[tuple[str, float]]] = {}
+        learned: dict[str, dict[str, float]] = {}
         for name, counted in counts.items():
             for feature, count in counted.items():
                 inside = (count + _SMOOTHING) / (sizes[name] + 2 * _SMOOTHING)
                 outside = total[feature] - count + _SMOOTHING
                 outside /= all_examples - sizes[name] + 2 * _SMOOTHING
                 # a pair repeats what its words said, and a feature seen once may be chance
-                weight = log(inside / outside) * (0.5 if " " in feature else 1.0) * count / (count + 0.5)
+                weight = log(inside / outside) * (0.5 if " " in feature else 1.0) * count / (count + 1.0)
                 if weight >= _LEAST_WEIGHT:
-                    learned.setdefault(feature, []).append((name, weight))
-        return {feature: tuple(weights) for feature, weights in learned.items()}
+                    learned.setdefault(feature, {})[name] = weight
+        return learned
+
+
+def _with_keywords(
+    learned: dict[str, dict[str, float]], keywords: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[tuple[str, float], ...]]:
+    for name, words in keywords.items():
+        for word in words:
+            weights = learned.setdefault(" ".join(_stem(each) for each in word.split("_")), {})
+            weights[name] = max(weights.get(name, 0.0), _KEYWORD_WEIGHT)
+    return {feature: tuple(weights.items()) for feature, weights in learned.items()}
 
 
 def _stem(word: str) -> str:

@@ -119,6 +119,7 @@ def _check_routing(team: TeamContent) -> None:
     named = {each for intent, others in routing.secondary.items() for each in (intent, *others)}
     _all_in(named, intents, "routing.toml: secondary: no agent has the intent")
     _all_in(intents, routing.secondary, "routing.toml: secondary: nothing is said of the intent")
+    _all_in(routing.keywords, intents, "routing.toml: keywords: no agent has the intent")
     if not routing.general_query:
         raise ConfigError("routing.toml: general_query: at least one agent")
     _all_in(routing.general_query, team.specialists, "routing.toml: general_query: there is no agent")

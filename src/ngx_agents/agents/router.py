@@ -20,10 +20,11 @@ from ngx_agents.agents.wording import normalise, words_of
 
 FLOOR = 0.7  # confidence below which the local router does not decide alone
 _SCALE = 1.7  # evidence that makes a confidence of 1 - 1/e
-_SECOND_EVIDENCE = 2.2
-_SECOND_SHARE = 0.4  # of the primary's evidence
+_SECOND_EVIDENCE = 2.4
+_SECOND_SHARE = 0.2  # of the primary's evidence
 _REPLY_WORDS = 9  # longer messages want more than a predefined reply
 _REPLY_LIKENESS = 0.7
+_COVERED_WORDS = 4
 _FOLLOW_UP_WORDS = 12
 _MAX_WORDS = 120  # of a long message the beginning and the end are read
 
@@ -52,9 +53,12 @@ class Router:
         self._routing = team.routing
         self._cards = {agent.card.id: agent.card for agent in team.specialists.values()}
         self._agent_of = {card.intent: card.id for card in self._cards.values()}
-        self._agents = Evidence({name: _examples_of(agent) for name, agent in team.specialists.items()})
+        ignored = frozenset(team.routing.function_words.split())
+        examples = {name: _examples_of(agent) for name, agent in team.specialists.items()}
+        keywords = {self._agent_of[intent]: words.split() for intent, words in team.routing.keywords.items()}
+        self._agents = Evidence(examples, ignored=ignored, keywords=keywords)
         self._skills = {
-            name: Evidence(_examples_by_skill(agent))
+            name: Evidence(_examples_by_skill(agent), ignored=ignored)
             for name, agent in team.specialists.items()
             if len(agent.card.skills) > 1
         }
@@ -113,14 +117,19 @@ class Router:
 
 
 class _ReplyBook:
-    """Finds the predefined reply whose examples a short message is most like (shared words, Dice)."""
+    """Finds the predefined reply whose examples a short message is most like (shared words, Dice).
+
+    A very short one that has no word beyond a reply's examples is like it, too.
+    """
 
     def __init__(self, replies: Mapping[str, Reply]) -> None:
         self._examples: list[tuple[str, int]] = []
         self._holding: dict[str, list[int]] = {}
+        self._vocabularies: dict[str, set[str]] = {name: set() for name in replies}
         for name, reply in replies.items():
             for example in reply.examples.all():
                 words = set(words_of(normalise(example)))
+                self._vocabularies[name] |= words
                 for word in words:
                     self._holding.setdefault(word, []).append(len(self._examples))
                 self._examples.append((name, len(words)))
@@ -140,6 +149,8 @@ class _ReplyBook:
             dice = 2 * count / (size + len(asked))
             if dice > likeness:
                 best, likeness = name, dice
+        if best is None and 0 < len(asked) <= _COVERED_WORDS:
+            best = next((name for name, known in self._vocabularies.items() if asked <= known), None)
         return best, likeness if best else 0.0
 
 

@@ -87,12 +87,13 @@ class Synthesis:
         if not called and (telling.reply.calls or not telling.reply.text.strip()):
             raise ModelProtocolError("neither an answer nor a specialist that exists")
 
-    def joined(self, brief: Brief, parts: Sequence[Work]) -> list[str]:
+    def joined(self, brief: Brief, parts: Sequence[Work], constraints: Sequence[str]) -> list[str]:
         """The parts one after the other, by template, in pieces to be sent."""
         answers = [
             {"agent": each.agent, "name": self.name_of(each.agent, brief.language), "text": each.text} for each in parts
         ]
-        return list(pieces_of(self._templates.render(self._id, brief.language, answers=answers)))
+        text = self._templates.render(self._id, brief.language, answers=answers, constraints=constraints)
+        return list(pieces_of(text))
 
     def name_of(self, agent: str, language: Language) -> str:
         return self._cards[agent].name.of(language)
