@@ -16,6 +16,7 @@ from tests.server_process import ServerProcess
 from ngx_agents.clock import Rng
 
 WRITERS = 20
+END_WITHIN_S = 30.0
 QUESTION = "Dame un consejo breve de entrenamiento numero {}"
 
 
@@ -44,7 +45,7 @@ class Writer:
                         self.acknowledged.append((await answer.json())["turn_id"])
             except (aiohttp.ClientError, OSError):
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ async def _round(server: ServerProcess, writers: list[Writer], rng: Rng) -> None
     async with asyncio.TaskGroup() as tasks:
         for writer in writers:
             tasks.create_task(writer.ask_until_killed(server.base_url))
-        await asyncio.sleep(rng.uniform(0.15, 0.6))
+        await asyncio.sleep(rng.uniform(0.5, 1.5))
         server.kill()
     server.start()
 
@@ -116,7 +117,8 @@ async def _kill_rounds(tmp_path: Path, session: aiohttp.ClientSession, rounds: i
         restarted_s = time.monotonic()
         for writer in writers:
             for turn_id in writer.acknowledged:
-                turn = await _wait_for_end(session, server.base_url, turn_id, 10 - (time.monotonic() - restarted_s))
+                left_s = END_WITHIN_S - (time.monotonic() - restarted_s)
+                turn = await _wait_for_end(session, server.base_url, turn_id, left_s)
                 assert turn["status"] == "completed", turn
                 assert turn["text"]
         assert sum(len(writer.acknowledged) for writer in writers) > rounds
