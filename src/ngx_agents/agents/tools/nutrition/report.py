@@ -131,7 +131,10 @@ def _skeleton(request: MealRequest, lacking: tuple[str, ...], language: Language
     }
     if not request.is_minor:
         facts["intro"] = say(language, "skeleton.intro", missing=", ".join(names))
-    return ToolOutput(facts=facts, constraints=_constraints(request, language))
+    title = say(language, "title.guidance")
+    return ToolOutput(
+        facts=facts, kind="MealPlan", title=title, data=facts, constraints=_constraints(request, language)
+    )
 
 
 def _guidance(request: MealRequest, language: Language) -> list[str]:
