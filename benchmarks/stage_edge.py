@@ -1,22 +1,24 @@
 """The edge alone: uvicorn's protocol and the gateway on a real socket, in front of an engine that answers at once.
 
-Clients are a thread of their own; only the event loop's thread is counted, with its system calls.
+Clients are a process of their own (`benchmarks.asking`); the event loop's thread is counted, with its system calls.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from benchmarks.processes import BenchmarkError
-from benchmarks.sampling import ANSWER, OWNER, QUESTION
+from benchmarks.sampling import ANSWER, OWNER
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.settings import GatewaySettings
@@ -25,8 +27,6 @@ from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Owner
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.model import TurnRequest, TurnView
-
-CONNECTIONS = 8
 
 
 class AtOnce(TurnEngine):
@@ -45,14 +45,26 @@ class AtOnce(TurnEngine):
         )  # fmt: skip
 
 
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """The least that ASGI can be: what a machine makes of this tells how to read its other numbers."""
+    await receive()
+    body = b'{"status":"completed"}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 def edge_us(deps: GatewayDeps) -> Callable[[int], Awaitable[float]]:
     """Serves a number of unary turns through the edge; CPU of one in µs. The engine of `deps` is an AtOnce."""
+    return served_us(create_app(deps, GatewaySettings()), deps.ids.new("c", shard_of(OWNER.user)))
+
+
+def served_us(app: ASGIApp, conversation_id: str) -> Callable[[int], Awaitable[float]]:
     config = uvicorn.Config(
-        create_app(deps, GatewaySettings()), loop="none", http="httptools", ws="none", lifespan="off",
+        app, loop="none", http="httptools", ws="none", lifespan="off",
         access_log=False, log_config=None, log_level="warning", server_header=False,
     )  # fmt: skip
     config.load()
-    request = _request(deps.ids.new("c", shard_of(OWNER.user)))
 
     async def run(times: int) -> float:
         loop, state = asyncio.get_running_loop(), ServerState()
@@ -62,43 +74,15 @@ def edge_us(deps: GatewayDeps) -> Callable[[int], Awaitable[float]]:
         )
         async with listener:
             port: int = listener.sockets[0].getsockname()[1]
+            command = (sys.executable, "-m", "benchmarks.asking", str(port), conversation_id, str(times))
+            client = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            assert client.stdout is not None
+            await client.stdout.readline()
             began_s = time.thread_time()
-            answered = await asyncio.to_thread(_ask, port, request, times)
-            return (time.thread_time() - began_s) / answered * 1e6
+            told, _ = await client.communicate(b"go\n")
+            used_s = time.thread_time() - began_s
+        if client.returncode != 0:
+            raise BenchmarkError("the edge did not answer as it should")
+        return used_s / int(told) * 1e6
 
     return run
-
-
-def _request(conversation_id: str) -> bytes:
-    body = b'{"text":"%b"}' % QUESTION.encode()
-    return (
-        f"POST /v1/conversations/{conversation_id}/turns HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: application/json\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    ).encode() + body
-
-
-def _ask(port: int, request: bytes, times: int) -> int:
-    """Asks on some connections at once, over and over; how often."""
-    sockets = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(CONNECTIONS)]
-    rounds = max(1, times // CONNECTIONS)
-    try:
-        for _ in range(rounds):
-            for one in sockets:
-                one.sendall(request)
-            for one in sockets:
-                _check(one)
-    finally:
-        for one in sockets:
-            one.close()
-    return rounds * CONNECTIONS
-
-
-def _check(one: socket.socket) -> None:
-    answer = b""
-    while not answer.endswith(b"}"):
-        piece = one.recv(65536)
-        if not piece:
-            break
-        answer += piece
-    if not answer.startswith(b"HTTP/1.1 200") or b'"status":"completed"' not in answer:
-        raise BenchmarkError(f"the edge answered {answer[:200]!r}")

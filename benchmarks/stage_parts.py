@@ -56,7 +56,7 @@ from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd
 from ngx_agents.vertex.dialect_vertex import VertexDialect
 from ngx_agents.vertex.settings import VertexSettings
 
-CONVERSATIONS = 64
+CONVERSATIONS = 4096  # so many that each stays short
 TURN_S = 60.0
 SHARD = shard_of(OWNER.user)
 MODEL = "gemini-3.8-flash"
@@ -80,6 +80,7 @@ class House:
         self._clock = SystemClock()
         self._ids = Ids(self._clock)
         self._journal = MemoryTier(SqliteJournal(folder / "journal.db", courtesy=courtesy))
+        self._alone = MemoryTier(SqliteJournal(folder / "alone.db", courtesy=courtesy))  # no engine claims its lanes
         self._client = VertexAIClient(
             connection_pool_size=256, settings=VertexSettings(project="local", base_url=model_url, model=MODEL),
             clock=self._clock, metrics=metrics, courtesy=courtesy,
@@ -109,20 +110,22 @@ class House:
         self._ended = metrics.counter("bench_total", "As a turn counts.", "status").labels("completed")
         self._seconds = metrics.histogram("bench_seconds", "As a turn is timed.")
         self._headers: dict[bytes, bytes] = {}
-        self._conversations = itertools.cycle(self._ids.new("c", SHARD) for _ in range(CONVERSATIONS))
+        self._names = [self._ids.new("c", SHARD) for _ in range(CONVERSATIONS)]
+        self._conversations = itertools.cycle(self._names)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._journal.open()
-        self._stack.push_async_callback(self._journal.close)
-        await self._journal.migrate()
+        for journal in (self._journal, self._alone):
+            await journal.open()
+            self._stack.push_async_callback(journal.close)
+            await journal.migrate()
+            await journal.transact(
+                [CreateConversation(id=name, owner=OWNER, title="", now=0.0) for name in self._names]
+            )
         secret, digest = new_api_key()
         self._headers = {b"authorization": b"Bearer " + secret.encode()}
         key = ApiKey(id=self._ids.new("k", SHARD), digest=digest, owner=OWNER, roles=(), created_at=0.0)
-        names = [next(self._conversations) for _ in range(CONVERSATIONS)]
-        await self._journal.transact(
-            [PutKey(key=key), *(CreateConversation(id=name, owner=OWNER, title="", now=0.0) for name in names)]
-        )
+        await self._journal.transact([PutKey(key=key)])
         await self._stack.enter_async_context(self._client)
         await self._stack.enter_async_context(self._engine)
         return self
@@ -138,10 +141,10 @@ class House:
     async def store(self) -> None:
         """What a turn asks of the journal, memory tier in front of it."""
         grant = await self._accept()
-        await self._journal.query(
+        await self._alone.query(
             RecentMessages(conversation_id=grant.conversation_id, owner=OWNER, before=grant.user_seq, limit=200)
         )
-        await self._journal.query(GetProfile(owner=OWNER))
+        await self._alone.query(GetProfile(owner=OWNER))
         now = self._clock.now_s()
         message = Message(
             id=self._ids.new("m", SHARD), seq=0, role="assistant", text=ANSWER, created_at=now,
@@ -152,7 +155,7 @@ class House:
             user_seq=grant.user_seq, status="completed", answer=Answer(text=ANSWER, source="model"), last_seq=7,
             now=now, message=message,
         )  # fmt: skip
-        [result] = await self._journal.transact([command])
+        [result] = await self._alone.transact([command])
         if isinstance(result, Exception):
             raise result
 
@@ -162,7 +165,7 @@ class House:
             conversation_id=conversation_id, owner=OWNER, turn_id=turn_id, message_id=self._ids.new("m", SHARD),
             text=QUESTION, turn_class=1, when_busy="enqueue", now=now, deadline_at=now + TURN_S, grant_to="bench",
         )  # fmt: skip
-        [accepted] = await self._journal.transact([command])
+        [accepted] = await self._alone.transact([command])
         if not isinstance(accepted, Accepted) or accepted.epoch is None:
             raise BenchmarkError(f"the lane was not granted: {accepted}")
         return Grant(
@@ -218,10 +221,16 @@ class House:
             self._seconds.observe(0.01)
 
     async def answer(self) -> Answered:
-        grant = await self._accept()
+        """The team's part; the desk is never asked for anything, as the question needs no tool."""
+        now = self._clock.now_s()
+        grant = Grant(
+            conversation_id=next(self._conversations), owner=OWNER, turn_id=self._ids.new("t", SHARD), epoch=1,
+            attempts=1, text=QUESTION, turn_class=1, accepted_at=now, deadline_at=now + TURN_S, user_seq=1,
+            cancel_requested=False,
+        )  # fmt: skip
         task = TurnTask(
             turn_id=grant.turn_id, conversation_id=grant.conversation_id, owner=OWNER, text=QUESTION, history=(),
-            profile=Profile(), deadline_s=self._clock.monotonic_s() + TURN_S, now=self._clock.now_s(),
+            profile=Profile(), deadline_s=self._clock.monotonic_s() + TURN_S, now=now,
         )  # fmt: skip
         desk = TurnDesk(grant, journal=self._journal, ids=self._ids, clock=self._clock)
         async for event in self._team.answer(task, desk):

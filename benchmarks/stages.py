@@ -19,7 +19,7 @@ import uvloop
 from benchmarks.effort import Effort
 from benchmarks.processes import emulator
 from benchmarks.report import Line, Outcome
-from benchmarks.stage_edge import edge_us
+from benchmarks.stage_edge import echo, edge_us, served_us
 from benchmarks.stage_parts import House, history_of
 
 REPEATS = 5
@@ -63,6 +63,7 @@ async def _measure_all(folder: Path, model_url: str, effort: Effort) -> list[tup
 def _stages(house: House) -> list[Stage]:
     past = history_of(8)
     return [
+        Stage("for scale: bare ASGI echo, 22 µs where the budgets were made", None, served_us(echo, "c"), 4000),
         Stage("edge: uvicorn, routes, body in and out (real socket)", 35, edge_us(house.edge), 4000),
         Stage("auth: key to principal", 45, _each(house.authenticate), 20_000),
         Stage("journal: accept, history, profile, finish", 95, _at_once(house.store), 4000),
