@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ngx_agents.gateway import event_stream
-from ngx_agents.gateway.event_stream import frames_of, stream_events
+from ngx_agents.gateway.event_stream import EventStream, frames_of
 from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.turns.stream import TurnStream
 
@@ -41,7 +41,7 @@ async def test_a_stream_ends_with_its_turn() -> None:
     wire, stream = _Wire(), TurnStream(100)
     stream.publish("turn.accepted", {})
     stream.close("turn.completed", {})
-    await stream_events(wire.exchange(), stream.subscribe(None))
+    await EventStream(stream.subscribe(None)).send_to(wire.exchange())
     assert [name for name, _ in frames_of(b"".join(wire.sent))] == ["turn.accepted", "turn.completed"]
     assert wire.is_ended
     assert stream.listeners == 0
@@ -50,7 +50,7 @@ async def test_a_stream_ends_with_its_turn() -> None:
 async def test_a_client_that_leaves_is_unsubscribed_at_once() -> None:
     wire, stream = _Wire(), TurnStream(100)
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        streaming = group.create_task(stream_events(wire.exchange(), stream.subscribe(None)))
+        streaming = group.create_task(EventStream(stream.subscribe(None)).send_to(wire.exchange()))
         await asyncio.sleep(0.01)
         assert stream.listeners == 1
         wire.gone.set()
@@ -64,7 +64,7 @@ async def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
     wire, stream = _Wire(), TurnStream(100)
     stream.publish("turn.accepted", {})
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        streaming = group.create_task(stream_events(wire.exchange(), stream.subscribe(None)))
+        streaming = group.create_task(EventStream(stream.subscribe(None)).send_to(wire.exchange()))
         await asyncio.sleep(0.01)
         wire.takes.clear()
         stream.publish("turn.started", {})
@@ -75,7 +75,7 @@ async def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
 async def test_a_server_that_stops_ends_its_streams() -> None:
     wire, stream = _Wire(), TurnStream(100)
     async with asyncio.TaskGroup() as group:
-        streaming = group.create_task(stream_events(wire.exchange(), stream.subscribe(None)))
+        streaming = group.create_task(EventStream(stream.subscribe(None)).send_to(wire.exchange()))
         await asyncio.sleep(0.01)
         streaming.cancel()
     assert streaming.cancelled()

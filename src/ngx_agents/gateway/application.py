@@ -62,6 +62,8 @@ class Gateway:
         began_s = self._clock.monotonic_s()
         try:
             await self._dispatch(exchange)
+            if exchange.stream is not None:
+                await exchange.stream.send_to(exchange)
         except NgxError as error:
             if status_of(error) >= 500 and not error.retryable:
                 log.error("gateway.failed", code=error.code, route=exchange.route, request=_text(exchange))

@@ -34,46 +34,50 @@ class _ClientGoneError(Exception):
     """Ends the task group; nobody outside sees it."""
 
 
-async def stream_events(
-    exchange: Exchange,
-    subscription: Readable,
-    *,
-    headers: Sequence[Header] = (),
-    translate: Callable[[bytes], bytes] | None = None,
-) -> None:
-    """Sends everything the subscription has until it ends or the client leaves; closes the subscription.
+class EventStream:
+    """What a handler leaves to be sent: whatever the subscription has until it ends or the client leaves.
 
     `translate` turns what was read into what is sent; nothing is sent for an empty result.
     """
-    try:
-        await exchange.start(200, (*HEADERS, *headers))
-        async with asyncio.TaskGroup() as group, asyncio.timeout(STALLED_S) as limit:
-            watcher = group.create_task(_raise_when_gone(exchange.receive))
-            await _copy(exchange, subscription, limit, translate)
-            watcher.cancel()
-        await exchange.send({"type": "http.response.body", "body": b""})
-    except* (_ClientGoneError, TimeoutError):
-        pass
-    finally:
-        subscription.close()
 
+    __slots__ = ("_headers", "_subscription", "_translate")
 
-async def _copy(
-    exchange: Exchange,
-    subscription: Readable,
-    limit: asyncio.Timeout,
-    translate: Callable[[bytes], bytes] | None,
-) -> None:
-    now_s = asyncio.get_running_loop().time
-    renew_at_s = 0.0
-    while (frames := await subscription.read()) is not None:
-        if now_s() > renew_at_s:
-            limit.reschedule(now_s() + STALLED_S)
-            renew_at_s = now_s() + RENEW_S
-        if translate is not None:
-            frames = translate(frames)
-        if frames:
-            await exchange.send({"type": "http.response.body", "body": frames, "more_body": True})
+    def __init__(
+        self,
+        subscription: Readable,
+        headers: Sequence[Header] = (),
+        translate: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._subscription = subscription
+        self._headers = headers
+        self._translate = translate
+
+    async def send_to(self, exchange: Exchange) -> None:
+        """Closes the subscription in the end, whatever happens."""
+        try:
+            await exchange.start(200, (*HEADERS, *self._headers))
+            exchange.forget_request()
+            async with asyncio.TaskGroup() as group, asyncio.timeout(STALLED_S) as limit:
+                watcher = group.create_task(_raise_when_gone(exchange.receive))
+                await self._copy(exchange, limit)
+                watcher.cancel()
+            await exchange.send({"type": "http.response.body", "body": b""})
+        except* (_ClientGoneError, TimeoutError):
+            pass
+        finally:
+            self._subscription.close()
+
+    async def _copy(self, exchange: Exchange, limit: asyncio.Timeout) -> None:
+        now_s = asyncio.get_running_loop().time
+        renew_at_s = 0.0
+        while (frames := await self._subscription.read()) is not None:
+            if now_s() > renew_at_s:
+                limit.reschedule(now_s() + STALLED_S)
+                renew_at_s = now_s() + RENEW_S
+            if self._translate is not None:
+                frames = self._translate(frames)
+            if frames:
+                await exchange.send({"type": "http.response.body", "body": frames, "more_body": True})
 
 
 async def _raise_when_gone(receive: Receive) -> None:

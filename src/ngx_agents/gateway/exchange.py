@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
@@ -14,6 +15,9 @@ from starlette.types import Message, Receive, Scope, Send
 from ngx_agents.errors import BodyTooLarge, InvalidRequest, NgxError, UnsupportedMediaType
 from ngx_agents.gateway.principal import LOCAL, Principal
 from ngx_agents.gateway.problems import MEDIA_TYPE, Problem, headers_of, problem_of, status_of
+
+if TYPE_CHECKING:
+    from ngx_agents.gateway.event_stream import EventStream
 
 Header = tuple[bytes, bytes]
 JSON = (b"content-type", b"application/json")
@@ -31,7 +35,10 @@ def render_problem(problem: Problem) -> tuple[bytes, bytes]:
 
 
 class Exchange:
-    """`status` is 0 until the answer has begun; `route` is the path template, for metrics."""
+    """`status` is 0 until the answer has begun; `route` is the path template, for metrics.
+
+    A handler that answers with events leaves them in `stream`: they are sent when its own frames are gone.
+    """
 
     __slots__ = (
         "headers",
@@ -43,6 +50,7 @@ class Exchange:
         "scope",
         "send",
         "status",
+        "stream",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +62,7 @@ class Exchange:
         self.route = "other"
         self.status = 0
         self.request_id = b""
+        self.stream: EventStream | None = None
         self.render: Callable[[Problem], tuple[bytes, bytes]] = render_problem
 
     def identify(self, made: Callable[[], bytes]) -> None:
@@ -104,6 +113,11 @@ class Exchange:
         self.status = status
         common = (NOT_SNIFFED, NOT_STORED, (b"x-request-id", self.request_id))
         await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *common]})
+
+    def forget_request(self) -> None:
+        """Lets go of what nobody reads any more, before a long silence."""
+        self.headers.clear()
+        self.scope["headers"].clear()
 
     def noting_status(self) -> Send:
         """`send` for an application of its own, so that its answer is counted."""

@@ -13,7 +13,7 @@ from ngx_agents.errors import NgxError, NotFound
 from ngx_agents.gateway.conversations import new_conversation
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id
 from ngx_agents.gateway.deps import GatewayDeps
-from ngx_agents.gateway.event_stream import stream_events
+from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange, Header
 from ngx_agents.gateway.openai_errors import openai_error
 from ngx_agents.gateway.openai_intake import Said, asked, said_before
@@ -150,8 +150,7 @@ class ChatRoutes:
             with_usage=bool(body.stream_options and body.stream_options.include_usage),
         )
         subscription = await self._engine.subscribe(turn_id, request.owner, None)
-        headers = _headers(turn_id, view.conversation_id)
-        await stream_events(exchange, subscription, headers=headers, translate=writer.translate)
+        exchange.stream = EventStream(subscription, _headers(turn_id, view.conversation_id), writer.translate)
 
 
 def _headers(turn_id: str, conversation_id: str) -> tuple[Header, ...]:

@@ -12,7 +12,7 @@ import msgspec
 from ngx_agents.errors import Forbidden
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_of
 from ngx_agents.gateway.deps import GatewayDeps
-from ngx_agents.gateway.event_stream import stream_events
+from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.wire import CancelReply, TurnBody
@@ -73,8 +73,7 @@ class TurnRoutes:
 
     async def _stream(self, exchange: Exchange, turn_id: str, last_event_id: str | None) -> None:
         subscription = await self._engine.subscribe(turn_id, exchange.principal.owner, last_event_id)
-        exchange.headers.clear()  # an idle stream should not keep what nobody reads any more
-        await stream_events(exchange, subscription, headers=(_location(turn_id),))
+        exchange.stream = EventStream(subscription, (_location(turn_id),))
 
     async def _acknowledge(self, exchange: Exchange, conversation_id: str, accepted: Accepted) -> None:
         if accepted.replayed or accepted.coalesced:
