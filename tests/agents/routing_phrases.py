@@ -116,7 +116,7 @@ LABELLED: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({P}), "estoy avanzando o no?"),
     (frozenset({P}), "guarda mi peso 90"),
     (frozenset({P}), "82 kg today"),
-    (frozenset({P}), "compara mi peso de este mes con el anterior"),
+    (frozenset({P}), "compara marzo con abril, ¿bajé de peso?"),
     (frozenset({T, N}), "quiero entrenar para media maratón y saber qué comer cada día"),
     (frozenset({T, N}), "rutina y dieta para ganar músculo"),
     (frozenset({T, N}), "workouts and meals to lose fat"),
