@@ -1,8 +1,7 @@
 import asyncio
-import os
-import pty
 
 from cli.command import NGX, clean_environ
+from cli.pty_chat import PtyChat
 from cli.scripted_server import ACCEPTED, HANG, WAIT_FOR_CANCEL, ScriptedServer, completed, delta
 
 CANCELLED = ("1-9", "turn.cancelled", {"turn_id": "t_1"})
@@ -47,52 +46,6 @@ async def test_without_a_server_there_is_one_clear_line(tmp_path):
     assert err == "ngx: no server answers at http://127.0.0.1:1: start one with `ngx serve`\n"
 
 
-class Pty:
-    """`ngx chat` on a terminal of its own."""
-
-    def __init__(self, server, cwd):
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(cwd)
-            os.execve(NGX, [str(NGX), "chat", "--url", server.url], clean_environ(TERM="xterm"))
-        os.set_blocking(self._fd, False)
-        self.seen = ""
-        self._found_to = 0
-
-    def type(self, text):
-        os.write(self._fd, text.encode())
-
-    async def until(self, text):
-        """Waits until `text` shows, after what was waited for before."""
-        async with asyncio.timeout(20):
-            while (at := self.seen.find(text, self._found_to)) < 0:
-                await asyncio.sleep(0.01)
-                self._read()
-        self._found_to = at + len(text)
-
-    async def exit_code(self):
-        async with asyncio.timeout(20):
-            while True:
-                code = self._ended()
-                if code is not None:
-                    return code
-                await asyncio.sleep(0.01)
-
-    def _ended(self):
-        self._read()
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if not pid:
-            return None
-        os.close(self._fd)
-        return os.waitstatus_to_exitcode(status)
-
-    def _read(self):
-        try:
-            self.seen += os.read(self._fd, 65536).decode(errors="replace")
-        except (BlockingIOError, OSError):
-            return
-
-
 async def test_on_a_terminal_it_spins_streams_and_ends_with_the_input(tmp_path):
     script = [
         ACCEPTED,
@@ -102,7 +55,7 @@ async def test_on_a_terminal_it_spins_streams_and_ends_with_the_input(tmp_path):
         completed("1-4"),
     ]
     async with ScriptedServer(script).running() as server:
-        terminal = Pty(server, tmp_path)
+        terminal = PtyChat(server.url, tmp_path)
         await terminal.until("› ")
         terminal.type("hi\n")
         await terminal.until("coach …")
@@ -117,7 +70,7 @@ async def test_on_a_terminal_it_spins_streams_and_ends_with_the_input(tmp_path):
 
 async def test_ctrl_c_cancels_the_turn_and_the_conversation_goes_on(tmp_path):
     async with ScriptedServer([ACCEPTED, delta("1-2", "Ho"), WAIT_FOR_CANCEL, CANCELLED]).running() as server:
-        terminal = Pty(server, tmp_path)
+        terminal = PtyChat(server.url, tmp_path)
         await terminal.until("› ")
         terminal.type("hi\n")
         await terminal.until("Ho")
@@ -131,7 +84,7 @@ async def test_ctrl_c_cancels_the_turn_and_the_conversation_goes_on(tmp_path):
 
 async def test_ctrl_c_twice_leaves_with_130_and_without_a_traceback(tmp_path):
     async with ScriptedServer([ACCEPTED, delta("1-2", "Ho"), HANG]).running() as server:
-        terminal = Pty(server, tmp_path)
+        terminal = PtyChat(server.url, tmp_path)
         await terminal.until("› ")
         terminal.type("hi\n")
         await terminal.until("Ho")
@@ -144,7 +97,7 @@ async def test_ctrl_c_twice_leaves_with_130_and_without_a_traceback(tmp_path):
 
 async def test_ctrl_c_at_the_prompt_leaves_with_130(tmp_path):
     async with ScriptedServer().running() as server:
-        terminal = Pty(server, tmp_path)
+        terminal = PtyChat(server.url, tmp_path)
         await terminal.until("› ")
         terminal.type("\x03")
         assert await terminal.exit_code() == 130

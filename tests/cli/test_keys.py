@@ -1,11 +1,17 @@
-from cli.command import ngx
+import asyncio
+
+from cli.command import ngx_here
 from ngx_agents.gateway.api_keys import key_digest
 from ngx_agents.state.commands import FindKey
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite import SqliteJournal
 
 
-async def find(path, secret):
+def find(path, secret):
+    return asyncio.run(_find(path, secret))
+
+
+async def _find(path, secret):
     journal = SqliteJournal(path, exclusive=False)
     await journal.open()
     try:
@@ -14,33 +20,33 @@ async def find(path, secret):
         await journal.close()
 
 
-async def test_a_created_key_is_found_by_its_secret(tmp_path):
-    done = ngx(
+def test_a_created_key_is_found_by_its_secret(tmp_path):
+    done = ngx_here(
         "keys", "create", "--user", "ana", "--tenant", "acme", "--role", "operator", cwd=tmp_path, NGX_DATA_DIR="d"
     )
     secret = done.stdout.strip()
-    key = await find(tmp_path / "d" / "journal.db", secret)
+    key = find(tmp_path / "d" / "journal.db", secret)
     assert (key.owner, key.roles, key.revoked_at) == (Owner("acme", "ana"), ("operator",), None)
     assert done.stderr.startswith(key.id)
 
 
-async def test_a_revoked_key_is_marked(tmp_path):
-    made = ngx("keys", "create", "--user", "ana", cwd=tmp_path, NGX_DATA_DIR="d")
+def test_a_revoked_key_is_marked(tmp_path):
+    made = ngx_here("keys", "create", "--user", "ana", cwd=tmp_path, NGX_DATA_DIR="d")
     key_id = made.stderr.partition(":")[0]
-    assert ngx("keys", "revoke", key_id, cwd=tmp_path, NGX_DATA_DIR="d").returncode == 0
-    key = await find(tmp_path / "d" / "journal.db", made.stdout.strip())
+    assert ngx_here("keys", "revoke", key_id, cwd=tmp_path, NGX_DATA_DIR="d").returncode == 0
+    key = find(tmp_path / "d" / "journal.db", made.stdout.strip())
     assert key.revoked_at > key.created_at
 
 
 def test_the_list_shows_keys_without_secrets(tmp_path):
-    made = ngx("keys", "create", "--user", "ana", "--tenant", "acme", cwd=tmp_path, NGX_DATA_DIR="d")
-    listed = ngx("keys", "list", cwd=tmp_path, NGX_DATA_DIR="d").stdout
+    made = ngx_here("keys", "create", "--user", "ana", "--tenant", "acme", cwd=tmp_path, NGX_DATA_DIR="d")
+    listed = ngx_here("keys", "list", cwd=tmp_path, NGX_DATA_DIR="d").stdout
     assert made.stderr.partition(":")[0] in listed
     assert "acme" in listed
     assert made.stdout.strip() not in listed
 
 
 def test_a_journal_that_is_not_sqlite_is_refused(tmp_path):
-    done = ngx("keys", "list", cwd=tmp_path, NGX_JOURNAL_URL="postgresql://h/db")
+    done = ngx_here("keys", "list", cwd=tmp_path, NGX_JOURNAL_URL="postgresql://h/db")
     assert done.returncode == 2
     assert "postgresql is not supported" in done.stderr
