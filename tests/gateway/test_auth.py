@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from ngx_agents.errors import ConfigError, Unauthenticated
+from ngx_agents.errors import ConfigError, Forbidden, Unauthenticated
 from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.principal import LOCAL
@@ -50,6 +50,21 @@ async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
 @pytest.fixture
 def clock() -> _Clock:
     return _Clock()
+
+
+@pytest.mark.parametrize("host", [b"localhost:8000", b"127.0.0.1", b"[::1]:8000", b"LocalHost"])
+async def test_without_authentication_loopback_names_are_served(
+    host: bytes, journal: SqliteJournal, clock: _Clock
+) -> None:
+    assert await Authenticator(AuthSettings(), journal, clock).principal({b"host": host}) is LOCAL
+
+
+@pytest.mark.parametrize("host", [b"evil.test", b"localhost.evil.test", b"127.0.0.1.evil.test:80", b"", b"10.0.0.7"])
+async def test_without_authentication_another_name_for_this_machine_is_refused(
+    host: bytes, journal: SqliteJournal, clock: _Clock
+) -> None:
+    with pytest.raises(Forbidden):
+        await Authenticator(AuthSettings(), journal, clock).principal({b"host": host})
 
 
 def _token(claims: dict[str, Any] | None = None, *, secret: str = SECRET, algorithm: str = "HS256") -> str:

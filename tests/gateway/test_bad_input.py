@@ -164,8 +164,8 @@ async def test_a_client_may_leave_at_any_byte_of_its_request_and_answer(tmp_path
         conversation_id = await api.conversation()
         body = _text("say still here")
         head = (
-            f"POST /v1/conversations/{conversation_id}/turns HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST /v1/conversations/{conversation_id}/turns HTTP/1.1\r\nHost: localhost\r\n"
+            f"Accept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode()
         request = head + body
         for cut in (1, len(head) // 2, len(head), len(head) + 3, len(request)):

@@ -83,6 +83,7 @@ def _check(operation: Any, url: str, session: requests.Session) -> None:
     keeps_its_promises()
 
 
+@pytest.mark.timeout(180)
 def test_every_operation_keeps_its_promises(url: str) -> None:
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]

@@ -8,10 +8,11 @@ is known. All three are bounded.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 from ngx_agents.clock import Clock
-from ngx_agents.errors import Unauthenticated
+from ngx_agents.errors import Forbidden, Unauthenticated
 from ngx_agents.gateway.api_keys import PREFIX
 from ngx_agents.gateway.identity import principal_named
 from ngx_agents.gateway.jwt_tokens import JwtVerifier
@@ -22,6 +23,7 @@ from ngx_agents.state.commands import ApiKey, FindKey
 from ngx_agents.state.journal import Journal
 
 _KEY_PREFIX = PREFIX.encode()
+_LOOPBACK = re.compile(rb"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 
 
 class Authenticator:
@@ -38,9 +40,9 @@ class Authenticator:
         self._unknown: Memo[bool] = Memo(settings.remembered_tokens, clock.monotonic_s)
 
     async def principal(self, headers: Mapping[bytes, bytes]) -> Principal:
-        """Raises Unauthenticated; Unavailable when journal or identity provider cannot be asked."""
+        """Raises Unauthenticated, Forbidden; Unavailable when journal or identity provider cannot be asked."""
         if self._settings.mode == "none":
-            return LOCAL
+            return _local(headers)
         token = _token(headers)
         if len(token) > self._settings.max_token_bytes:
             raise Unauthenticated("the token is too long")
@@ -70,6 +72,14 @@ class Authenticator:
         principal = principal_named(key.owner.tenant, key.owner.user, key.roles)
         self._keys.put(digest, principal, until_s)
         return principal
+
+
+def _local(headers: Mapping[bytes, bytes]) -> Principal:
+    """A page elsewhere can point a name of its own at this machine (DNS rebinding): then `Host` is that name."""
+    host = headers.get(b"host")
+    if host is not None and not _LOOPBACK.fullmatch(host):
+        raise Forbidden("without authentication only loopback addresses are served")
+    return LOCAL
 
 
 def _token(headers: Mapping[bytes, bytes]) -> bytes:

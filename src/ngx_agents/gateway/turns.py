@@ -35,9 +35,9 @@ class TurnRoutes:
         raw = await exchange.body(self._max_body_bytes)
         request = self._request(exchange, conversation_id, raw)
         accepted = await self._engine.accept(request)
-        if b"text/event-stream" in exchange.headers.get(b"accept", b""):
+        if _wants_events(exchange):
             await self._stream(exchange, accepted.turn_id, None)
-        elif b"respond-async" in exchange.headers.get(b"prefer", b"").lower():
+        elif _wants_async(exchange):
             await self._acknowledge(exchange, conversation_id, accepted)
         else:
             view = await self._engine.wait(accepted.turn_id, request.owner)
@@ -69,6 +69,7 @@ class TurnRoutes:
             locale=body.locale,
             idempotency_key=key,
             idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
+            is_streamed=_wants_events(exchange) or _wants_async(exchange),
         )
 
     async def _stream(self, exchange: Exchange, turn_id: str, last_event_id: str | None) -> None:
@@ -92,6 +93,14 @@ def allowed_class(turn_class: int, principal: Principal) -> int:
     if turn_class == 0 and not principal.is_operator:
         raise Forbidden("only an operator may ask for the critical class")
     return turn_class
+
+
+def _wants_events(exchange: Exchange) -> bool:
+    return b"text/event-stream" in exchange.headers.get(b"accept", b"")
+
+
+def _wants_async(exchange: Exchange) -> bool:
+    return b"respond-async" in exchange.headers.get(b"prefer", b"").lower()
 
 
 def request_hash(exchange: Exchange, raw: bytes) -> bytes:
