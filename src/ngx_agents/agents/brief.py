@@ -15,8 +15,8 @@ from ngx_agents.vertex.content import ModelReply, Usage
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """`words` are the message's, normalised; `cautions` the ids the safety screen found, `guidance` their texts.
 
-    `skills` maps agents to the skill they are called for; `history_tokens` bounds what a model sees of earlier
-    messages.
+    `is_streamed` says whether somebody reads the text while it is made. `skills` maps agents to the skill they are
+    called for; `history_tokens` bounds what a model sees of earlier messages.
     """
 
     task: TurnTask
@@ -27,6 +27,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     guidance: tuple[str, ...]
     skills: dict[str, str]
     history_tokens: int
+    is_streamed: bool = True
 
 
 class Work(msgspec.Struct, kw_only=True):

@@ -128,7 +128,8 @@ class Crew:
         if known is not None:
             return _decode(known)
         work = Work(agent=agent)
-        async with aclosing(self._specialists[agent].answer(brief, work)) as events:
+        unseen = msgspec.structs.replace(brief, is_streamed=False)
+        async with aclosing(self._specialists[agent].answer(unseen, work)) as events:
             async for _ in events:
                 pass
         await brief.desk.checkpoint(key, _encode(work))

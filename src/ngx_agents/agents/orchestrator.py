@@ -114,6 +114,7 @@ class CoachingTeam:
             guidance=self._safety.guidance(cautions, language),
             skills=route.skills,
             history_tokens=self._history_tokens,
+            is_streamed=task.is_streamed,
         )
         return self._coached(brief, route)
 

@@ -68,7 +68,7 @@ class Specialist:
 
     async def _by_model(self, model: VertexAIClient, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
         contents = contents_of(brief.task.history, brief.task.text, budget=brief.history_tokens)
-        telling = Telling(model, self._screen.gate(brief.language), work)
+        telling = Telling(model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         for round_number in range(MAX_TOOL_ROUNDS + 1):
             if work.text:
                 yield self._delta("\n\n", work)

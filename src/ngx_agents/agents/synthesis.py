@@ -63,7 +63,7 @@ class Synthesis:
             contents=(said("\n\n".join(question)),),
             deadline_s=brief.task.deadline_s,
         )
-        telling = Telling(self._model, self._screen.gate(brief.language), work)
+        telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         async for text in telling.texts(request):
             yield text
 
@@ -76,7 +76,7 @@ class Synthesis:
             tools=(self._consult,),
             deadline_s=brief.task.deadline_s,
         )
-        telling = Telling(self._model, self._screen.gate(brief.language), work)
+        telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         async with aclosing(telling.texts(request)) as texts:
             async for text in texts:
                 yield text

@@ -1,4 +1,4 @@
-"""A model's streamed answer on its way to the user, through the sentence gate."""
+"""A model's answer on its way to the user, through the sentence gate: streamed, or whole when nobody reads along."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd
 class Telling:
     """One answer, of one or more calls, each accounted in `work`. `reply` is that of the last finished call."""
 
-    def __init__(self, model: VertexAIClient, gate: SentenceGate, work: Work) -> None:
+    def __init__(self, model: VertexAIClient, gate: SentenceGate, work: Work, *, is_streamed: bool) -> None:
         self._model = model
+        self._is_streamed = is_streamed
         self._gate = gate
         self._work = work
         self._reply: ModelReply | None = None
@@ -29,12 +30,17 @@ class Telling:
     async def texts(self, request: ModelRequest) -> AsyncGenerator[str]:
         """What may be shown, as it becomes so; everything, once the call has ended. Raises ModelError."""
         self._reply = None
-        async with aclosing(self._model.stream(request)) as events:
-            async for event in events:
-                if isinstance(event, StreamEnd):
-                    self._reply = event.reply
-                elif shown := self._gate.feed(event.text):
-                    yield shown
+        if self._is_streamed:
+            async with aclosing(self._model.stream(request)) as events:
+                async for event in events:
+                    if isinstance(event, StreamEnd):
+                        self._reply = event.reply
+                    elif shown := self._gate.feed(event.text):
+                        yield shown
+        else:
+            self._reply = await self._model.generate(request)
+            if shown := self._gate.feed(self._reply.text):
+                yield shown
         if rest := self._gate.finish():
             yield rest
         self._work.account(self.reply)

@@ -19,7 +19,8 @@ class TurnTask(msgspec.Struct, frozen=True, kw_only=True):
     """One turn to answer. `history` is oldest first, without the message that is being answered (`text`).
 
     `deadline_s` is absolute on the engine's monotonic clock. `agent` is the caller's explicit choice, already known
-    to exist. `locale` is what the caller asked for, such as `es-MX`; None means: tell from the text.
+    to exist. `is_streamed` False: nobody reads along, the whole answer may come at once. `locale` is what the caller
+    asked for, such as `es-MX`; None means: tell from the text.
     """
 
     turn_id: str
@@ -33,6 +34,7 @@ class TurnTask(msgspec.Struct, frozen=True, kw_only=True):
     turn_class: int = 1
     agent: str | None = None
     locale: str | None = None
+    is_streamed: bool = True
 
 
 class Desk(Protocol):

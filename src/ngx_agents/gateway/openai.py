@@ -72,7 +72,7 @@ class ChatRoutes:
             agent=agent,
             idempotency_key=key,
             idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
-            is_streamed=body.stream,
+            is_streamed=bool(body.stream),
         )
         turn_id = await self._accept(request, is_new=not given)
         if body.stream:

@@ -123,7 +123,7 @@ class TurnEngine:
                 self._leave_lane()
         self._accept_seconds.observe(self._clock.monotonic_s() - started_s)
         if not accepted.replayed and not accepted.coalesced:
-            self._welcome(command, accepted, deadline_s=started_s + timeout_s)
+            self._welcome(command, accepted, request, deadline_s=started_s + timeout_s)
         return accepted
 
     async def view(self, turn_id: str, owner: Owner) -> TurnView:
@@ -188,8 +188,9 @@ class TurnEngine:
             max_waiting=self._settings.max_waiting_per_conversation,
         )  # fmt: skip
 
-    def _welcome(self, command: AcceptTurn, accepted: Accepted, *, deadline_s: float) -> None:
+    def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:
         live = self._turns.take_in(command.turn_id, command.conversation_id, command.owner, deadline_s=deadline_s)
+        live.is_streamed = request.is_streamed
         live.stream.publish(
             "turn.accepted",
             {"turn_id": live.id, "conversation_id": live.conversation_id, "position": accepted.position},

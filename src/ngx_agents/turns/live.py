@@ -18,6 +18,7 @@ class LiveTurn:
         "ended",
         "finishing",
         "id",
+        "is_streamed",
         "owner",
         "started",
         "stop_code",
@@ -35,6 +36,7 @@ class LiveTurn:
         self.stream = stream
         self.started = False
         self.finishing = False
+        self.is_streamed = True
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
         self.ended: asyncio.Future[TurnView] = asyncio.get_running_loop().create_future()

@@ -12,7 +12,8 @@ from ngx_agents.state.model import Artifact, Owner, Source, TurnStatus, WhenBusy
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One user message to be answered. `timeout_s` None means the class's own deadline (30, 60, 90, 600 s).
 
-    `agent` is checked against the team. `idempotency_hash` is SHA-256 over path and body, needed with a key.
+    `agent` is checked against the team. `is_streamed` False: the caller waits for the whole answer.
+    `idempotency_hash` is SHA-256 over path and body, needed with a key.
     """
 
     conversation_id: str
@@ -25,6 +26,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     idempotency_key: str | None = None
     idempotency_hash: bytes = b""
+    is_streamed: bool = True
 
 
 class TurnView(msgspec.Struct, frozen=True, kw_only=True):

@@ -134,6 +134,7 @@ class TurnRunner:
             turn_class=grant.turn_class,
             agent=grant.agent,
             locale=grant.locale,
+            is_streamed=live.is_streamed or live.stream.listeners > 0,
         )
         answered: Answered | None = None
         async for event in self._team.answer(task, desk):
