@@ -41,6 +41,12 @@ def test_other_errors_are_one_line_and_exit_1(tmp_path):
     assert done.stderr == "ngx: there is no key k_none: `ngx keys list` prints them\n"
 
 
+def test_a_terminal_that_lacks_a_letter_gets_the_rest(tmp_path):
+    done = ngx("config", cwd=tmp_path, PYTHONIOENCODING="ascii", NGX_JWT_SECRET="x" * 32)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "auth.jwt_secret" in done.stdout
+
+
 def test_a_reader_that_leaves_early_causes_no_traceback(tmp_path):
     writer = subprocess.Popen(
         [NGX, "config", "--markdown"], cwd=tmp_path, env=clean_environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
