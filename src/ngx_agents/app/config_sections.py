@@ -63,7 +63,7 @@ class JournalConfig(Section, frozen=True, kw_only=True):
 
 
 class VertexConfig(Section, frozen=True, kw_only=True):
-    """Vertex AI, the first rung of the ladder."""
+    """Vertex AI: used as soon as a project, a key or a base URL is set."""
 
     project: Annotated[str | None, setting("Google Cloud project that pays.", fallback_env="GOOGLE_CLOUD_PROJECT")] = (
         None
@@ -87,7 +87,7 @@ class VertexConfig(Section, frozen=True, kw_only=True):
 
 
 class LocalConfig(Section, frozen=True, kw_only=True):
-    """A model of your own, used when Vertex is not configured or does not answer."""
+    """A model of your own, used when Vertex is not configured."""
 
     model_url: Annotated[
         str | None,
