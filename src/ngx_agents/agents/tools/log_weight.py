@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from ngx_agents.agents.tools.arguments import integer, number
-from ngx_agents.agents.tools.person import WEIGHT_KG, read_weight_kg
-from ngx_agents.agents.tools.reading import fold, numbered
+from ngx_agents.agents.tools.person import POUND_KG, WEIGHT_KG, read_weight_kg
+from ngx_agents.agents.tools.reading import fold, numbered, sentences, words
 from ngx_agents.agents.tools.tool import ToolContext, ToolOutput
 from ngx_agents.agents.tools.weight.report import date_label, say, trend_facts
 from ngx_agents.agents.tools.weight.trend import DAY_S, points_of
@@ -37,6 +37,16 @@ DECLARATION = ToolDeclaration(
     },
 )
 
+# in a message to this tool a number after these is a body weight, unless it is a goal or a load
+_LOGGED = re.compile(
+    r"\b(?:bascula|scale|log|record|regist\w*|anot\w*|apunt\w*|guard\w*|agreg\w*|anad\w*|actualiz\w*|peso|add|save|note"
+    r"|write|update|amaneci|woke|pesar|pese|weighed|weight)\b\D{0,40}"
+    r"(\d{2,3}(?:\.\d{1,2})?)\b ?(kgs?\b|kilos?\b|lbs?\b|libras?\b|pounds?\b)?"
+)
+_NOT_BODY = words(
+    "objetivo", "meta$", "ideal", "muerto", "sentadilla", "press$", "bajar", "perder", "subir", "ganar", "llegar",
+    "goal", "target", "squat", "deadlift", "bench", "reps", "lose", "gain", "reach", "drop",
+)  # fmt: skip
 _DAYS_AGO = re.compile(r"\bhace (\d{1,3}) dias?\b|\b(\d{1,3}) days? ago\b")
 _BEFORE = (
     (2, re.compile(r"\b(?:anteayer|antier|antes de ayer|day before yesterday)\b")),
@@ -53,7 +63,7 @@ class LogWeight:
     def arguments_from(self, context: ToolContext) -> dict[str, Any]:
         """The stated weight in kg and how many days ago it held; nothing when no weight is stated."""
         said = numbered(fold(context.text))
-        kg = read_weight_kg(said)
+        kg = read_weight_kg(said) or read_logged_kg(said)
         return {} if kg is None else {"kg": kg, "days_ago": read_days_ago(said)}
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
@@ -69,6 +79,18 @@ class LogWeight:
         trend = trend_facts(points_of(await _with(entry, context)), "last_month", context.locale)
         saved = say(context.locale, "log.saved", kg=f"{kg:g}", date=date)
         return ToolOutput(facts={"logged": {"kg": kg, "date": date}, "saved": saved, "trend": trend})
+
+
+def read_logged_kg(said: str) -> float | None:
+    """The weight of a message that asks to log one without calling it a weight, such as `la bascula marco 74.6`."""
+    for sentence in sentences(said):
+        match = _LOGGED.search(sentence)
+        if match is None or _NOT_BODY.search(sentence):
+            continue
+        factor = POUND_KG if (match[2] or "").startswith(("lb", "libra", "pound")) else 1.0
+        kg = round(float(match[1]) * factor, 2)
+        return kg if WEIGHT_KG[0] <= kg <= WEIGHT_KG[1] else None
+    return None
 
 
 def read_days_ago(said: str) -> int:

@@ -24,7 +24,7 @@ Activity = Literal["sedentary", "light", "moderate", "high", "very_high"]
 
 _UNIT = r"(kgs?|kilos?|kilogramos?|kilograms?|lbs?|libras?|pounds?)\b"
 _WEIGHT_VERB = re.compile(
-    r"(?<!de )(?<!perder )(?<!bajar )(?<!ganar )(?<!subir )(?<!lose )(?<!gain )"
+    r"(?<!de )(?<!perder )(?<!bajar )(?<!ganar )(?<!subir )(?<!lose )(?<!gain )(?<!goal )(?<!target )(?<!ideal )"
     r"\b(?:peso|pese|pesando|pesaba|he pesado|weigh(?:ed|ing)?|weight)\b"
     r"(?! (?:muerto|ideal|objetivo|meta|deseado|goal|target|loss))"
     r"[\s:]+(?:(?:actual|hoy|ayer|esta|manana|today|yesterday|this|morning|is|was|es|son|de|fue|ha|sido|me|in|at|"
@@ -50,6 +50,7 @@ _FEMALE = words(
     "sex: female",
     "female$",
     "mujer$",
+    "old woman",
 )
 _MALE = words(
     r"(?:soy|i am|i'm) (?:un |a )?(?:hombre|varon|chico|male|man$)",
@@ -58,6 +59,7 @@ _MALE = words(
     "male$",
     "hombre$",
     "varon$",
+    "old man$",
 )
 _TRAINS = r"(?:entreno|train|work out) {} (?:dias|veces|vez|days?|times)"
 _ACTIVITIES: tuple[tuple[Activity, re.Pattern[str]], ...] = (
