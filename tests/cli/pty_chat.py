@@ -27,14 +27,14 @@ class PtyChat:
 
     async def until(self, text: str) -> None:
         """Waits until `text` shows, after what was waited for before."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while (at := self.seen.find(text, self._found_to)) < 0:
                 await asyncio.sleep(0.01)
                 self._read()
         self._found_to = at + len(text)
 
     async def exit_code(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 code = self._ended()
                 if code is not None:

@@ -72,7 +72,7 @@ async def test_a_server_that_restarts_is_waited_for_while_a_turn_is_under_way():
 
 
 async def test_a_stream_that_never_ends_properly_is_given_up():
-    async with ScriptedServer(*[[ACCEPTED, DROP] for _ in range(20)]).running() as server:
+    async with ScriptedServer(*[[ACCEPTED, DROP] for _ in range(1 + chat_client.MAX_RETRIES)]).running() as server:
         with pytest.raises(ServerGoneError, match="does not answer any more"):
             await events_of(server)
     assert len(server.requests) == 1 + chat_client.MAX_RETRIES

@@ -24,7 +24,7 @@ TERMINAL = frozenset({"turn.completed", "turn.failed", "turn.cancelled"})
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=30.0)
 # a proxy without a backend, a server that starts or drains: worth another try for a turn that is under way
 PASSING = frozenset({502, 503, 504})
-MAX_RETRIES = 8
+MAX_RETRIES = 30  # a minute: a server on a busy machine needs its time to come back
 RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
