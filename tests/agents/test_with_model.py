@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from emulator_process import start_emulator
+from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.turn import AgentCompleted, AgentStarted, TextDelta
 from ngx_agents.errors import LeaseLost
 from ngx_agents.state.model import Message, Profile
@@ -66,15 +68,25 @@ def emulator(running: str) -> Emulator:
     return control
 
 
+@pytest.fixture(scope="module")
+def client(running: str) -> VertexAIClient:
+    return VertexAIClient(settings=VertexSettings(project="test", base_url=running))
+
+
+@pytest.fixture(scope="module")
+def shared_team(client: VertexAIClient) -> CoachingTeam:
+    return coaching_team(client)
+
+
 @pytest.fixture
-async def model(emulator: Emulator) -> AsyncIterator[VertexAIClient]:
-    settings = VertexSettings(project="test", base_url=emulator.url)
-    async with VertexAIClient(settings=settings) as client:
-        yield client
+async def team(shared_team: CoachingTeam, client: VertexAIClient, emulator: Emulator) -> AsyncIterator[CoachingTeam]:
+    """The team, with its model's client running for this test."""
+    async with client:
+        yield shared_team
 
 
-async def test_the_models_stream_is_the_answer(model: VertexAIClient, emulator: Emulator) -> None:
-    seen = await see(coaching_team(model), a_task(TRAIN, agent=T))
+async def test_the_models_stream_is_the_answer(team: CoachingTeam, emulator: Emulator) -> None:
+    seen = await see(team, a_task(TRAIN, agent=T))
     assert (seen.answered.source, seen.answered.rung, seen.answered.degraded) == ("model", "model", False)
     assert seen.answered.model
     assert seen.answered.usage.output_tokens > 0
@@ -82,19 +94,18 @@ async def test_the_models_stream_is_the_answer(model: VertexAIClient, emulator: 
     assert not seen.resets
 
 
-async def test_answers_of_a_local_model_are_labelled_so(model: VertexAIClient) -> None:
-    seen = await see(coaching_team(model, model_source="local"), a_task(TRAIN))
+async def test_answers_of_a_local_model_are_labelled_so(client: VertexAIClient, emulator: Emulator) -> None:
+    async with client:
+        seen = await see(coaching_team(client, model_source="local"), a_task(TRAIN))
     assert seen.answered.source == "local"
 
 
-async def test_the_prompt_has_instructions_profile_history_and_message(
-    model: VertexAIClient, emulator: Emulator
-) -> None:
+async def test_the_prompt_has_instructions_profile_history_and_message(team: CoachingTeam, emulator: Emulator) -> None:
     history = [
         Message(id="m1", seq=1, role="user", text="hola, soy Ana", created_at=0.0, turn_id="t0"),
         Message(id="m2", seq=2, role="assistant", text="¡Hola, Ana!", created_at=0.0, turn_id="t0", agent=N),
     ]
-    await see(coaching_team(model), a_task("otra cosa", agent=N, profile=Profile(age=34), history=history))
+    await see(team, a_task("otra cosa", agent=N, profile=Profile(age=34), history=history))
     request = emulator.state["last_request"]
     system = json.dumps(request["systemInstruction"], ensure_ascii=False)
     assert '\\"age\\":34' in system
@@ -105,10 +116,16 @@ async def test_the_prompt_has_instructions_profile_history_and_message(
     ]
 
 
-async def test_a_tool_call_runs_the_tool_and_the_model_goes_on(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_an_answer_nobody_reads_along_is_asked_for_whole(team: CoachingTeam, emulator: Emulator) -> None:
+    seen = await see(team, msgspec.structs.replace(a_task(TRAIN), is_streamed=False))
+    assert seen.answered.source == "model"
+    assert emulator.state["last_path"].endswith(":generateContent")
+
+
+async def test_a_tool_call_runs_the_tool_and_the_model_goes_on(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script({"kind": "force_call", "name": "log_weight", "arguments": {"kg": 81.2}})
     desk = MemoryDesk()
-    seen = await see(coaching_team(model), a_task("anota 81.2 kg", agent="progress_tracker"), desk)
+    seen = await see(team, a_task("anota 81.2 kg", agent="progress_tracker"), desk)
     assert seen.answered.source == "model"
     assert [(kind, data["kg"]) for kind, _, data in desk.added] == [("weight", 81.2)]
     assert emulator.state["calls"] == 2
@@ -118,18 +135,18 @@ async def test_a_tool_call_runs_the_tool_and_the_model_goes_on(model: VertexAICl
 
 
 async def test_the_models_own_call_goes_back_verbatim_with_its_signature(
-    model: VertexAIClient, emulator: Emulator
+    team: CoachingTeam, emulator: Emulator
 ) -> None:
     emulator.script({"kind": "force_call", "name": "log_weight", "arguments": {"kg": 70}})
-    await see(coaching_team(model), a_task("anota 70 kg", agent="progress_tracker"))
+    await see(team, a_task("anota 70 kg", agent="progress_tracker"))
     parts = emulator.state["last_request"]["contents"][1]["parts"]
     assert any(part.get("functionCall", {}).get("name") == "log_weight" for part in parts)
     assert any(part.get("thoughtSignature") for part in parts)
 
 
-async def test_an_artifact_of_a_called_tool_is_announced(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_an_artifact_of_a_called_tool_is_announced(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script({"kind": "force_call", "name": "generate_training_plan", "arguments": {"goal": "strength"}})
-    seen = await see(coaching_team(model), a_task(TRAIN, agent=T))
+    seen = await see(team, a_task(TRAIN, agent=T))
     assert [artifact.kind for artifact in seen.artifacts] == ["TrainingPlan"]
     assert seen.answered.source == "model"
 
@@ -139,11 +156,11 @@ async def test_an_artifact_of_a_called_tool_is_announced(model: VertexAIClient, 
     [("log_weight", {"kg": "muchos"}, "kg"), ("no_such_tool", {}, "no such tool")],
 )
 async def test_a_refused_call_is_told_to_the_model(
-    model: VertexAIClient, emulator: Emulator, name: str, arguments: dict[str, Any], trouble: str
+    team: CoachingTeam, emulator: Emulator, name: str, arguments: dict[str, Any], trouble: str
 ) -> None:
     emulator.script({"kind": "force_call", "name": name, "arguments": arguments})
     desk = MemoryDesk()
-    seen = await see(coaching_team(model), a_task("anota mi peso", agent="progress_tracker"), desk)
+    seen = await see(team, a_task("anota mi peso", agent="progress_tracker"), desk)
     assert seen.answered.source == "model"
     assert not desk.added
     answer = json.dumps(emulator.state["last_request"]["contents"][-1])
@@ -152,16 +169,17 @@ async def test_a_refused_call_is_told_to_the_model(
 
 
 async def test_a_model_that_only_calls_tools_must_answer_in_the_last_round(
-    model: VertexAIClient, emulator: Emulator
+    team: CoachingTeam, emulator: Emulator
 ) -> None:
     call = {"kind": "force_call", "name": "log_weight", "arguments": {"kg": 70}, "times": 4}
     emulator.script(call)
     desk = MemoryDesk()
-    seen = await see(coaching_team(model), a_task("anota 70 kg", agent="progress_tracker"), desk)
+    seen = await see(team, a_task("anota 70 kg", agent="progress_tracker"), desk)
     assert seen.answered.source == "model"
     assert emulator.state["calls"] == 5
     assert "tools" not in emulator.state["last_request"]
     assert len(desk.added) == 1
+    assert len(desk.saved) == 1
 
 
 @pytest.mark.parametrize(
@@ -179,10 +197,10 @@ async def test_a_model_that_only_calls_tools_must_answer_in_the_last_round(
     ids=lambda fault: f"{fault['kind']}{fault.get('status', '')}",
 )
 async def test_a_model_that_does_not_answer_leaves_it_to_the_template(
-    model: VertexAIClient, emulator: Emulator, fault: dict[str, Any]
+    team: CoachingTeam, emulator: Emulator, fault: dict[str, Any]
 ) -> None:
     emulator.script({**fault, "times": None})
-    seen = await see(coaching_team(model), a_task(TRAIN, agent=T))
+    seen = await see(team, a_task(TRAIN, agent=T))
     assert (seen.answered.source, seen.answered.rung, seen.answered.degraded) == ("template", "template", True)
     assert seen.answered.model is None
     assert [artifact.kind for artifact in seen.artifacts] == ["TrainingPlan"]
@@ -190,39 +208,37 @@ async def test_a_model_that_does_not_answer_leaves_it_to_the_template(
 
 
 @pytest.mark.parametrize("kind", ["cut", "safety", "error_in_stream"])
-async def test_text_of_a_failed_answer_is_withdrawn(model: VertexAIClient, emulator: Emulator, kind: str) -> None:
+async def test_text_of_a_failed_answer_is_withdrawn(team: CoachingTeam, emulator: Emulator, kind: str) -> None:
     emulator.script({"kind": kind, "at_chunk": 11, "times": None})
     text = "Primero. Segundo. Tercero. Cuarto. Quiero una rutina."
-    seen = await see(coaching_team(model), a_task(text, agent=T))
+    seen = await see(team, a_task(text, agent=T))
     assert seen.resets == ["model_failed"]
     assert (seen.answered.source, seen.answered.degraded) == ("template", True)
 
 
-async def test_a_tool_that_ran_before_the_model_failed_is_not_run_again(
-    model: VertexAIClient, emulator: Emulator
-) -> None:
+async def test_a_tool_that_ran_before_the_model_failed_is_not_run_again(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script(
         {"kind": "force_call", "name": "log_weight", "arguments": {"kg": 81.2}},
         {"kind": "status", "status": 400, "times": None},
     )
     desk = MemoryDesk()
-    seen = await see(coaching_team(model), a_task("anota que peso 81.2 kg", agent="progress_tracker"), desk)
+    seen = await see(team, a_task("anota que peso 81.2 kg", agent="progress_tracker"), desk)
     assert (seen.answered.source, seen.answered.degraded) == ("template", True)
     assert len(desk.added) == 1
     assert len(desk.saved) == 1
 
 
-async def test_a_sentence_that_changes_a_dose_never_reaches_the_user(model: VertexAIClient) -> None:
+async def test_a_sentence_that_changes_a_dose_never_reaches_the_user(team: CoachingTeam) -> None:
     # the emulator quotes what it is asked, so the bad sentence comes back from the model
-    seen = await see(coaching_team(model), a_task("repite. Sube la dosis de insulina a 20. Fin", agent=N))
+    seen = await see(team, a_task("repite. Sube la dosis de insulina a 20. Fin", agent=N))
     assert seen.answered.source == "model"
     assert "Sube la dosis" not in "".join(event.text for event in seen.events if isinstance(event, TextDelta))
 
 
-async def test_several_specialists_are_merged_by_one_more_call(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_several_specialists_are_merged_by_one_more_call(team: CoachingTeam, emulator: Emulator) -> None:
     profile = Profile(injuries=["rodilla"], allergies=["cacahuate"])
     desk = MemoryDesk()
-    seen = await see(coaching_team(model), a_task(BOTH, profile=profile), desk)
+    seen = await see(team, a_task(BOTH, profile=profile), desk)
     assert set(seen.answered.agents) == {T, N}
     assert (seen.answered.source, seen.answered.degraded) == ("model", False)
     assert {f"agent:{T}", f"agent:{N}"} <= set(desk.saved)
@@ -236,20 +252,17 @@ async def test_several_specialists_are_merged_by_one_more_call(model: VertexAICl
     assert f"<{N}>" in merged
 
 
-async def test_limits_the_synthesis_forgot_are_added_to_its_answer(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_limits_the_synthesis_forgot_are_added_to_its_answer(team: CoachingTeam, emulator: Emulator) -> None:
     arguments = {"kind": "force_call", "name": "generate_training_plan", "arguments": {"goal": "strength"}}
     emulator.script(arguments, arguments)
     profile = Profile(injuries=["rodilla derecha"])
-    seen = await see(coaching_team(model), a_task(TRAIN, agent=T, profile=profile))
+    seen = await see(team, a_task(TRAIN, agent=T, profile=profile))
     assert seen.answered.source == "model"
     assert "rodilla" in seen.text
 
 
-async def test_a_retaken_turn_does_not_ask_finished_specialists_again(
-    model: VertexAIClient, emulator: Emulator
-) -> None:
+async def test_a_retaken_turn_does_not_ask_finished_specialists_again(team: CoachingTeam, emulator: Emulator) -> None:
     first = MemoryDesk()
-    team = coaching_team(model)
     before = await see(team, a_task(BOTH), first)
     emulator.reset()
     after = await see(team, a_task(BOTH), MemoryDesk(remembered=first.saved))
@@ -257,9 +270,8 @@ async def test_a_retaken_turn_does_not_ask_finished_specialists_again(
     assert after.artifacts == before.artifacts
 
 
-async def test_a_failed_synthesis_joins_what_the_specialists_said(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_a_failed_synthesis_joins_what_the_specialists_said(team: CoachingTeam, emulator: Emulator) -> None:
     first = MemoryDesk()
-    team = coaching_team(model)
     await see(team, a_task(BOTH), first)
     emulator.script({"kind": "status", "status": 400, "times": None})
     seen = await see(team, a_task(BOTH), MemoryDesk(remembered=first.saved))
@@ -268,70 +280,67 @@ async def test_a_failed_synthesis_joins_what_the_specialists_said(model: VertexA
     assert seen.answered.agents[0] in (T, N)
 
 
-async def test_specialists_without_a_model_are_joined_without_asking_it(
-    model: VertexAIClient, emulator: Emulator
-) -> None:
+async def test_specialists_without_a_model_are_joined_without_asking_it(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script({"kind": "status", "status": 400, "times": None})
-    seen = await see(coaching_team(model), a_task(BOTH))
+    seen = await see(team, a_task(BOTH))
     assert (seen.answered.source, seen.answered.degraded) == ("template", True)
     assert emulator.state["calls"] == 2
     assert {artifact.kind for artifact in seen.artifacts} == {"TrainingPlan", "MealPlan"}
 
 
 async def test_what_nobody_claims_is_answered_by_the_orchestrators_model(
-    model: VertexAIClient, emulator: Emulator
+    team: CoachingTeam, emulator: Emulator
 ) -> None:
-    seen = await see(coaching_team(model), a_task("zzz yyy xxx"))
+    seen = await see(team, a_task("zzz yyy xxx"))
     assert seen.answered.agents == ("orchestrator",)
     assert seen.answered.source == "model"
     assert emulator.state["calls"] == 1
 
 
-async def test_the_orchestrators_model_can_hand_over_to_a_specialist(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_the_orchestrators_model_can_hand_over_to_a_specialist(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script({"kind": "force_call", "name": "consult_specialists", "arguments": {"agents": [N, "nobody"]}})
-    seen = await see(coaching_team(model), a_task("zzz yyy xxx"))
+    seen = await see(team, a_task("zzz yyy xxx"))
     assert seen.answered.agents == (N,)
     started = [event.agent for event in seen.events if isinstance(event, AgentStarted)]
     assert started == ["orchestrator", N]
 
 
 async def test_a_hand_over_to_nobody_goes_to_the_agents_of_general_questions(
-    model: VertexAIClient, emulator: Emulator
+    team: CoachingTeam, emulator: Emulator
 ) -> None:
     emulator.script({"kind": "force_call", "name": "consult_specialists", "arguments": {"agents": ["nobody"]}})
-    seen = await see(coaching_team(model), a_task("zzz yyy xxx"))
+    seen = await see(team, a_task("zzz yyy xxx"))
     assert set(seen.answered.agents) == {T, N}
 
 
 async def test_a_general_question_with_the_model_down_gets_the_fallback_reply(
-    model: VertexAIClient, emulator: Emulator
+    team: CoachingTeam, emulator: Emulator
 ) -> None:
     emulator.script({"kind": "status", "status": 400, "times": None})
-    seen = await see(coaching_team(model), a_task("zzz yyy xxx"))
+    seen = await see(team, a_task("zzz yyy xxx"))
     assert (seen.answered.source, seen.answered.degraded) == ("template", True)
     assert seen.answered.agents == ("orchestrator",)
 
 
-async def test_safety_and_greetings_never_ask_the_model(model: VertexAIClient, emulator: Emulator) -> None:
-    team = coaching_team(model)
+async def test_safety_and_greetings_never_ask_the_model(team: CoachingTeam, emulator: Emulator) -> None:
     assert (await see(team, a_task("me quiero morir"))).answered.rung == "safety"
     greeted = (await see(team, a_task("hola"))).answered
     assert (greeted.source, greeted.degraded) == ("template", False)
     assert emulator.state["calls"] == 0
 
 
-async def test_a_lease_lost_while_the_model_answers_ends_the_turn(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_a_lease_lost_while_the_model_answers_ends_the_turn(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script({"kind": "force_call", "name": "log_weight", "arguments": {"kg": 70}})
     desk = MemoryDesk()
     desk.is_lost = True
     with pytest.raises(LeaseLost):
-        await see(coaching_team(model), a_task("anota 70 kg", agent="progress_tracker"), desk)
+        await see(team, a_task("anota 70 kg", agent="progress_tracker"), desk)
 
 
-async def test_leaving_a_turn_closes_the_call_upstream(model: VertexAIClient, emulator: Emulator) -> None:
+async def test_leaving_a_turn_closes_the_call_upstream(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script({"kind": "stall_gap", "at_chunk": 11, "delay_ms": 3000})
     text = "Primero. Segundo. Tercero. Cuarto. Quinto."
-    events = coaching_team(model).answer(a_task(text, agent=T), MemoryDesk())
+    events = team.answer(a_task(text, agent=T), MemoryDesk())
     async for event in events:
         if isinstance(event, TextDelta):
             break

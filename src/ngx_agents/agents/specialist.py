@@ -49,9 +49,10 @@ class Specialist:
 
     async def answer(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
         """Deltas, resets and artifacts; `work` is complete when they end. Raises LeaseLost."""
+        made: dict[str, ToolRun] = {}
         if self._model is not None:
             try:
-                async with aclosing(self._by_model(self._model, brief, work)) as events:
+                async with aclosing(self._by_model(self._model, brief, work, made)) as events:
                     async for event in events:
                         yield event
             except ModelError as exc:
@@ -62,11 +63,13 @@ class Specialist:
                     yield TextReset("model_failed")
             else:
                 return
-        async with aclosing(self._by_template(brief, work)) as events:
+        async with aclosing(self._by_template(brief, work, made)) as events:
             async for event in events:
                 yield event
 
-    async def _by_model(self, model: VertexAIClient, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
+    async def _by_model(
+        self, model: VertexAIClient, brief: Brief, work: Work, made: dict[str, ToolRun]
+    ) -> AsyncGenerator[AgentEvent]:
         contents = contents_of(brief.task.history, brief.task.text, budget=brief.history_tokens)
         telling = Telling(model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         for round_number in range(MAX_TOOL_ROUNDS + 1):
@@ -80,10 +83,10 @@ class Specialist:
                 break
             results: list[ToolResult] = []
             for call in reply.calls:
-                result, made = await self._call(call, brief, work)
+                result, announced = await self._call(call, brief, work, made)
                 results.append(result)
-                if made:
-                    yield made
+                if announced:
+                    yield announced
             contents += (reply.content, Content(role="user", parts=tuple(results)))
         if not work.text.strip():
             raise ModelProtocolError("the model's answer has no text")
@@ -104,21 +107,23 @@ class Specialist:
             deadline_s=task.deadline_s,
         )
 
-    async def _call(self, call: ToolCall, brief: Brief, work: Work) -> tuple[ToolResult, ArtifactMade | None]:
+    async def _call(
+        self, call: ToolCall, brief: Brief, work: Work, made: dict[str, ToolRun]
+    ) -> tuple[ToolResult, ArtifactMade | None]:
         """The result as the model sees it; a refusal is data for it, too."""
         if call.name not in self._card.tools:
             return _refusal(call, "there is no such tool"), None
         try:
-            run = await self._toolbox.run(call.name, call.arguments, agent=self._card.id, brief=brief)
+            run = await self._toolbox.run(call.name, call.arguments, agent=self._card.id, brief=brief, made=made)
         except InvalidRequest as exc:
             return _refusal(call, str(exc), field=exc.field), None
-        made = self._keep(self._toolbox.skill_of(call.name), run, work)
+        announced = self._keep(self._toolbox.skill_of(call.name), run, work)
         response: dict[str, Any] = {"result": run.output.facts}
         if run.output.constraints:
             response["constraints"] = list(run.output.constraints)
-        return ToolResult(name=call.name, id=call.id, response=response), made
+        return ToolResult(name=call.name, id=call.id, response=response), announced
 
-    async def _by_template(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
+    async def _by_template(self, brief: Brief, work: Work, made: dict[str, ToolRun]) -> AsyncGenerator[AgentEvent]:
         skill = brief.skills.get(self._card.id)
         problem: dict[str, Any] | None = None
         if skill not in work.facts:
@@ -127,12 +132,12 @@ class Specialist:
                     continue
                 try:
                     arguments = self._toolbox.inferred(name, brief)
-                    run = await self._toolbox.run(name, arguments, agent=self._card.id, brief=brief)
+                    run = await self._toolbox.run(name, arguments, agent=self._card.id, brief=brief, made=made)
                 except InvalidRequest as exc:
                     problem = {"field": exc.field, "message": str(exc)}
                     continue
-                if made := self._keep(skill, run, work):
-                    yield made
+                if announced := self._keep(skill, run, work):
+                    yield announced
         text = self._templates.render(
             self._card.id,
             brief.language,

@@ -50,8 +50,16 @@ class Toolbox:
         """The arguments that text and profile give, without a model."""
         return self._tools[name].arguments_from(_context(brief))
 
-    async def run(self, name: str, arguments: dict[str, Any], *, agent: str, brief: Brief) -> ToolRun:
+    async def run(
+        self, name: str, arguments: dict[str, Any], *, agent: str, brief: Brief, made: dict[str, ToolRun]
+    ) -> ToolRun:
+        """The run with these arguments: of this attempt (`made`, which it joins), of an earlier one, or a new one."""
         key = f"tool:{agent}:{name}:{blake2b(_encode(arguments), digest_size=8).hexdigest()}"
+        if key not in made:
+            made[key] = await self._run(key, name, arguments, agent=agent, brief=brief)
+        return made[key]
+
+    async def _run(self, key: str, name: str, arguments: dict[str, Any], *, agent: str, brief: Brief) -> ToolRun:
         known = brief.desk.recall(key)
         if known is not None:
             self._counted[name, "recalled"].inc()
