@@ -10,6 +10,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from gateway.serving import client, house, served
+from ngx_agents.errors import JournalTooNew
 from ngx_agents.gateway.application import Gateway
 from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.operation import Operation
@@ -93,18 +94,9 @@ async def test_what_nobody_expected_is_logged_once_and_hidden(tmp_path: Path, ca
         operations.append(
             Operation(method="GET", path="/v1/agents", handler=explode, summary="", tag="agents", answers={})
         )
-        app = Gateway(made.deps, settings, operations)
-        sent: list[Any] = []
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b""}
-
         scope = {"type": "http", "method": "GET", "path": "/v1/agents", "query_string": b"", "headers": []}
         with caplog.at_level(logging.ERROR, logger="ngx_agents"):
-            await app(scope, receive, send)
+            sent = await _scoped(Gateway(made.deps, settings, operations), scope, "http.request")
     assert sent[0]["status"] == 500
     assert b'"code":"internal"' in sent[1]["body"]
     assert b"1234" not in sent[1]["body"]
@@ -116,3 +108,47 @@ async def test_head_is_get_without_a_body(tmp_path: Path) -> None:
         assert response.status == 200
         assert int(response.headers["content-length"]) > 2
         assert await response.read() == b""
+
+
+async def _scoped(app: Gateway, scope: dict[str, Any], *received: str) -> list[Any]:
+    """What the application sends for a scope and the messages it receives."""
+    sent: list[Any] = []
+    waiting = [{"type": kind, "body": b""} for kind in received]
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    await app(scope, receive, send)
+    return sent
+
+
+async def test_lifespan_passes_and_web_sockets_are_declined(tmp_path: Path) -> None:
+    async with house(tmp_path) as made:
+        assert isinstance(made.app, Gateway)
+        spoken = await _scoped(made.app, {"type": "lifespan"}, "lifespan.startup", "lifespan.shutdown")
+        declined = await _scoped(made.app, {"type": "websocket", "path": "/v1/turns"})
+    assert [message["type"] for message in spoken] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert declined == [{"type": "websocket.close", "code": 1003}]
+
+
+async def test_a_journal_that_refuses_for_good_is_logged_and_answered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        raise JournalTooNew(found=9, supported=3)
+
+    async with house(tmp_path) as made:
+        settings = GatewaySettings()
+        operations = [each for each in all_operations(made.deps, settings) if each.path != "/v1/agents"]
+        operations.append(
+            Operation(method="GET", path="/v1/agents", handler=refuse, summary="", tag="agents", answers={})
+        )
+        scope = {"type": "http", "method": "GET", "path": "/v1/agents", "query_string": b"", "headers": []}
+        with caplog.at_level(logging.ERROR, logger="ngx_agents"):
+            sent = await _scoped(Gateway(made.deps, settings, operations), scope, "http.request")
+    assert sent[0]["status"] == 500
+    assert b'"code":"journal_too_new"' in sent[1]["body"]
+    assert [record.getMessage() for record in caplog.records] == ["gateway.failed"]
