@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,27 @@ VIEWPORT = {"width": 1280, "height": 860}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of a server whose model answers in 40 pieces, 40 ms apart."""
+    """The base URL of a server whose model answers at once."""
+    with _server(tmp_path_factory, chunks=12) as base_url:
+        yield base_url
+
+
+@pytest.fixture(scope="module")
+def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of a server whose model answers in 60 pieces, 25 ms apart."""
+    with _server(tmp_path_factory, chunks=60, chunk_gap_ms=25) as base_url:
+        yield base_url
+
+
+@contextmanager
+def _server(tmp_path_factory: pytest.TempPathFactory, **emulation: int) -> Iterator[str]:
     executable()
-    with start_emulator(chunks=40, chunk_gap_ms=40) as emulator:
-        folder: Path = tmp_path_factory.mktemp("server")
-        with start_server(folder, vertex_base_url=emulator, vertex_project="test") as base_url:
-            yield base_url
+    folder: Path = tmp_path_factory.mktemp("server")
+    with (
+        start_emulator(**emulation) as emulator,
+        start_server(folder, vertex_base_url=emulator, vertex_project="test") as base_url,
+    ):
+        yield base_url
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

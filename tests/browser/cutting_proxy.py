@@ -8,10 +8,14 @@ from contextlib import asynccontextmanager, suppress
 
 
 class CuttingProxy:
-    """`cut()` resets every open connection at once; while `is_refusing`, new ones are reset as well."""
+    """`cut()` resets every open connection at once; while `is_refusing`, new ones are reset as well.
+
+    Each number in `stream_bytes` is used up by one event stream: after so many bytes, wherever that is, it is reset.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self.is_refusing = False
+        self.stream_bytes: list[int] = []
         self.connections = 0
         self.cuts = 0
         self._target = (host, port)
@@ -32,9 +36,25 @@ class CuttingProxy:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._copy(reader, upstream_writer))
-                group.create_task(self._copy(upstream_reader, writer))
+                group.create_task(self._answer(upstream_reader, writer))
         finally:
             self._open -= {writer, upstream_writer}
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left: int | None = None
+        while data := await reader.read(65_536):
+            if b"text/event-stream" in data and self.stream_bytes:
+                left = self.stream_bytes.pop(0)
+            if left is not None and len(data) >= left:
+                writer.write(data[:left])
+                await asyncio.sleep(0.01)  # so that they leave before the reset
+                self.cut()
+                return
+            if left is not None:
+                left -= len(data)
+            writer.write(data)
+            await writer.drain()
+        writer.close()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

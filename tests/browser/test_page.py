@@ -85,7 +85,7 @@ async def test_every_control_has_a_name_and_can_be_reached_by_tab(chat, server):
     for _ in range(40):
         await chat.page.keyboard.press("Tab")
         name = await chat.page.evaluate(FOCUSED_NAME)
-        if name is None or name in names:
+        if name is None or names[:1] == [name]:
             break
         names.append(name)
     assert not [name for name in names if name.startswith("nameless")]

@@ -21,7 +21,7 @@ function start() {
   const composer = new Composer({ onSend: (text) => session.send(text), onStop: () => session.stop() });
   const sidebar = new Sidebar({
     onDeleted: (id) => id === session.id && show(null),
-    onProblem: (problem) => chat.add(problemNotice(problem, () => sidebar.refresh())),
+    onProblem: (problem) => chat.add(problemNotice(problem)),
   });
   const session = new Session({ chat, composer, sidebar });
   const show = (id) => {

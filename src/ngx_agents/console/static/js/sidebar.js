@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { confirmDelete } from "./dialogs.js";
 import { byId, el, icon } from "./dom.js";
 import { say } from "./i18n.js";
+import { problemNotice } from "./notice.js";
 
 const PHONE = matchMedia("(max-width: 52rem)");
 
@@ -13,7 +14,7 @@ export class Sidebar {
   #current = null;
   #drawer = byId("sidebar");
 
-  /** `onDeleted(id)` after the server deleted it; `onProblem(problem)`. */
+  /** `onDeleted(id)` after the server deleted it; `onProblem(problem)` when it would not. */
   constructor({ onDeleted, onProblem }) {
     this.onDeleted = onDeleted;
     this.onProblem = onProblem;
@@ -46,8 +47,13 @@ export class Sidebar {
       this.#next = page.next;
       this.#show();
     } catch (problem) {
-      this.onProblem(problem);
+      if (!this.#items.length) this.#showProblem(problem); // else the list from before is better than a complaint
     }
+  }
+
+  #showProblem(problem) {
+    const notice = problemNotice(problem, () => this.refresh());
+    byId("conversation-list").replaceChildren(el("li", {}, notice));
   }
 
   #show() {
@@ -58,11 +64,18 @@ export class Sidebar {
   }
 
   #row({ id, title }) {
-    const link = el("a", { href: `#/c/${id}`, dataset: { id } }, title || el("span", { say: "untitled" }));
+    const link = el("a", { href: `#/c/${id}`, id: `open-${id}`, dataset: { id } }, title || el("span", { say: "untitled" }));
     mark(link, this.#current);
     const remove = el(
       "button",
-      { type: "button", class: "icon-button", label: { "aria-label": "delete_conversation" }, on: { click: () => this.#delete(id) } },
+      {
+        type: "button",
+        class: "icon-button",
+        id: `delete-${id}`,
+        label: { "aria-label": "delete_conversation" },
+        "aria-labelledby": `delete-${id} open-${id}`, // its own label and whose it is
+        on: { click: () => this.#delete(id) },
+      },
       icon("bin"),
     );
     return el("li", {}, link, remove);
