@@ -56,7 +56,7 @@ QUOTE_CHARACTERS = 200
 
 def language_of(text: str) -> str:
     """`es` or `en`: whose small words the text has more of; marks only Spanish has decide a tie."""
-    words = _WORD.findall(text.lower())
+    words = _WORD.findall(text[:QUOTE_CHARACTERS].lower())
     spanish = sum(word in _SPANISH for word in words)
     english = sum(word in _ENGLISH for word in words)
     if spanish == english:
@@ -64,14 +64,14 @@ def language_of(text: str) -> str:
     return "es" if spanish > english else "en"
 
 
-def compose_text(prompt: Prompt, chunks: int, *, number: int = 0) -> Answer:
-    """An answer in words, in exactly `chunks` pieces unless the token bound of the prompt cuts it short."""
+def compose_text(prompt: Prompt, chunks: int, *, is_split: bool, number: int = 0) -> Answer:
+    """An answer in words for `chunks` pieces, in one or split into them; the token bound may cut it short."""
     language = language_of(prompt.user_text)
     opening = _opening(prompt, language)
     words = _WORD_AND_SPACE.findall(opening + " ")
     words.extend(_filler(language, prompt.digest % 8, max(12, chunks - len(words))))
     words[-1] = words[-1].rstrip()
-    pieces = _split(words, chunks)
+    pieces = _split(words, chunks) if is_split else ["".join(words)]
     finish = "STOP"
     if prompt.max_output_tokens is not None:
         pieces, finish = _bounded(pieces, prompt.max_output_tokens)

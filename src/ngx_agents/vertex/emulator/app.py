@@ -72,7 +72,9 @@ class Emulator:
             await exchange.respond(400, surface.error(400, message))
             return
         prompt = msgspec.structs.replace(prompt, digest=zlib.crc32(body, self.settings.seed))
-        await self._answer(exchange, surface, spoil(self._compose(prompt, fault), fault), fault)
+        await self._answer(
+            exchange, surface, spoil(self._compose(prompt, fault, streams=surface.streams), fault), fault
+        )
 
     async def _answer(self, exchange: Exchange, surface: Surface, answer: Answer, fault: Fault | None) -> None:
         delay_s = self._jittered(self.settings.ttft_ms) / 1000
@@ -102,14 +104,14 @@ class Emulator:
         if not stayed:
             self.state.streams_left += 1
 
-    def _compose(self, prompt: Prompt, fault: Fault | None) -> Answer:
+    def _compose(self, prompt: Prompt, fault: Fault | None, *, streams: bool) -> Answer:
         number = self.state.calls
         if fault is not None and fault.kind == "force_call":
             name = fault.name or (prompt.tools[0].name if prompt.tools else "unknown")
             return compose_calls(prompt, (Call(name, fault.arguments),), number=number)
         if calls := choose(prompt):
             return compose_calls(prompt, calls, number=number)
-        return compose_text(prompt, self.settings.chunks, number=number)
+        return compose_text(prompt, self.settings.chunks, is_split=streams, number=number)
 
     async def _refuse(self, exchange: Exchange, surface: Surface, fault: Fault) -> bool:
         """Whether the fault ended the call before it was read."""

@@ -17,13 +17,15 @@ LINE_SEPARATOR = "\u2028"
 def _spoiled(answer: Answer) -> dict[str, dict[str, object]]:
     """What each fault of content changes in an answer."""
     silent: dict[str, object] = {"pieces": (), "calls": ()}
+    text = "".join(answer.pieces)
+    half = answer.pieces[: len(answer.pieces) // 2] or (text[: len(text) // 2],)
     separated = tuple(piece.replace(" ", LINE_SEPARATOR) for piece in answer.pieces)
     return {
         "blocked_prompt": {**silent, "blocked": True},
         "empty_stop": {**silent, "output_tokens": 0},
         "thought_only": {**silent, "thought": answer.thought or "…", "output_tokens": 0},
         "malformed_call": {**silent, "finish": "MALFORMED_FUNCTION_CALL"},
-        "safety": {"pieces": answer.pieces[: len(answer.pieces) // 2], "finish": "SAFETY"},
+        "safety": {"pieces": half, "finish": "SAFETY"},
         "unknown_finish": {"finish": "UNHEARD_OF"},
         "no_finish": {"finish": ""},
         "usage_last": {"usage_apart": True},
