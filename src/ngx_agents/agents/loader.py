@@ -104,7 +104,7 @@ def _check_agent(agent: AgentContent, tools: Collection[str]) -> None:
             raise ConfigError(f"{card.id}/card.toml: tools: there is no tool {tool!r}")
     where = f"{card.id}/examples.toml: skills"
     needed = () if card.id == ORCHESTRATOR else skills
-    for skill in {*needed, *agent.examples}:
+    for skill in dict.fromkeys((*agent.examples, *needed)):
         if skill not in skills:
             raise ConfigError(f"{where}.{skill}: the card has no such skill")
         examples = agent.examples.get(skill, LocalizedList())
