@@ -4,12 +4,14 @@ import { AnswerView } from "./answer.js";
 import { byId, el } from "./dom.js";
 
 const NEAR_PX = 120; // closer to the end than this, the page follows the answer
+const ABOVE_PX = 16;
 
 export class ChatView {
   #thread = byId("thread");
   #scroller = byId("scroller");
   #jump = byId("jump");
   #isFollowing = true;
+  #anchor = null; // the question whose answer is being followed: it is never pushed out of sight
 
   constructor() {
     this.#scroller.addEventListener("scroll", () => {
@@ -17,11 +19,15 @@ export class ChatView {
       this.#isFollowing = scrollHeight - scrollTop - clientHeight < NEAR_PX;
       this.#jump.hidden = this.#isFollowing;
     });
-    this.#jump.addEventListener("click", () => this.toEnd());
+    this.#jump.addEventListener("click", () => {
+      this.#anchor = null;
+      this.toEnd();
+    });
   }
 
   clear() {
     this.#thread.replaceChildren();
+    this.#anchor = null;
     this.#jump.hidden = true;
     this.#isFollowing = true;
   }
@@ -47,6 +53,7 @@ export class ChatView {
   addAnswer(options) {
     const view = new AnswerView({ ...options, onChange: () => this.#follow() });
     this.#thread.append(view.node);
+    this.#anchor = [...this.#thread.querySelectorAll(".question")].at(-1);
     view.begin();
     this.toEnd();
     return view;
@@ -65,7 +72,9 @@ export class ChatView {
   }
 
   #follow() {
-    if (this.#isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (!this.#isFollowing) return;
+    const end = this.#scroller.scrollHeight - this.#scroller.clientHeight;
+    this.#scroller.scrollTop = this.#anchor ? Math.min(end, this.#anchor.offsetTop - ABOVE_PX) : end;
   }
 }
 

@@ -4,7 +4,8 @@ import { el } from "./dom.js";
 import { formatNumber, t } from "./i18n.js";
 import { definitions, isEmpty, isPlain, isRecord, isRecords, lists, part, plainText, readable, recordOf, sources, table } from "./readable.js";
 
-const IN_PLACE = ["title", "target", "limits", "daily_plan", "meals", "total", "sources", "complete", "fits"];
+const IN_PLACE = ["title", "intro", "target", "limits", "daily_plan", "meals", "total", "sources"];
+const FOR_PROGRAMS = ["complete", "missing", "fits"]; // intro says it to people
 const MACROS = ["protein_g", "carbs_g", "fat_g", "fibre_g"];
 const COLUMNS = ["food", "portion", "kcal", "swap"];
 
@@ -15,12 +16,13 @@ export function mealFacts({ target = {}, daily_plan: days }) {
 
 export function mealPlan(data) {
   const days = daysOf(data);
-  if (!days.length) return readable(data, ["title"]);
-  const { short, rest } = lists(data, IN_PLACE);
+  const { short, rest } = lists(data, [...IN_PLACE, ...FOR_PROGRAMS]);
   return recordOf(
+    data.intro ? el("p", { class: "callout" }, plainText(data.intro)) : null,
     isRecord(data.target) ? definitions(Object.entries(data.target).filter(([, value]) => isPlain(value) && !isEmpty(value))) : null,
     isEmpty(data.limits) ? null : el("div", { class: "callout warm" }, ...[data.limits].flat().map((text) => el("p", {}, plainText(text)))),
-    days.length === 1 ? part("meals", ...mealsOf(days[0])) : part("daily_plan", ...days.map(dayFold)),
+    days.length === 1 ? part("meals", ...mealsOf(days[0])) : null,
+    days.length > 1 ? part("daily_plan", ...days.map(dayFold)) : null,
     short.length ? definitions(short) : null,
     ...rest,
     sources(data),
