@@ -60,7 +60,7 @@ async def test_a_file_that_is_no_database_is_a_typed_error(tmp_path: Path) -> No
     path = tmp_path / "journal.db"
     path.write_text("this is not a database at all, but long enough to look like a page" * 100)
     journal = SqliteJournal(path)
-    with pytest.raises(JournalError):
+    with pytest.raises(JournalError, match=r"journal\.db is not a SQLite database"):
         await journal.open()
     await journal.close()
 

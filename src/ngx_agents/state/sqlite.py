@@ -91,7 +91,13 @@ class SqliteJournal:
     def _connect(self) -> Connection:
         db = sqlite3.connect(self._path, isolation_level=None, cached_statements=256)
         db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        db.execute("PRAGMA journal_mode = WAL")
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            raise JournalError(f"{self._path} is not a SQLite database") from error
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")
         return db

@@ -75,8 +75,8 @@ class SqliteThread:
         assert self._loop is not None
         try:
             connection = self._connect()
-        except sqlite3.Error as error:
-            self._post(_settle_one, started, translate(error))
+        except (sqlite3.Error, NgxError) as error:
+            self._post(_settle_one, started, translate(error) if isinstance(error, sqlite3.Error) else error)
             return
         self._post(_settle_one, started, None)
         while (item := self._jobs.get()) is not None:
