@@ -96,7 +96,7 @@ async def test_what_nobody_expected_is_logged_once_and_hidden(tmp_path: Path, ca
         )
         scope = {"type": "http", "method": "GET", "path": "/v1/agents", "query_string": b"", "headers": []}
         with caplog.at_level(logging.ERROR, logger="ngx_agents"):
-            sent = await _scoped(Gateway(made.deps, settings, operations), scope, "http.request")
+            sent = await _scoped(Gateway(made.deps, settings, operations=operations), scope, "http.request")
     assert sent[0]["status"] == 500
     assert b'"code":"internal"' in sent[1]["body"]
     assert b"1234" not in sent[1]["body"]
@@ -148,7 +148,7 @@ async def test_a_journal_that_refuses_for_good_is_logged_and_answered(
         )
         scope = {"type": "http", "method": "GET", "path": "/v1/agents", "query_string": b"", "headers": []}
         with caplog.at_level(logging.ERROR, logger="ngx_agents"):
-            sent = await _scoped(Gateway(made.deps, settings, operations), scope, "http.request")
+            sent = await _scoped(Gateway(made.deps, settings, operations=operations), scope, "http.request")
     assert sent[0]["status"] == 500
     assert b'"code":"journal_too_new"' in sent[1]["body"]
     assert [record.getMessage() for record in caplog.records] == ["gateway.failed"]

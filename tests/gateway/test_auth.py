@@ -56,7 +56,7 @@ def clock() -> _Clock:
 async def test_without_authentication_loopback_names_are_served(
     host: bytes, journal: SqliteJournal, clock: _Clock
 ) -> None:
-    assert await Authenticator(AuthSettings(), journal, clock).principal({b"host": host}) is LOCAL
+    assert await Authenticator(AuthSettings(), journal=journal, clock=clock).principal({b"host": host}) is LOCAL
 
 
 @pytest.mark.parametrize("host", [b"evil.test", b"localhost.evil.test", b"127.0.0.1.evil.test:80", b"", b"10.0.0.7"])
@@ -64,7 +64,7 @@ async def test_without_authentication_another_name_for_this_machine_is_refused(
     host: bytes, journal: SqliteJournal, clock: _Clock
 ) -> None:
     with pytest.raises(Forbidden):
-        await Authenticator(AuthSettings(), journal, clock).principal({b"host": host})
+        await Authenticator(AuthSettings(), journal=journal, clock=clock).principal({b"host": host})
 
 
 def _token(claims: dict[str, Any] | None = None, *, secret: str = SECRET, algorithm: str = "HS256") -> str:
@@ -76,11 +76,11 @@ def _bearer(token: str) -> dict[bytes, bytes]:
 
 
 def _jwt_auth(journal: SqliteJournal, clock: _Clock, **more: Any) -> Authenticator:
-    return Authenticator(AuthSettings(mode="jwt", jwt_secret=SECRET, **more), journal, clock)
+    return Authenticator(AuthSettings(mode="jwt", jwt_secret=SECRET, **more), journal=journal, clock=clock)
 
 
 async def test_without_authentication_everybody_is_the_local_operator(journal: SqliteJournal, clock: _Clock) -> None:
-    auth = Authenticator(AuthSettings(), journal, clock)
+    auth = Authenticator(AuthSettings(), journal=journal, clock=clock)
     assert await auth.principal({b"authorization": b"Bearer whatever"}) is LOCAL
 
 
@@ -191,21 +191,21 @@ async def _stored_key(journal: SqliteJournal, *roles: str) -> str:
 @pytest.mark.parametrize("mode", ["jwt", "api_key"])
 async def test_an_api_key_is_its_owner_in_either_header(mode: Any, journal: SqliteJournal, clock: _Clock) -> None:
     secret = await _stored_key(journal, "operator")
-    auth = Authenticator(AuthSettings(mode=mode, jwt_secret=SECRET), journal, clock)
+    auth = Authenticator(AuthSettings(mode=mode, jwt_secret=SECRET), journal=journal, clock=clock)
     for headers in (_bearer(secret), {b"x-api-key": secret.encode()}):
         principal = await auth.principal(headers)
         assert (principal.owner, principal.is_operator) == (Owner("acme", "bot"), True)
 
 
 async def test_a_token_is_refused_where_only_keys_are_accepted(journal: SqliteJournal, clock: _Clock) -> None:
-    auth = Authenticator(AuthSettings(mode="api_key"), journal, clock)
+    auth = Authenticator(AuthSettings(mode="api_key"), journal=journal, clock=clock)
     with pytest.raises(Unauthenticated):
         await auth.principal(_bearer(_token()))
 
 
 async def test_a_revoked_key_is_refused_after_ten_seconds(journal: SqliteJournal, clock: _Clock) -> None:
     secret = await _stored_key(journal)
-    auth = Authenticator(AuthSettings(mode="api_key"), journal, clock)
+    auth = Authenticator(AuthSettings(mode="api_key"), journal=journal, clock=clock)
     await auth.principal(_bearer(secret))
     assert await journal.transact([RevokeKey(id="k_1", now=NOW_S)]) == [True]
     clock.passed_s = 10
@@ -217,7 +217,7 @@ async def test_a_key_made_after_it_was_refused_works_when_the_refusal_is_forgott
     journal: SqliteJournal, clock: _Clock
 ) -> None:
     secret, digest = new_api_key()
-    auth = Authenticator(AuthSettings(mode="api_key"), journal, clock)
+    auth = Authenticator(AuthSettings(mode="api_key"), journal=journal, clock=clock)
     with pytest.raises(Unauthenticated):
         await auth.principal(_bearer(secret))
     key = ApiKey(id="k_1", digest=digest, owner=Owner("acme", "bot"), roles=(), created_at=NOW_S)
@@ -235,4 +235,4 @@ async def test_settings_that_cannot_protect_are_refused(
     settings: AuthSettings, journal: SqliteJournal, clock: _Clock
 ) -> None:
     with pytest.raises(ConfigError):
-        Authenticator(settings, journal, clock)
+        Authenticator(settings, journal=journal, clock=clock)

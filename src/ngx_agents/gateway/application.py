@@ -34,21 +34,21 @@ EVENTS = ("GET", "/v1/turns/{turn_id}/events")
 
 def create_app(deps: GatewayDeps, settings: GatewaySettings) -> ASGIApp:
     """The whole HTTP surface. Raises ConfigError when the settings cannot work."""
-    return Gateway(deps, settings, all_operations(deps, settings))
+    return Gateway(deps, settings, operations=all_operations(deps, settings))
 
 
 class Gateway:
-    def __init__(self, deps: GatewayDeps, settings: GatewaySettings, operations: Sequence[Operation]) -> None:
+    def __init__(self, deps: GatewayDeps, settings: GatewaySettings, *, operations: Sequence[Operation]) -> None:
         self._clock = deps.clock
         self._console = deps.console
-        self._auth = Authenticator(settings.auth, deps.journal, deps.clock)
+        self._auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock)
         self._meters = Meters(deps.metrics)
         by_path: dict[str, dict[str, Operation]] = {}
         for operation in operations:
             by_path.setdefault(operation.path, {})[operation.method] = operation
         self._submit = by_path[SUBMIT[1]][SUBMIT[0]]
         self._events = by_path[EVENTS[1]][EVENTS[0]]
-        routes = [Route(path, _Path(self, path, methods)) for path, methods in by_path.items()]
+        routes = [Route(path, _Path(self, path, methods=methods)) for path, methods in by_path.items()]
         self._router = Router(routes, redirect_slashes=False, default=self._unknown)
         self._id_prefix = f"r-{secrets.token_hex(6)}-"
         self._id_numbers = itertools.count(1)
@@ -73,7 +73,7 @@ class Gateway:
             await exchange.fail(NgxError("an internal error; the request id finds it in the log"))
         finally:
             seconds = self._clock.monotonic_s() - began_s
-            self._meters.count(exchange.route, scope["method"], exchange.status, seconds)
+            self._meters.count(exchange.route, scope["method"], status=exchange.status, seconds=seconds)
 
     async def perform(self, operation: Operation, exchange: Exchange) -> None:
         exchange.route = operation.path
@@ -110,7 +110,7 @@ class Gateway:
 class _Path:
     """What Starlette routes to: one path with the operations of its methods."""
 
-    def __init__(self, gateway: Gateway, path: str, methods: Mapping[str, Operation]) -> None:
+    def __init__(self, gateway: Gateway, path: str, *, methods: Mapping[str, Operation]) -> None:
         self._gateway = gateway
         self._path = path
         self._methods = methods

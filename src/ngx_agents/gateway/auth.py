@@ -69,7 +69,7 @@ class Authenticator:
         if key is None or key.revoked_at is not None:
             self._unknown.put(digest, True, until_s)
             raise Unauthenticated("the API key is not known")
-        principal = principal_named(key.owner.tenant, key.owner.user, key.roles)
+        principal = principal_named(key.owner.tenant, key.owner.user, roles=key.roles)
         self._keys.put(digest, principal, until_s)
         return principal
 

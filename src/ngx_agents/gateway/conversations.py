@@ -33,7 +33,7 @@ class ConversationRoutes:
 
     async def create(self, exchange: Exchange) -> None:
         body = decoded(self._decoder, await exchange.body(MAX_BODY_BYTES))
-        info = await new_conversation(self._deps, exchange.principal, body.title)
+        info = await new_conversation(self._deps, exchange.principal, title=body.title)
         await exchange.reply_json(info, 201, ((b"location", f"/v1/conversations/{info.id}".encode()),))
 
     async def index(self, exchange: Exchange) -> None:
@@ -70,7 +70,7 @@ class ConversationRoutes:
         await exchange.reply_json(MessagePage(tuple(_view(message) for message in page.items), page.next))
 
 
-async def new_conversation(deps: GatewayDeps, principal: Principal, title: str) -> ConversationInfo:
+async def new_conversation(deps: GatewayDeps, principal: Principal, *, title: str) -> ConversationInfo:
     """A conversation of the caller, durable."""
     now_s, title = deps.clock.now_s(), title.replace("\0", "")
     conversation_id = deps.ids.new("c", shard_of(principal.owner.user))

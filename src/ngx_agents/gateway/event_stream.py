@@ -45,6 +45,7 @@ class EventStream:
     def __init__(
         self,
         subscription: Readable,
+        *,
         headers: Sequence[Header] = (),
         translate: Callable[[bytes], bytes] | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ MAX_NAME_CHARS = 200
 MAX_ROLES = 16
 
 
-def principal_named(tenant: object, user: object, roles: object = ()) -> Principal:
+def principal_named(tenant: object, user: object, *, roles: object = ()) -> Principal:
     """Raises Unauthenticated unless both names are printable strings of 1 to 200 characters."""
     return Principal(Owner(_name(tenant, "tenant"), _name(user, "subject")), frozenset(_words(roles)))
 

@@ -97,4 +97,4 @@ def _principal(claims: dict[str, Any]) -> Principal:
     if not isinstance(trusted, dict):
         trusted = {}
     tenant = claims.get("tenant", trusted.get("tenant", "default"))
-    return principal_named(tenant, claims["sub"], claims.get("roles", trusted.get("roles", ())))
+    return principal_named(tenant, claims["sub"], roles=claims.get("roles", trusted.get("roles", ())))

@@ -23,7 +23,7 @@ class Meters:
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._timers: dict[str, Histogram] = {}
 
-    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+    def count(self, route: str, method: str, *, status: int, seconds: float) -> None:
         """`status` 0 means that no answer was begun: the client left before."""
         key = (route, method if method in METHODS else "other", status)
         counter = self._counters.get(key)

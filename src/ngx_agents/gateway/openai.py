@@ -64,7 +64,7 @@ class ChatRoutes:
         if given:
             conversation_id = known_id("c", given)
         else:
-            conversation_id = await self._begin(exchange, text, earlier)
+            conversation_id = await self._begin(exchange, text, earlier=earlier)
         request = TurnRequest(
             conversation_id=conversation_id,
             owner=exchange.principal.owner,
@@ -76,9 +76,9 @@ class ChatRoutes:
         )
         turn_id = await self._accept(request, is_new=not given)
         if body.stream:
-            await self._stream(exchange, body, request, turn_id)
+            await self._stream(exchange, body, request=request, turn_id=turn_id)
         else:
-            await self._whole(exchange, body.model, await self._engine.wait(turn_id, request.owner))
+            await self._whole(exchange, await self._engine.wait(turn_id, request.owner), model=body.model)
 
     def _agent_of(self, model: str) -> str | None:
         """Raises NotFound for a name that is neither `ngx` nor an agent."""
@@ -88,17 +88,17 @@ class ChatRoutes:
             raise NotFound("there is no such model; GET /v1/models lists them")
         return model
 
-    async def _begin(self, exchange: Exchange, text: str, earlier: tuple[Said, ...]) -> str:
+    async def _begin(self, exchange: Exchange, text: str, *, earlier: tuple[Said, ...]) -> str:
         title = text.strip().splitlines()[0][:TITLE_CHARS]
         owner = exchange.principal.owner
-        info = await new_conversation(self._deps, exchange.principal, title)
+        info = await new_conversation(self._deps, exchange.principal, title=title)
         if earlier:
-            messages = tuple(self._message(info.id, seq, said) for seq, said in enumerate(earlier, 1))
+            messages = tuple(self._message(info.id, said, seq=seq) for seq, said in enumerate(earlier, 1))
             now_s = self._deps.clock.now_s()
             await self._deps.tell(ImportMessages(conversation_id=info.id, owner=owner, messages=messages, now=now_s))
         return info.id
 
-    def _message(self, conversation_id: str, seq: int, said: Said) -> Message:
+    def _message(self, conversation_id: str, said: Said, *, seq: int) -> Message:
         return Message(
             id=self._deps.ids.new("m", shard_in(conversation_id)),
             seq=seq,
@@ -123,7 +123,7 @@ class ChatRoutes:
     async def _drop(self, request: TurnRequest) -> None:
         await self._deps.tell(DeleteConversation(id=request.conversation_id, owner=request.owner))
 
-    async def _whole(self, exchange: Exchange, model: str, view: TurnView) -> None:
+    async def _whole(self, exchange: Exchange, view: TurnView, *, model: str) -> None:
         headers = _headers(view.turn_id, view.conversation_id)
         if view.status != "completed":
             code = view.code or "cancelled"
@@ -141,7 +141,7 @@ class ChatRoutes:
         )
         await exchange.reply_json(completion, 200, headers)
 
-    async def _stream(self, exchange: Exchange, body: ChatBody, request: TurnRequest, turn_id: str) -> None:
+    async def _stream(self, exchange: Exchange, body: ChatBody, *, request: TurnRequest, turn_id: str) -> None:
         view = await self._engine.view(turn_id, request.owner)
         writer = ChunkWriter(
             turn_id=turn_id,
@@ -151,7 +151,9 @@ class ChatRoutes:
             with_usage=bool(body.stream_options and body.stream_options.include_usage),
         )
         subscription = await self._engine.subscribe(turn_id, request.owner, None)
-        exchange.stream = EventStream(subscription, _headers(turn_id, view.conversation_id), writer.translate)
+        exchange.stream = EventStream(
+            subscription, headers=_headers(turn_id, view.conversation_id), translate=writer.translate
+        )
 
 
 def _headers(turn_id: str, conversation_id: str) -> tuple[Header, ...]:

@@ -79,18 +79,21 @@ def _conversations(routes: ConversationRoutes) -> list[Operation]:
     one = "/v1/conversations/{conversation_id}"
     return [
         _operation(
-            "POST /v1/conversations", routes.create, "Begin a conversation",
-            {201: (ConversationInfo,)}, body=wire.ConversationBody,
+            "POST /v1/conversations", routes.create, summary="Begin a conversation",
+            answers={201: (ConversationInfo,)}, body=wire.ConversationBody,
         ),
         _operation(
-            "GET /v1/conversations", routes.index, "List the caller's conversations, newest first",
-            {200: (wire.ConversationPage,)}, parameters=(LIMIT, CURSOR),
+            "GET /v1/conversations", routes.index, summary="List the caller's conversations, newest first",
+            answers={200: (wire.ConversationPage,)}, parameters=(LIMIT, CURSOR),
         ),
-        _operation(f"GET {one}", routes.show, "One conversation", {200: (ConversationInfo,)}),
-        _operation(f"DELETE {one}", routes.delete, "Delete a conversation and all that is in it", {204: ()}),
+        _operation(f"GET {one}", routes.show, summary="One conversation", answers={200: (ConversationInfo,)}),
         _operation(
-            f"GET {one}/messages", routes.messages, "The messages of a conversation, in order",
-            {200: (wire.MessagePage,)}, parameters=(LIMIT, CURSOR),
+            f"DELETE {one}", routes.delete, summary="Delete a conversation and all that is in it",
+            answers={204: ()},
+        ),
+        _operation(
+            f"GET {one}/messages", routes.messages, summary="The messages of a conversation, in order",
+            answers={200: (wire.MessagePage,)}, parameters=(LIMIT, CURSOR),
         ),
     ]  # fmt: skip
 
@@ -99,89 +102,100 @@ def _turns(routes: TurnRoutes) -> list[Operation]:
     return [
         _operation(
             "POST /v1/conversations/{conversation_id}/turns", routes.submit,
-            "Say something and get the answer: whole, as events, or later",
-            {200: (TurnView, EVENT_STREAM), 202: (TurnView,)}, body=wire.TurnBody,
+            summary="Say something and get the answer: whole, as events, or later",
+            answers={200: (TurnView, EVENT_STREAM), 202: (TurnView,)}, body=wire.TurnBody,
             parameters=(IDEMPOTENCY_KEY, PREFER),
         ),
-        _operation("GET /v1/turns/{turn_id}", routes.show, "A turn as it stands", {200: (TurnView,)}),
+        _operation("GET /v1/turns/{turn_id}", routes.show, summary="A turn as it stands", answers={200: (TurnView,)}),
         _operation(
-            "GET /v1/turns/{turn_id}/events", routes.events, "The events of a turn, resumable",
-            {200: (EVENT_STREAM,)}, parameters=(LAST_EVENT_ID,),
+            "GET /v1/turns/{turn_id}/events", routes.events, summary="The events of a turn, resumable",
+            answers={200: (EVENT_STREAM,)}, parameters=(LAST_EVENT_ID,),
         ),
         _operation(
-            "POST /v1/turns/{turn_id}/cancel", routes.cancel, "Cancel a turn", {200: (wire.CancelReply,)}
+            "POST /v1/turns/{turn_id}/cancel", routes.cancel, summary="Cancel a turn",
+            answers={200: (wire.CancelReply,)},
         ),
     ]  # fmt: skip
 
 
 def _agents(routes: AgentRoutes) -> list[Operation]:
     return [
-        _operation("GET /v1/agents", routes.index, "The team", {200: (routes.page,)}),
-        _operation("GET /v1/agents/{agent_id}", routes.show, "One agent and its skills", {200: (routes.card,)}),
+        _operation("GET /v1/agents", routes.index, summary="The team", answers={200: (routes.page,)}),
+        _operation(
+            "GET /v1/agents/{agent_id}", routes.show, summary="One agent and its skills", answers={200: (routes.card,)}
+        ),
     ]
 
 
 def _me(routes: MeRoutes) -> list[Operation]:
     return [
-        _operation("GET /v1/me/profile", routes.profile, "The caller's profile", {200: (Profile,)}),
+        _operation("GET /v1/me/profile", routes.profile, summary="The caller's profile", answers={200: (Profile,)}),
         _operation(
-            "PUT /v1/me/profile", routes.put_profile, "Replace the profile",
-            {200: (Profile,)}, body=wire.ProfileBody,
+            "PUT /v1/me/profile", routes.put_profile, summary="Replace the profile",
+            answers={200: (Profile,)}, body=wire.ProfileBody,
         ),
         _operation(
-            "POST /v1/me/logs", routes.add_log, "Log weight, sleep, a workout, a check-in or a meal",
-            {200: (wire.LogReply,), 201: (wire.LogReply,)}, body=wire.LogBody, parameters=(IDEMPOTENCY_KEY,),
+            "POST /v1/me/logs", routes.add_log, summary="Log weight, sleep, a workout, a check-in or a meal",
+            answers={200: (wire.LogReply,), 201: (wire.LogReply,)}, body=wire.LogBody, parameters=(IDEMPOTENCY_KEY,),
         ),
         _operation(
-            "GET /v1/me/logs", routes.logs, "What was logged, newest first",
-            {200: (wire.LogPage,)}, parameters=(KIND, SINCE, LIMIT, CURSOR),
+            "GET /v1/me/logs", routes.logs, summary="What was logged, newest first",
+            answers={200: (wire.LogPage,)}, parameters=(KIND, SINCE, LIMIT, CURSOR),
         ),
         _operation(
-            "GET /v1/me/artifacts", routes.artifacts, "Plans and reports, newest first",
-            {200: (wire.ArtifactPage,)}, parameters=(OF_TURN, LIMIT, CURSOR),
+            "GET /v1/me/artifacts", routes.artifacts, summary="Plans and reports, newest first",
+            answers={200: (wire.ArtifactPage,)}, parameters=(OF_TURN, LIMIT, CURSOR),
         ),
         _operation(
-            "GET /v1/me/artifacts/{artifact_id}", routes.artifact, "One plan or report", {200: (Artifact,)}
+            "GET /v1/me/artifacts/{artifact_id}", routes.artifact, summary="One plan or report",
+            answers={200: (Artifact,)},
         ),
-        _operation("GET /v1/me/export", routes.export, "All that is stored about the caller", {200: (dict,)}),
-        _operation("DELETE /v1/me", routes.erase, "Erase all of it", {200: (wire.EraseReply,)}),
+        _operation(
+            "GET /v1/me/export", routes.export, summary="All that is stored about the caller",
+            answers={200: (dict,)},
+        ),
+        _operation("DELETE /v1/me", routes.erase, summary="Erase all of it", answers={200: (wire.EraseReply,)}),
     ]  # fmt: skip
 
 
 def _openai(routes: ChatRoutes) -> list[Operation]:
     return [
         _operation(
-            "POST /v1/chat/completions", routes.complete, "Chat completions, as OpenAI's clients send them",
-            {200: (ChatCompletion, EVENT_STREAM)}, body=ChatBody,
+            "POST /v1/chat/completions", routes.complete, summary="Chat completions, as OpenAI's clients send them",
+            answers={200: (ChatCompletion, EVENT_STREAM)}, body=ChatBody,
         ),
-        _operation("GET /v1/models", routes.models, "The names that `model` may have", {200: (ModelList,)}),
-        _operation("GET /v1/models/{model}", routes.model, "One such name", {200: (ModelCard,)}),
+        _operation(
+            "GET /v1/models", routes.models, summary="The names that `model` may have",
+            answers={200: (ModelList,)},
+        ),
+        _operation("GET /v1/models/{model}", routes.model, summary="One such name", answers={200: (ModelCard,)}),
     ]  # fmt: skip
 
 
 def _health(routes: HealthRoutes) -> list[Operation]:
     return [
         _operation(
-            "GET /livez", routes.live, "Does the event loop turn", {200: (wire.Liveness,)}, is_open=True
+            "GET /livez", routes.live, summary="Does the event loop turn", answers={200: (wire.Liveness,)}, is_open=True
         ),
         _operation(
-            "GET /readyz", routes.ready, "Is the gate open, and in which mode",
-            {200: (wire.Readiness,), 503: (wire.Readiness,)}, is_open=True,
+            "GET /readyz", routes.ready, summary="Is the gate open, and in which mode",
+            answers={200: (wire.Readiness,), 503: (wire.Readiness,)}, is_open=True,
         ),
-        _operation("GET /metrics", routes.metrics, "Prometheus metrics", {200: (PLAIN,)}, is_open=True),
+        _operation("GET /metrics", routes.metrics, summary="Prometheus metrics", answers={200: (PLAIN,)}, is_open=True),
     ]  # fmt: skip
 
 
 def _documents(routes: DocumentRoutes) -> list[Operation]:
     return [
-        _operation("GET /openapi.json", routes.openapi, "This document", {200: (dict,)}, is_open=True),
-        _operation("GET /docs", routes.page, "This document, to read", {200: (HTML,)}, is_open=True),
+        _operation("GET /openapi.json", routes.openapi, summary="This document", answers={200: (dict,)}, is_open=True),
+        _operation("GET /docs", routes.page, summary="This document, to read", answers={200: (HTML,)}, is_open=True),
     ]
 
 
 def _operation(
     call: str,
     handler: Any,
+    *,
     summary: str,
     answers: Mapping[int, tuple[Any, ...]],
     **more: Any,

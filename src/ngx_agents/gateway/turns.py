@@ -33,19 +33,19 @@ class TurnRoutes:
     async def submit(self, exchange: Exchange) -> None:
         conversation_id = known_id("c", exchange.parameters["conversation_id"])
         raw = await exchange.body(self._max_body_bytes)
-        request = self._request(exchange, conversation_id, raw)
+        request = self._request(exchange, raw, conversation_id=conversation_id)
         accepted = await self._engine.accept(request)
         if _wants_events(exchange):
-            await self._stream(exchange, accepted.turn_id, None)
+            await self._stream(exchange, accepted.turn_id)
         elif _wants_async(exchange):
-            await self._acknowledge(exchange, conversation_id, accepted)
+            await self._acknowledge(exchange, accepted, conversation_id=conversation_id)
         else:
             view = await self._engine.wait(accepted.turn_id, request.owner)
             await exchange.reply(200, msgspec.json.encode(view), (JSON, _location(view.turn_id)))
 
     async def events(self, exchange: Exchange) -> None:
         turn_id = known_id("t", exchange.parameters["turn_id"])
-        await self._stream(exchange, turn_id, exchange.header(b"last-event-id"))
+        await self._stream(exchange, turn_id, last_event_id=exchange.header(b"last-event-id"))
 
     async def show(self, exchange: Exchange) -> None:
         turn_id = known_id("t", exchange.parameters["turn_id"])
@@ -56,7 +56,7 @@ class TurnRoutes:
         status = await self._engine.cancel(turn_id, exchange.principal.owner)
         await exchange.reply_json(CancelReply(turn_id=turn_id, status=status))
 
-    def _request(self, exchange: Exchange, conversation_id: str, raw: bytes) -> TurnRequest:
+    def _request(self, exchange: Exchange, raw: bytes, *, conversation_id: str) -> TurnRequest:
         body = decoded(self._decoder, raw)
         key = idempotency_key(exchange.header(b"idempotency-key"))
         return TurnRequest(
@@ -72,11 +72,11 @@ class TurnRoutes:
             is_streamed=_wants_events(exchange) or _wants_async(exchange),
         )
 
-    async def _stream(self, exchange: Exchange, turn_id: str, last_event_id: str | None) -> None:
+    async def _stream(self, exchange: Exchange, turn_id: str, *, last_event_id: str | None = None) -> None:
         subscription = await self._engine.subscribe(turn_id, exchange.principal.owner, last_event_id)
-        exchange.stream = EventStream(subscription, (_location(turn_id),))
+        exchange.stream = EventStream(subscription, headers=(_location(turn_id),))
 
-    async def _acknowledge(self, exchange: Exchange, conversation_id: str, accepted: Accepted) -> None:
+    async def _acknowledge(self, exchange: Exchange, accepted: Accepted, *, conversation_id: str) -> None:
         if accepted.replayed or accepted.coalesced:
             view = await self._engine.view(accepted.turn_id, exchange.principal.owner)
         else:
