@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -106,7 +107,7 @@ class House:
         self._safety = SafetyScreen(content.safety)
         self._answers = AnswerScreen(content.safety)
         self._dialect = VertexDialect("global")
-        self._auth = Authenticator(AuthSettings(mode="api_key"), self._journal, self._clock)
+        self._auth = Authenticator(AuthSettings(mode="api_key"), journal=self._journal, clock=self._clock)
         self._ended = metrics.counter("bench_total", "As a turn counts.", "status").labels("completed")
         self._seconds = metrics.histogram("bench_seconds", "As a turn is timed.")
         self._headers: dict[bytes, bytes] = {}
@@ -179,38 +180,38 @@ class House:
         choose_language(words, locale=None, profile_locale=None)
         return self._router.route(words, last_agent=None)
 
-    def screen(self) -> None:
-        """Message before the model, 50 pieces of an answer after it."""
+    def screen(self, pieces: int) -> None:
+        """The message before the model, the answer's pieces after it."""
         plain = normalise(QUESTION)
         words, profile = words_of(plain), Profile()
         self._safety.red_flag(plain, words, language="en", locale=None, profile=profile)
         self._safety.cautions(plain, words, profile)
         gate = self._answers.gate("en")
-        for piece in _pieces(50):
+        for piece in _pieces(pieces):
             gate.feed(piece)
         gate.finish()
 
     def prompt(self, past: Sequence[Message]) -> bytes:
         return self._dialect.encode(self._request(past), model=MODEL, streams=True)
 
-    async def call_model(self) -> ModelReply:
+    async def stream_model(self) -> ModelReply:
         request = self._request(())
         async for event in self._client.stream(request):
             if isinstance(event, StreamEnd):
                 return event.reply
         raise BenchmarkError("a stream without its end")
 
-    async def call_model_whole(self) -> ModelReply:
+    async def call_model(self) -> ModelReply:
         return await self._client.generate(self._request(()))
 
-    async def tell(self) -> None:
-        """The events of a turn that nobody streams, and what is counted and timed for it."""
+    async def tell(self, pieces: int) -> None:
+        """The events of a turn, and what is counted and timed for it."""
         stream = TurnStream(2000)
         stream.publish("turn.accepted", {"turn_id": "t", "conversation_id": "c", "position": 0})
         stream.start_epoch(1)
         stream.publish("turn.started", {"turn_id": "t"})
         stream.publish("agent.started", {"agent": "a"})
-        for piece in _pieces(50):
+        for piece in _pieces(pieces):
             stream.say(piece, "a")
         stream.publish("agent.completed", {"agent": "a"})
         stream.next_sequence()
@@ -220,7 +221,7 @@ class House:
             self._ended.inc()
             self._seconds.observe(0.01)
 
-    async def answer(self) -> Answered:
+    async def answer(self, *, streamed: bool) -> Answered:
         """The team's part; the desk is never asked for anything, as the question needs no tool."""
         now = self._clock.now_s()
         grant = Grant(
@@ -230,7 +231,7 @@ class House:
         )  # fmt: skip
         task = TurnTask(
             turn_id=grant.turn_id, conversation_id=grant.conversation_id, owner=OWNER, text=QUESTION, history=(),
-            profile=Profile(), deadline_s=self._clock.monotonic_s() + TURN_S, now=now,
+            profile=Profile(), deadline_s=self._clock.monotonic_s() + TURN_S, now=now, is_streamed=streamed,
         )  # fmt: skip
         desk = TurnDesk(grant, journal=self._journal, ids=self._ids, clock=self._clock)
         async for event in self._team.answer(task, desk):
@@ -238,8 +239,10 @@ class House:
                 return event
         raise BenchmarkError("the team gave no answer")
 
-    async def turn(self) -> TurnView:
-        request = TurnRequest(conversation_id=next(self._conversations), owner=OWNER, text=QUESTION)
+    async def turn(self, *, streamed: bool) -> TurnView:
+        request = TurnRequest(
+            conversation_id=next(self._conversations), owner=OWNER, text=QUESTION, is_streamed=streamed
+        )
         accepted = await self._engine.accept(request)
         view = await self._engine.wait(accepted.turn_id, OWNER)
         if view.status != "completed" or view.source != "model":
@@ -254,6 +257,7 @@ class House:
         )
 
 
+@lru_cache
 def _pieces(count: int) -> list[str]:
     """An answer of whole sentences, cut into pieces as a model streams it."""
     words = (ANSWER + " ") * 3

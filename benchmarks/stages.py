@@ -10,6 +10,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +23,7 @@ from benchmarks.report import Line, Outcome
 from benchmarks.stage_edge import echo, edge_us, served_us
 from benchmarks.stage_parts import House, history_of
 
-REPEATS = 5
+REPEATS = 3
 CONCURRENCY = 32
 
 
@@ -66,15 +67,19 @@ def _stages(house: House) -> list[Stage]:
         Stage("for scale: bare ASGI echo, 22 µs where the budgets were made", None, served_us(echo, "c"), 4000),
         Stage("edge: uvicorn, routes, body in and out (real socket)", 35, edge_us(house.edge), 4000),
         Stage("auth: key to principal", 45, _each(house.authenticate), 20_000),
-        Stage("journal: accept, history, profile, finish", 95, _at_once(house.store), 4000),
+        Stage("journal: accept, history, profile, finish", 95, _at_once(house.store), 3000),
         Stage("router: words, language, route", 40, _plain(house.route), 5000),
-        Stage("safety: red flags, cautions, the answer's sentences", 25, _plain(house.screen), 5000),
-        Stage("prompt: system, 8 messages, request", 15, _plain(lambda: house.prompt(past)), 5000),
-        Stage("vertex: one call, 50 chunks in one burst", 60, _at_once(house.call_model), 2000),
-        Stage("vertex: one call, answered whole", None, _at_once(house.call_model_whole), 2000),
-        Stage("events and metrics: stream, counters, timers", 25, _each(house.tell), 5000),
-        Stage("team: all from routing to the last event, model included", None, _at_once(house.answer), 2000),
-        Stage("turn: the engine with all below it, no HTTP", None, _at_once(house.turn), 2000),
+        Stage("safety: red flags, cautions, the answer", 25, _plain(partial(house.screen, 1)), 5000),
+        Stage("prompt: system, 8 messages, request", 15, _plain(partial(house.prompt, past)), 5000),
+        Stage("vertex: one call, answered whole", 60, _at_once(house.call_model), 1500),
+        Stage("events and metrics: stream, counters, timers", 25, _each(partial(house.tell, 1)), 5000),
+        Stage("team: routing to last event, with model", None, _at_once(partial(house.answer, streamed=False)), 1500),
+        Stage("turn: engine and all below, no HTTP", None, _at_once(partial(house.turn, streamed=False)), 1500),
+        Stage("streamed, 50 pieces: safety", None, _plain(partial(house.screen, 50)), 3000),
+        Stage("streamed, 50 pieces: vertex", None, _at_once(house.stream_model), 500),
+        Stage("streamed, 50 pieces: events and metrics", None, _each(partial(house.tell, 50)), 3000),
+        Stage("streamed, 50 pieces: team", None, _at_once(partial(house.answer, streamed=True)), 500),
+        Stage("streamed, 50 pieces: turn, nobody reading", None, _at_once(partial(house.turn, streamed=True)), 500),
     ]
 
 
