@@ -12,7 +12,7 @@ VENV := .venv/.ready
 	.tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 $(VENV): pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
-	$(UV) sync --quiet --frozen
+	$(UV) sync --quiet --frozen --compile-bytecode
 	@touch $@
 
 serve: $(VENV) ## the server, on SQLite in .data/
