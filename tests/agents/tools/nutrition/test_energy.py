@@ -48,7 +48,7 @@ def test_targets_stay_within_safe_bounds(person: Person, goal: EatingGoal, low_p
         assert target.maintenance_kcal - target.kcal <= max(600, target.maintenance_kcal - CEILING_KCAL) + 1
     assert target.kcal - target.maintenance_kcal <= max(350, FLOOR_KCAL[person.sex] - target.maintenance_kcal) + 1
     assert 4 * target.protein_g <= 0.35 * target.kcal + 4
-    assert target.protein_g <= 2.0 * target.weight_kg + 1
+    assert target.protein_g <= max(2.0 * target.weight_kg, 0 if low_protein else 0.13 * target.kcal / 4) + 1
     assert target.carbs_g >= 0
 
 

@@ -6,7 +6,8 @@ from tests.agents.tools.contexts import QUICK
 
 from ngx_agents.agents.tools.nutrition.energy import EatingGoal, day_target
 from ngx_agents.agents.tools.nutrition.exclusions import ALLERGENS, DIETS, Exclusions
-from ngx_agents.agents.tools.nutrition.menu import Day, nutrients_of, plan_day, swap_for
+from ngx_agents.agents.tools.nutrition.menu import Day, plan_day, swap_for
+from ngx_agents.agents.tools.nutrition.portions import total_of
 from ngx_agents.agents.tools.person import Person
 
 from .test_energy import GOALS, PEOPLE
@@ -38,9 +39,11 @@ def test_no_forbidden_food_and_energy_and_protein_within_a_tenth(
     day = plan_day(target, exclusions, meals=meals, turn=turn)
     items = [item for draft in day.meals for item in draft.items]
     assert items
+    assert all(item.g <= item.max_g for item in items if item.food.role != "booster")
+    assert all(len({item.food.id for item in draft.items}) == len(draft.items) for draft in day.meals)
     assert all(exclusions.allows(item.food) for item in items)
-    assert all(0 < item.g <= item.max_g and item.g % 5 == 0 for item in items)
-    assert nutrients_of(items) == day.total
+    assert all(item.g > 0 and item.g % 5 == 0 for item in items)
+    assert total_of(items) == day.total
     assert day.fits == (
         abs(day.total.kcal - target.kcal) <= 0.1 * target.kcal
         and abs(day.total.protein - target.protein_g) <= 0.1 * target.protein_g

@@ -1,7 +1,7 @@
 """Energy and macronutrients of a day, from body and goal, within safe bounds.
 
 Sources: resting energy, Mifflin–St Jeor 1990 (PMID 2305711); protein 1.4–2.0 g/kg, ISSN, Jäger 2017
-(doi:10.1186/s12970-017-0177-8); at most 35 % of energy as protein and 14 g of fibre per 1,000 kcal, Institute of
+(doi:10.1186/s12970-017-0177-8); 10–35 % of energy as protein and 14 g of fibre per 1,000 kcal, Institute of
 Medicine 2005 (doi:10.17226/10490); no diet below 1,200 (women) or 1,500 kcal (men), AHA/ACC/TOS 2013
 (doi:10.1161/01.cir.0000437739.71477.ee).
 """
@@ -25,7 +25,7 @@ DEFICIT_SHARE, DEFICIT_MAX_KCAL = 0.20, 600
 SURPLUS_SHARE, SURPLUS_MAX_KCAL = 0.10, 350
 PROTEIN_G_KG: dict[EatingGoal, float] = {"lose_fat": 2.0, "maintain": 1.6, "gain_muscle": 1.8}
 PROTEIN_CAUTIOUS_G_KG = 1.0
-PROTEIN_MAX_SHARE = 0.35
+PROTEIN_MIN_SHARE, PROTEIN_MAX_SHARE = 0.13, 0.35  # of energy
 FAT_SHARE = 0.28
 FAT_MIN_G_KG = 0.6
 FIBRE_G_PER_1000_KCAL = 14
@@ -71,7 +71,8 @@ def day_target(person: Person, goal: EatingGoal, *, low_protein: bool = False) -
     kcal = min(max(_for_goal(resting * factor, goal), FLOOR_KCAL[person.sex]), CEILING_KCAL)
     reference = reference_weight(weight, height)
     per_kg = PROTEIN_CAUTIOUS_G_KG if low_protein else PROTEIN_G_KG[goal]
-    protein = min(per_kg * reference, PROTEIN_MAX_SHARE * kcal / 4)
+    least = 0.0 if low_protein else PROTEIN_MIN_SHARE * kcal / 4
+    protein = min(max(per_kg * reference, least), PROTEIN_MAX_SHARE * kcal / 4)
     fat = min(max(FAT_SHARE * kcal / 9, FAT_MIN_G_KG * reference), (kcal - 4 * protein) / 9)
     carbs = (kcal - 4 * protein - 9 * fat) / 4
     return DayTarget(

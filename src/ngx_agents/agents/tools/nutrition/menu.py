@@ -15,9 +15,8 @@ import msgspec
 from ngx_agents.agents.tools.nutrition.energy import DayTarget
 from ngx_agents.agents.tools.nutrition.exclusions import Exclusions
 from ngx_agents.agents.tools.nutrition.foods import FOODS, Food, Meal, Nutrients, Role
+from ngx_agents.agents.tools.nutrition.portions import STEP_G, Item, balance, in_steps, settle, total_of
 
-STEP_G = 5
-SETTLE_ROUNDS = 6
 BALANCE_ROUNDS = 3
 TOLERANCE = 0.10
 MEAL_KCAL = 600  # portions grow with the energy of a meal above it
@@ -40,17 +39,6 @@ _VARIED: dict[Meal, tuple[Role, ...]] = {
     "breakfast": ("protein", "carb", "fat"), "lunch": ("protein", "carb", "fat"),
     "dinner": ("protein", "carb", "fat"), "snack": ("protein", "fruit", "fat"),
 }  # fmt: skip
-
-
-class Item:
-    """A food of a meal while its portion is being found; `g` is what stands now, at most `max_g`."""
-
-    __slots__ = ("food", "g", "max_g")
-
-    def __init__(self, food: Food, g: float, larger: float = 1.0) -> None:
-        self.food = food
-        self.g = g
-        self.max_g = float(round(food.max_g * larger / STEP_G) * STEP_G)
 
 
 class MealDraft(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,25 +65,21 @@ def plan_day(target: DayTarget, exclusions: Exclusions, *, meals: int, turn: int
         part = share / share_left
         wanted = Nutrients().plus(left, part)
         items = _items(meal, exclusions, turn + index, larger)
-        _settle(items, _VARIED[meal], wanted)
-        left = left.plus(_sum(items), -1.0)
+        settle(items, _VARIED[meal], wanted)
+        left = left.plus(total_of(items), -1.0)
         share_left = max(share_left - share, 1e-9)
         drafts.append(MealDraft(slot=slot, meal=meal, items=items))
     _boost(drafts, target, exclusions)
     items = [item for draft in drafts for item in draft.items]
     for _ in range(BALANCE_ROUNDS):
-        _balance(items, "kcal", target.kcal, ("carb", "fat", "fruit", "protein"))
-        _balance(items, "protein", target.protein_g, ("booster", "protein"))
-    _balance(items, "kcal", target.kcal, ("fat", "fruit", "carb"))
+        balance(items, "kcal", target.kcal, ("carb", "fat", "fruit", "protein"))
+        balance(items, "protein", target.protein_g, ("booster", "protein"))
+    balance(items, "kcal", target.kcal, ("fat", "fruit", "carb"))
     _concentrate(drafts, target, exclusions)
     for draft in drafts:
         draft.items[:] = [item for item in draft.items if item.g >= _least_g(item.food)]
-    total = _sum([item for draft in drafts for item in draft.items])
+    total = total_of([item for draft in drafts for item in draft.items])
     return Day(meals=tuple(drafts), total=total, fits=_fits(total, target))
-
-
-def nutrients_of(items: Sequence[Item]) -> Nutrients:
-    return _sum(items)
 
 
 def swap_for(item: Item, draft: MealDraft, exclusions: Exclusions) -> tuple[Food, int] | None:
@@ -108,7 +92,7 @@ def swap_for(item: Item, draft: MealDraft, exclusions: Exclusions) -> tuple[Food
     for food in (*peers[start:], *peers[: start - 1]):
         grams = amount / max(getattr(food.per_100g, nutrient), 1e-9)
         if grams <= item.max_g and draft.meal in food.meals and _goes_with(food, rest, exclusions):
-            return food, max(STEP_G, int(_round(grams)))
+            return food, max(STEP_G, int(in_steps(grams)))
     return None
 
 
@@ -136,68 +120,56 @@ def _goes_with(food: Food, others: Sequence[Item], exclusions: Exclusions) -> bo
     return not exclusions.keeps_meat_from_dairy or all(item.food.kind != pair for item in others)
 
 
-def _settle(items: list[Item], varied: tuple[Role, ...], wanted: Nutrients) -> None:
-    """Protein food to the protein, carbohydrate food to the carbohydrate, fat food to the energy, until stable."""
-    by_role = {item.food.role: item for item in items}
-    for _ in range(SETTLE_ROUNDS):
-        for role in varied:
-            if item := by_role.get(role):
-                nutrient = "protein" if role == "protein" else "kcal" if role == "fat" else "carbs"
-                _set_portion(item, items, nutrient, getattr(wanted, nutrient))
-    for item in items:
-        item.g = _round(item.g)
-
-
-def _set_portion(item: Item, items: Sequence[Item], nutrient: str, amount: float) -> None:
-    """Gives the item what of `amount` the others do not give, within its largest portion."""
-    others = sum(getattr(other.food.per_100g, nutrient) * other.g for other in items if other is not item) / 100
-    per_g = getattr(item.food.per_100g, nutrient) / 100
-    if per_g > 0:
-        item.g = min(max((amount - others) / per_g, 0.0), item.max_g)
-
-
 def _boost(drafts: list[MealDraft], target: DayTarget, exclusions: Exclusions) -> None:
     """Adds powder to breakfast, then to the other meals, while the day is short of protein."""
     for draft in drafts:
-        short = target.protein_g - _sum([item for d in drafts for item in d.items]).protein
+        short = target.protein_g - total_of([item for d in drafts for item in d.items]).protein
         powder = _powder(draft, exclusions)
         if short < 0.04 * target.protein_g or powder is None:
             return
-        draft.items.append(Item(powder, _round(min(short / powder.per_100g.protein * 100, powder.max_g))))
+        _add(draft, powder, min(short / powder.per_100g.protein * 100, powder.max_g))
 
 
 def _concentrate(drafts: list[MealDraft], target: DayTarget, exclusions: Exclusions) -> None:
-    """While the day has too much energy, gives the protein of its heaviest protein foods as powder instead."""
+    """While the day has too much energy or too little protein, gives some of its heaviest foods as powder instead."""
     sources = [(draft, item) for draft in drafts for item in draft.items if item.food.role == "protein" and item.g > 0]
     sources.sort(key=lambda pair: -pair[1].food.per_100g.kcal / pair[1].food.per_100g.protein)
     for draft, item in sources:
-        over = _sum([i for d in drafts for i in d.items]).kcal - target.kcal
+        total = total_of([each for meal in drafts for each in meal.items])
+        over, short = total.kcal - target.kcal, target.protein_g - total.protein
         powder = _powder(draft, exclusions)
-        if over < 0.05 * target.kcal or powder is None:
+        if powder is None or (over < 0.04 * target.kcal and short < 0.04 * target.protein_g):
             return
-        ratio = item.food.per_100g.protein / powder.per_100g.protein
-        saved = (item.food.per_100g.kcal - powder.per_100g.kcal * ratio) / 100
-        moved = _round(min(item.g, over / saved if saved > 0 else 0.0))
+        ratio, share = _exchange(item.food.per_100g, powder.per_100g, over=over, short=short, target=target)
+        moved = in_steps(min(item.g, share * 100))
         item.g -= moved
-        draft.items.append(Item(powder, _round(moved * ratio)))
+        _add(draft, powder, moved * ratio)
+
+
+def _exchange(
+    food: Nutrients, powder: Nutrients, *, over: float, short: float, target: DayTarget
+) -> tuple[float, float]:
+    """(grams of powder for a gram of food, hundreds of grams to exchange).
+
+    The same protein with less energy while there is too much of it, otherwise the same energy with more protein.
+    """
+    if over >= 0.04 * target.kcal:
+        ratio = food.protein / powder.protein
+        return ratio, over / max(food.kcal - powder.kcal * ratio, 1.0)
+    ratio = food.kcal / powder.kcal
+    return ratio, short / max(powder.protein * ratio - food.protein, 1.0)
+
+
+def _add(draft: MealDraft, food: Food, grams: float) -> None:
+    for item in draft.items:
+        if item.food is food:
+            item.g += in_steps(grams)
+            return
+    draft.items.append(Item(food, in_steps(grams)))
 
 
 def _powder(draft: MealDraft, exclusions: Exclusions) -> Food | None:
     return next((food for food in _BY_ROLE["booster"] if _goes_with(food, draft.items, exclusions)), None)
-
-
-def _balance(items: Sequence[Item], nutrient: str, wanted: float, roles: Sequence[Role]) -> None:
-    """Brings the day's total of one nutrient to what is wanted, changing the foods of `roles` in turn."""
-    have = getattr(_sum(items), nutrient)
-    for role in roles:
-        for item in items:
-            if abs(wanted - have) < 0.02 * wanted:
-                return
-            per_g = getattr(item.food.per_100g, nutrient) / 100
-            if item.food.role == role and per_g > 0:
-                grams = _round(min(max(item.g + (wanted - have) / per_g, 0.0), item.max_g))
-                have += (grams - item.g) * per_g
-                item.g = grams
 
 
 def _fits(total: Nutrients, target: DayTarget) -> bool:
@@ -207,27 +179,11 @@ def _fits(total: Nutrients, target: DayTarget) -> bool:
     )
 
 
-def _sum(items: Sequence[Item]) -> Nutrients:
-    kcal = protein = carbs = fat = fibre = 0.0
-    for item in items:
-        per_100g, times = item.food.per_100g, item.g / 100
-        kcal += per_100g.kcal * times
-        protein += per_100g.protein * times
-        carbs += per_100g.carbs * times
-        fat += per_100g.fat * times
-        fibre += per_100g.fibre * times
-    return Nutrients(kcal=kcal, protein=protein, carbs=carbs, fat=fat, fibre=fibre)
-
-
 def _least_g(food: Food) -> int:
     """A smaller portion is not worth serving."""
     if food.role in ("fat", "booster"):
         return STEP_G if food.per_100g.kcal > 700 else 2 * STEP_G
     return 3 * STEP_G
-
-
-def _round(grams: float) -> float:
-    return float(round(grams / STEP_G) * STEP_G)
 
 
 _BY_ROLE: dict[Role, list[Food]] = {"protein": [], "booster": [], "carb": [], "fat": [], "veg": [], "fruit": []}

@@ -7,7 +7,8 @@ from typing import Any
 from ngx_agents.agents.tools.nutrition.energy import FLOOR_KCAL, PROTEIN_G_KG, DayTarget, day_target, missing
 from ngx_agents.agents.tools.nutrition.exclusions import Exclusions, allergen_names, diet_names
 from ngx_agents.agents.tools.nutrition.foods import FOODS, Food, Nutrients
-from ngx_agents.agents.tools.nutrition.menu import Day, MealDraft, nutrients_of, plan_day, swap_for
+from ngx_agents.agents.tools.nutrition.menu import Day, MealDraft, plan_day, swap_for
+from ngx_agents.agents.tools.nutrition.portions import total_of
 from ngx_agents.agents.tools.nutrition.request import MealRequest
 from ngx_agents.agents.tools.tool import Language, ToolOutput
 from ngx_agents.agents.tools.wording import load_wording
@@ -92,7 +93,7 @@ def _meal(meal: MealDraft, exclusions: Exclusions, language: Language) -> dict[s
         "name": say(language, f"slot.{meal.slot}"),
         "slot": meal.slot,
         "items": items,
-        "total": _rounded(nutrients_of(meal.items)),
+        "total": _rounded(total_of(meal.items)),
     }
 
 
