@@ -23,6 +23,7 @@ from ngx_agents.state.commands import (
     PutProfile,
 )
 from ngx_agents.state.ids import shard_of
+from ngx_agents.state.log_kinds import checked
 from ngx_agents.state.model import LogEntry, LogKind
 
 MAX_PROFILE_BYTES = 262_144
@@ -52,7 +53,9 @@ class MeRoutes:
         raw = await exchange.body(MAX_LOG_BYTES)
         body = decoded(self._log_decoder, raw)
         at = self._deps.clock.now_s() if body.at is msgspec.UNSET else body.at
-        entry = LogEntry(id=self._log_id(exchange, raw), kind=body.kind, at=at, data=dict(body.data))
+        entry = LogEntry(
+            id=self._log_id(exchange, raw), kind=body.kind, at=at, data=checked(body.kind, dict(body.data))
+        )
         added = await self._deps.tell(AddLog(owner=exchange.principal.owner, entry=entry))
         await exchange.reply_json(LogReply(id=entry.id, added=added), 201 if added else 200)
 

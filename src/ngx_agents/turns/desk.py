@@ -9,6 +9,7 @@ from ngx_agents.clock import Clock
 from ngx_agents.state.commands import AddLog, Checkpoints, Grant, ListLogs, RecordEffect, SaveCheckpoint
 from ngx_agents.state.ids import Ids, derived, shard_in
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.log_kinds import checked
 from ngx_agents.state.model import Artifact, LogEntry, LogKind, Page
 
 MAX_LOGS = 1000
@@ -59,7 +60,7 @@ class TurnDesk:
         grant = self._grant
         entry_id = derived("l", shard_in(grant.turn_id), f"{grant.turn_id}/{key}")
         await self._do(
-            AddLog(owner=grant.owner, entry=LogEntry(id=entry_id, kind=kind, at=at, data=dict(data))),
+            AddLog(owner=grant.owner, entry=LogEntry(id=entry_id, kind=kind, at=at, data=checked(kind, dict(data)))),
             self._effect(key, "done"),
         )
 
