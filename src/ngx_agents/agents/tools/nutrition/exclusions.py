@@ -57,7 +57,7 @@ class Exclusions(msgspec.Struct, frozen=True, kw_only=True):
 
     def allows(self, food: Food) -> bool:
         """Whether the food may be eaten."""
-        if food.id in self.foods or any(item in self.allergens for item in food.allergens):
+        if food.id in self.foods or not self.allergens.isdisjoint(food.allergens):
             return False
         return not any(_diet_forbids(diet, food) for diet in self.diets)
 

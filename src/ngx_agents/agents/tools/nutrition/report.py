@@ -20,7 +20,7 @@ SOURCES = (
     "ISSN 2017, doi:10.1186/s12970-017-0177-8",
     "IOM 2005, doi:10.17226/10490",
     "USDA FoodData Central, fdc.nal.usda.gov",
-    "Reglamento (UE) 1169/2011, anexo II",
+    "EU 1169/2011, Annex II",
 )
 
 

@@ -84,22 +84,35 @@ def leg_injuries(injuries: tuple[Injury, ...]) -> tuple[Injury, ...]:
     return tuple(injury for injury in injuries if AREAS[injury.area].legs)
 
 
-def walk_weeks(request: TrainingRequest) -> tuple[int, int, bool]:
-    """(weeks without running, weeks of walk-run after them, whether running is off for the whole plan)."""
+class Easing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a plan starts: `resting` weeks without running, then `walking` weeks of walk-run.
+
+    `never`: no running in the whole plan; `hurt`: an injury of the legs.
+    """
+
+    resting: int = 0
+    walking: int = 0
+    never: bool = False
+    hurt: bool = False
+
+
+def easing_of(request: TrainingRequest) -> Easing:
+    """What level and injuries ask of the first weeks."""
     worst = max((injury.pain or 0 for injury in request.injuries), default=0)
+    hurt = bool(leg_injuries(request.injuries))
     if worst >= REFER_AT:
-        return 0, 0, True
+        return Easing(never=True, hurt=hurt)
     walking = WALK_RUN_WEEKS if request.level == "beginner" else 0
-    if not leg_injuries(request.injuries):
-        return 0, walking, False
-    return (WALK_RUN_WEEKS if worst >= EASE_AT else 0), walking + WALK_RUN_WEEKS, False
+    if not hurt:
+        return Easing(walking=walking)
+    return Easing(resting=WALK_RUN_WEEKS if worst >= EASE_AT else 0, walking=walking + WALK_RUN_WEEKS, hurt=True)
 
 
 def running_weeks(request: TrainingRequest) -> tuple[RunningWeek, ...]:
     """The plan, week by week. Its endurance minutes follow `weekly_loads`."""
-    hurt = bool(leg_injuries(request.injuries))
+    easing = easing_of(request)
     start = START_MIN[request.level]
-    if hurt:
+    if easing.hurt:
         start = -(-round(start * INJURED_SHARE) // STEP_MIN) * STEP_MIN
     weeks = weekly_loads(
         request.weeks,
@@ -108,7 +121,7 @@ def running_weeks(request: TrainingRequest) -> tuple[RunningWeek, ...]:
         step=STEP_MIN,
         taper=_taper(request.goal, request.weeks),
     )
-    return tuple(RunningWeek(week=week, sessions=_sessions(request, week)) for week in weeks)
+    return tuple(RunningWeek(week=week, sessions=_sessions(request, week, easing)) for week in weeks)
 
 
 def longest_run_min(weeks: tuple[RunningWeek, ...]) -> int:
@@ -139,12 +152,12 @@ def _taper(goal: Goal, weeks: int) -> tuple[float, ...]:
     return (0.55,)
 
 
-def _sessions(request: TrainingRequest, week: Week) -> tuple[Session, ...]:
+def _sessions(request: TrainingRequest, week: Week, easing: Easing) -> tuple[Session, ...]:
     slots = _SLOTS[request.sessions]
-    kinds = [_kind(slot, request, week) for slot in slots]
+    kinds = [_kind(slot, request, week, easing) for slot in slots]
     weights = [_WEIGHT[slot] for slot, kind in zip(slots, kinds, strict=True) if kind not in _UNCOUNTED]
     minutes = iter(_split(week.load, weights))
-    walked = week.number - 1 - walk_weeks(request)[0]
+    walked = week.number - 1 - easing.resting
     alternate = WALK_RUN_MIN[min(max(walked, 0), len(WALK_RUN_MIN) - 1)]
     made = []
     for day, kind in zip(DAYS[request.sessions], kinds, strict=True):
@@ -161,18 +174,17 @@ def _fixed_min(kind: Kind, request: TrainingRequest) -> int:
     return round(DISTANCE_KM[request.goal] * EASY_PACE_MIN_KM[request.level])
 
 
-def _kind(slot: Kind, request: TrainingRequest, week: Week) -> Kind:
+def _kind(slot: Kind, request: TrainingRequest, week: Week, easing: Easing) -> Kind:
     if slot == "strength":
         return slot
-    resting, walking, never = walk_weeks(request)
-    if never or week.number <= resting:
+    if easing.never or week.number <= easing.resting:
         return "cross"
     if slot == "long" and week.number == request.weeks:
         return "goal"
-    hurt = bool(leg_injuries(request.injuries))
     if slot == "tempo":
-        return "cross" if hurt and week.number <= resting + EASED_WEEKS else _quality(request, week, hurt=hurt)
-    if week.number <= resting + walking:
+        eased = easing.hurt and week.number <= easing.resting + EASED_WEEKS
+        return "cross" if eased else _quality(request, week, hurt=easing.hurt)
+    if week.number <= easing.resting + easing.walking:
         return "walk_run"
     if slot == "easy" and week.phase == "taper":
         return "shakeout"

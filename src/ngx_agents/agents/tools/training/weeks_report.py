@@ -152,7 +152,7 @@ def _circuit_item(exercise: Exercise, language: Language) -> dict[str, Any]:
 
 
 def _reach(request: TrainingRequest, weeks: tuple[running.RunningWeek, ...], language: Language) -> str:
-    if running.walk_weeks(request)[2]:
+    if running.easing_of(request).never:
         return say(language, "reach.none")
     minutes = running.longest_run_min(weeks)
     if running.is_reachable(request, weeks):
