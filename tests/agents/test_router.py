@@ -48,6 +48,11 @@ def test_another_agent_needs_evidence_in_the_text() -> None:
     assert route("quiero una rutina de fuerza para el gimnasio").agents == (T,)
 
 
+def test_an_age_is_no_evidence_for_anybody() -> None:
+    assert route("I'm 16 and want a strength workout").agents == (T,)
+    assert route("tengo 52 años y quiero una rutina de fuerza").agents == (T,)
+
+
 def test_a_greeting_with_a_request_is_a_request() -> None:
     assert route("hola, hazme un menú semanal por favor").agents == (N,)
 
