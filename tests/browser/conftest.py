@@ -1,4 +1,4 @@
-"""One browser and one server for a module's tests, a fresh browser profile for each test."""
+"""One browser and one server for all tests, a fresh browser profile for each test."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from emulator_process import start_emulator
 VIEWPORT = {"width": 1280, "height": 860}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a server whose model answers at once."""
     with _server(tmp_path_factory, chunks=12) as base_url:
         yield base_url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a server whose model answers in 60 pieces, 25 ms apart."""
     with _server(tmp_path_factory, chunks=60, chunk_gap_ms=25) as base_url:
@@ -44,7 +44,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory, **emulation: int) -> Itera
         yield base_url
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
@@ -53,7 +53,7 @@ async def browser() -> AsyncIterator[Browser]:
     await asyncio.sleep(0)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def chat(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[ChatPage]:
     """A page of its own; `@pytest.mark.parametrize("chat", [{...}], indirect=True)` gives its context other options."""
     options = {"viewport": VIEWPORT, "locale": "es-MX", **getattr(request, "param", {})}

@@ -6,7 +6,7 @@ import pytest
 
 from browser.page_of_chat import words
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 PLAN = "Quiero correr mi primer maratón en 16 semanas, 4 días por semana. ¿Me haces un plan?"
 TALK = "Dame un consejo para mantener la constancia y el hábito de entrenar."

@@ -6,7 +6,7 @@ import pytest
 
 from browser.cutting_proxy import cutting_proxy
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 TALK = "Dame un consejo para mantener la constancia y el hábito de entrenar."
 

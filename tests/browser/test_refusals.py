@@ -10,13 +10,13 @@ import pytest
 
 from browser.serving import start_server
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 SECRET = "a secret of this test, thirty-two bytes at least"
 TALK = "Dame un consejo para dormir mejor."
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def guarded_server(tmp_path_factory):
     with start_server(tmp_path_factory.mktemp("guarded"), auth="jwt", jwt_secret=SECRET) as base_url:
         yield base_url

@@ -36,7 +36,7 @@ function daysOf({ daily_plan: days, meals }) {
 
 function dayFold(day, index) {
   const name = el("span", { say: "day", sayWith: { number: index + 1 } });
-  const total = isRecord(day.total) ? el("span", { class: "soft" }, macros(day.total)) : null;
+  const total = isRecord(day.total) ? el("span", { class: "soft" }, macros(day.total, ["protein_g"])) : null;
   return el("details", { class: "fold", open: index === 0 }, el("summary", {}, name, " ", total), el("div", { class: "sessions" }, ...mealsOf(day)));
 }
 
@@ -61,8 +61,8 @@ function foodTable(foods) {
   return columns.includes("food") ? table(foods, columns) : table(foods);
 }
 
-function macros(total) {
+function macros(total, keys = MACROS) {
   const energy = typeof total.kcal === "number" ? [`${formatNumber(total.kcal)} kcal`] : [];
-  const parts = MACROS.filter((key) => typeof total[key] === "number").map((key) => `${formatNumber(total[key])} ${t(`unit_${key}`)}`);
+  const parts = keys.filter((key) => typeof total[key] === "number").map((key) => `${formatNumber(total[key])} ${t(`unit_${key}`)}`);
   return [...energy, ...parts].join(" · ");
 }
