@@ -60,6 +60,8 @@ async def test_severe_pain_refers_and_binds_everyone() -> None:
     output = await run(TOOL, context("plan para correr 10 km, dolor de rodilla 8/10"))
     assert any("8/10" in limit and "valoración profesional" in limit for limit in output.constraints)
     assert "no hay carrera" in output.facts["reach"]
+    assert output.facts["injuries"][0]["advice"] is None
+    assert not any("se puede seguir" in rule for rule in output.facts["rules"])
 
 
 async def test_age_gives_heart_rates_in_beats() -> None:

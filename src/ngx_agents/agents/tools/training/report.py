@@ -65,7 +65,7 @@ def _overview(request: TrainingRequest, arguments: dict[str, Any], context: Tool
                 "side": injury.side,
                 "pain": injury.pain,
                 "limit": AREAS[injury.area].limit[language],
-                "advice": AREAS[injury.area].advice[language],
+                "advice": None if is_severe(injury) else AREAS[injury.area].advice[language],
             }
             for injury in request.injuries
         ],
@@ -112,8 +112,10 @@ def _rules(request: TrainingRequest, language: Language) -> list[str]:
     if request.goal == "general_fitness":
         rules.append(say(language, "rule.aerobic"))
     rules.append(say(language, "rule.sleep"))
+    if not all(is_severe(injury) for injury in request.injuries):
+        rules.append(say(language, "rule.pain"))
     if request.injuries:
-        rules += [say(language, "rule.pain"), say(language, "rule.refer")]
+        rules.append(say(language, "rule.refer"))
     rules += [
         say(language, "rule.refer_now", pain=injury.pain, area=label(injury, language))
         for injury in request.injuries
