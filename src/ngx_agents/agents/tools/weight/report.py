@@ -15,6 +15,7 @@ from ngx_agents.agents.tools.weight.trend import (
     Point,
     Trend,
     is_enough,
+    smooth,
     span_days,
     trend_of,
 )
@@ -74,7 +75,7 @@ def chart_of(points: Sequence[Point], language: Language) -> str:
         trend=say(language, "chart.trend"),
         date=lambda at: date_label(at, language, with_year=span_days(points) > 300),
     )
-    return weight_chart(points, trend_of(points).smoothed if is_enough(points) else (), text)
+    return weight_chart(points, smooth(points) if is_enough(points) else (), text)
 
 
 def date_label(at: float, language: Language, *, with_year: bool = False) -> str:

@@ -20,7 +20,7 @@ from ngx_agents.state.model import LogEntry
 DAY_S = 86_400.0
 MIN_POINTS = 3
 MIN_SPAN_DAYS = 7.0
-MAX_POINTS = 90  # more days are put together, so that the pairs stay few
+MAX_POINTS = 60  # more days are put together, so that the pairs stay few
 HALF_LIFE_DAYS = 4.0
 HEALTHY_RATE = 0.01
 STEADY_RATE = 0.001  # of body weight a week; below it is no change
