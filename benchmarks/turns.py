@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from benchmarks.comparison import Comparison, Load, compare
 from benchmarks.effort import Effort
 from benchmarks.report import Line, Outcome
@@ -52,8 +54,19 @@ def _lines(found: Comparison, budget_ms: float, budget_ratio: float | None) -> l
             what=f"turn ÷ bare, {where}", measured=found.ratio, unit="x", budget=budget_ratio,
             note=_spread(found.ratios),
         ),
+        *(
+            Line(what=f"of the turn: {thread}, {where}", measured=used, unit="ms")
+            for thread, used in by_thread(found).items()
+        ),
         Line(what=f"model calls a turn, {where}", measured=found.model_calls_per_turn, unit="", note=found.upstream),
     ]  # fmt: skip
+
+
+def by_thread(found: Comparison) -> dict[str, float]:
+    """Median CPU of a turn by thread, in ms; threads below a hundredth of the turn are left out."""
+    names = {name for one in found.server for name in one.by_thread_ms}
+    medians = {name: median(one.by_thread_ms.get(name, 0.0) for one in found.server) for name in sorted(names)}
+    return {name: used for name, used in medians.items() if used > 0.01 * found.cpu_ms}
 
 
 def _spread(values: list[float]) -> str:
