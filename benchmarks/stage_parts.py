@@ -109,7 +109,7 @@ class House:
         self._dialect = VertexDialect("global")
         self._auth = Authenticator(AuthSettings(mode="api_key"), journal=self._journal, clock=self._clock)
         self._ended = metrics.counter("bench_total", "As a turn counts.", "status").labels("completed")
-        self._seconds = metrics.histogram("bench_seconds", "As a turn is timed.")
+        self._seconds = metrics.histogram("bench_seconds", "As a turn is timed.").labels()
         self._headers: dict[bytes, bytes] = {}
         self._names = [self._ids.new("c", SHARD) for _ in range(CONVERSATIONS)]
         self._conversations = itertools.cycle(self._names)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
-
-from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.telemetry.metrics import CounterCell, HistogramCell, Metrics
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 CLIENT_GONE = 499
@@ -20,8 +18,8 @@ class Meters:
         self._seconds = metrics.histogram(
             "ngx_http_request_seconds", "Seconds from a request to the end of its answer.", "route"
         )
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._timers: dict[str, Histogram] = {}
+        self._counters: dict[tuple[str, str, int], CounterCell] = {}
+        self._timers: dict[str, HistogramCell] = {}
 
     def count(self, route: str, method: str, *, status: int, seconds: float) -> None:
         """`status` 0 means that no answer was begun: the client left before."""

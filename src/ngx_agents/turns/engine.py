@@ -61,8 +61,10 @@ class TurnEngine:
         self._tasks = asyncio.TaskGroup()
         self._stack = AsyncExitStack()
         self._loops: list[asyncio.Task[None]] = []
-        self._accept_seconds = metrics.histogram("ngx_accept_seconds", "From a request to its durable acceptance.")
-        self._running = metrics.gauge("ngx_turns_running", "Lanes at work.")
+        self._accept_seconds = metrics.histogram(
+            "ngx_accept_seconds", "From a request to its durable acceptance."
+        ).labels()
+        self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._tasks)

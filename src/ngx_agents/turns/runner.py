@@ -59,7 +59,7 @@ class TurnRunner:
         self._settings = settings
         turns = metrics.counter("ngx_turns_total", "Turns that ended, by status.", "status")
         self._ended = {status: turns.labels(status) for status in ("completed", "failed", "cancelled", "dead")}
-        self._seconds = metrics.histogram("ngx_turn_seconds", "From acceptance to the stored end.")
+        self._seconds = metrics.histogram("ngx_turn_seconds", "From acceptance to the stored end.").labels()
         self._sources = metrics.counter("ngx_answers_total", "Answers by source.", "source")
 
     async def run(self, live: LiveTurn, grant: Grant, *, grant_next_to: str | None) -> Grant | None:

@@ -22,9 +22,15 @@ class ModelMeasures:
         self._output = tokens.labels("output")
         self._thought = tokens.labels("thought")
         self._cached = tokens.labels("cached")
-        self.seconds = metrics.histogram("ngx_model_seconds", "From call to whole answer, answered calls only.")
-        self.first_token = metrics.histogram("ngx_model_first_token_seconds", "From call to first text, streams.")
-        self.waited = metrics.histogram("ngx_model_wait_seconds", "Waits for a connection, calls that had to wait.")
+        self.seconds = metrics.histogram(
+            "ngx_model_seconds", "From call to whole answer, answered calls only."
+        ).labels()
+        self.first_token = metrics.histogram(
+            "ngx_model_first_token_seconds", "From call to first text, streams."
+        ).labels()
+        self.waited = metrics.histogram(
+            "ngx_model_wait_seconds", "Waits for a connection, calls that had to wait."
+        ).labels()
 
     def answered(self, usage: Usage, elapsed_s: float) -> None:
         self._calls[OK].inc()
