@@ -16,6 +16,8 @@ MAX_HELD = 600  # characters; text without any sentence end is released in parts
 _OVERLAP = 200  # kept back even then: longer than any pattern reaches
 _SENTENCE = re.compile(r".+?(?:[.!?…]+[\"'»”)*_]*(?=\s)\s*|\n+\s*|$)", re.DOTALL)
 _ENDS = (". ", "! ", "? ", "… ", "\n", ".** ")
+_END = re.compile("|".join(re.escape(mark) for mark in _ENDS))
+_LONGEST_END = max(len(mark) for mark in _ENDS)
 
 
 class AnswerScreen:
@@ -54,8 +56,11 @@ class SentenceGate:
 
     def feed(self, text: str) -> str:
         """What may be shown now; empty while a sentence is unfinished."""
+        known = len(self._held)
         held = self._held = self._held + text
-        end = max(held.rfind(mark) + len(mark) for mark in _ENDS if mark in held) if _has_end(held) else 0
+        # what was held has no end in it: only a mark that the new text completes can be one
+        has_end = _END.search(held, max(0, known - _LONGEST_END + 1)) is not None
+        end = max(held.rfind(mark) + len(mark) for mark in _ENDS if mark in held) if has_end else 0
         if not end:
             if len(held) < MAX_HELD:
                 return ""
@@ -83,7 +88,3 @@ class SentenceGate:
         self.withheld += 1
         space = sentence[len(sentence.rstrip()) :]
         return self._instead + (space or " ") if self.withheld == 1 else ""
-
-
-def _has_end(text: str) -> bool:
-    return any(mark in text for mark in _ENDS)
