@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -43,6 +44,7 @@ async def test_a_plan_comes_as_a_card_that_opens_to_its_weeks_and_downloads_as_j
     card = chat.answer.locator('.artifact[data-kind="TrainingPlan"]')
     assert "Plan de entrenamiento" in await card.locator("summary").first.inner_text()
     await card.locator("summary").first.click()
+    await card.locator(".download").wait_for()
     rows = await card.locator(".load + .table-wrap tbody tr").count()
     async with chat.page.expect_download() as waiting:
         await card.locator(".download").click()
@@ -149,3 +151,24 @@ async def test_an_agent_that_the_user_picks_is_the_one_that_answers(chat, server
     await chat.send("Hola, ¿me ayudas?")
     await chat.wait_until_ended()
     assert await chat.answer.get_attribute("data-agents") == "precision_nutrition_architect"
+
+
+async def test_a_message_sent_while_the_history_still_loads_comes_after_it(chat, server):
+    await chat.open(server)
+    await chat.send(TALK)
+    await chat.wait_until_ended()
+
+    is_sent = asyncio.Event()
+
+    async def late(route):
+        await is_sent.wait()
+        await route.continue_()
+
+    await chat.page.route("**/messages", late, times=1)
+    await chat.page.reload()
+    await chat.send("¿Y para dormir mejor?")
+    assert await chat.page.locator(".question").count() == 0
+    is_sent.set()
+    await chat.page.locator(".answer").nth(1).wait_for()
+    await chat.wait_until_ended()
+    assert await chat.page.locator(".question p").all_text_contents() == [TALK, "¿Y para dormir mejor?"]

@@ -19,6 +19,7 @@ const TERMINAL = new Set(["turn.completed", "turn.failed", "turn.cancelled", "tu
 export class Session {
   id = null;
   #follower = null;
+  #loading = Promise.resolve();
 
   constructor({ chat, composer, sidebar }) {
     this.chat = chat;
@@ -35,11 +36,10 @@ export class Session {
     showWelcome(!id);
     showTitle(id ? this.sidebar.titleOf(id) : null);
     if (!id) return this.composer.focus();
-    try {
-      await this.#load(id);
-    } catch (problem) {
+    this.#loading = this.#load(id).catch((problem) => {
       if (this.id === id) this.chat.add(problemNotice(problem, () => this.open(id)));
-    }
+    });
+    return this.#loading;
   }
 
   async #load(id) {
@@ -68,6 +68,7 @@ export class Session {
   }
 
   async send(text) {
+    await this.#loading; // else the history would arrive on top of the question
     showWelcome(false);
     this.chat.addQuestion(text);
     await this.#ask(text, newKey());
