@@ -212,7 +212,7 @@ class TurnRunner:
         delay_s = FIRST_RETRY_S
         while True:
             try:
-                [result] = await asyncio.shield(self._journal.transact([command]))
+                [result] = await self._journal.transact([command])
             except JournalUnavailable as error:
                 result = error
             if isinstance(result, Finished):
