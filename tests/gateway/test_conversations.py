@@ -34,7 +34,11 @@ async def test_messages_show_who_said_what(tmp_path: Path) -> None:
     assert (assistant["role"], assistant["agent"], assistant["text"]) == ("assistant", "owl", "hola")
     assert assistant["source"] == "model"
     assert user["seq"] < assistant["seq"]
-    assert set(user) == {"id", "seq", "role", "agent", "text", "created_at", "source"}
+    assert set(user) == {
+        "id", "seq", "role", "agent", "text", "created_at", "source", "turn_id", "rung", "model", "degraded",
+    }  # fmt: skip
+    assert assistant["turn_id"] == user["turn_id"]
+    assert (assistant["rung"], assistant["degraded"]) == ("model", False)
 
 
 async def test_a_cursor_that_is_not_ours_is_refused(tmp_path: Path) -> None:

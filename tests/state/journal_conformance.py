@@ -274,6 +274,8 @@ async def test_artifacts_and_the_answer_are_there_with_the_end(journal: Journal)
     assert await journal.query(c.GetArtifact(id=plan.id, owner=ANA)) == plan
     assert await journal.query(c.GetArtifact(id=plan.id, owner=BEN)) is None
     assert (await journal.query(c.ListArtifacts(owner=ANA, turn_id=turn.turn_id))).items == (plan,)
+    told = (await journal.query(c.ListMessages(conversation_id=lane, owner=ANA))).items[-1]
+    assert (told.turn_id, told.rung, told.degraded) == (turn.turn_id, "template", False)
     stored = await journal.query(c.GetTurn(id=turn.turn_id, owner=ANA))
     assert (stored.status, stored.answer, stored.last_seq) == ("completed", answer, 7)
 

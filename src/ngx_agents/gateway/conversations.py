@@ -87,4 +87,8 @@ def _view(message: Message) -> MessageView:
         text=message.text,
         created_at=message.created_at,
         source=message.source,
+        turn_id=message.turn_id or None,
+        rung=message.rung,
+        model=message.model,
+        degraded=message.degraded,
     )

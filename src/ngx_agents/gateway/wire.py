@@ -77,7 +77,10 @@ class ProfileBody(Profile, frozen=False, kw_only=True, forbid_unknown_fields=Tru
 
 
 class MessageView(Struct, frozen=True, kw_only=True):
-    """One message of a conversation; `seq` counts from 1."""
+    """One message of a conversation; `seq` grows with it. An answer tells what its turn told of its origin.
+
+    Imported messages have no turn.
+    """
 
     id: str
     seq: int
@@ -86,6 +89,10 @@ class MessageView(Struct, frozen=True, kw_only=True):
     text: str
     created_at: float
     source: Source | None
+    turn_id: str | None
+    rung: str | None
+    model: str | None
+    degraded: bool
 
 
 class ConversationPage(Struct, frozen=True):

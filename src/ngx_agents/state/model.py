@@ -25,6 +25,7 @@ class Message(msgspec.Struct, kw_only=True):
     """One message of a conversation. `seq` grows in the order of the conversation: 2n-1 for the n-th turn's question,
     2n for its answer (there may be gaps). Imported messages have no turn: `turn_id` is empty.
 
+    `rung`, `model` and `degraded` are the turn's, filled in where messages are listed.
     `derived` is never stored: upper layers keep there what they computed from the message once.
     """
 
@@ -36,6 +37,9 @@ class Message(msgspec.Struct, kw_only=True):
     turn_id: str
     agent: str | None = None
     source: Source | None = None
+    rung: str | None = None
+    model: str | None = None
+    degraded: bool = False
     derived: Any = None
 
 

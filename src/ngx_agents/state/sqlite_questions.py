@@ -105,14 +105,26 @@ def _refuse_foreign(db: Connection, conversation_id: str, owner: Owner) -> None:
         raise NotFound("no such conversation")
 
 
+_MESSAGE_WITH_ANSWER = """
+SELECT m.id, m.seq, m.role, m.text, m.created_at, m.turn_id, m.agent, m.source, t.answer
+FROM message m LEFT JOIN turn t ON t.id = m.turn_id AND m.role = 'assistant'
+WHERE m.conversation_id = ? AND m.seq > ? ORDER BY m.seq LIMIT ?
+"""
+
+
 def _list_messages(db: Connection, question: c.ListMessages) -> Page:
     _refuse_foreign(db, question.conversation_id, question.owner)
     place = _cursor(question.cursor) or (0.0, "")
-    rows = db.execute(
-        _MESSAGE + " AND seq > ? ORDER BY seq LIMIT ?",
-        (question.conversation_id, place[0], question.limit + 1),
-    ).fetchall()
-    return _page([_message(row) for row in rows], question.limit, lambda item: (item.seq, item.id))
+    rows = db.execute(_MESSAGE_WITH_ANSWER, (question.conversation_id, place[0], question.limit + 1)).fetchall()
+    return _page([_message_with_origin(row) for row in rows], question.limit, lambda item: (item.seq, item.id))
+
+
+def _message_with_origin(row: tuple[Any, ...]) -> Message:
+    message = _message(row)
+    if row[8] is not None:
+        answer = _decode_answer(row[8])
+        message.rung, message.model, message.degraded = answer.rung, answer.model, answer.degraded
+    return message
 
 
 def _recent_messages(db: Connection, question: c.RecentMessages) -> tuple[Message, ...]:

@@ -140,12 +140,10 @@ class TurnEngine:
         live = await self._turns.find(turn_id, owner)
         if live is None:
             return await self._turns.view_of(await self._turns.stored(turn_id, owner))
-        try:
-            return await asyncio.shield(live.ended)
-        except asyncio.CancelledError:
-            if live.ended.cancelled():
-                raise Draining("the server is stopping; the turn goes on elsewhere", retry_after_s=2.0) from None
-            raise
+        view = await live.wait()
+        if view is None:
+            raise Draining("the server is stopping; the turn goes on elsewhere", retry_after_s=2.0)
+        return view
 
     async def subscribe(self, turn_id: str, owner: Owner, last_event_id: str | None) -> Subscription | Replay:
         """The turn's events after `last_event_id`. Raises NotFound, InvalidRequest (field `Last-Event-ID`)."""

@@ -13,9 +13,9 @@ class LiveTurn:
     """`stop_code` is why it was told to stop (`cancelled`, `interrupted`); the runner reads it when it is cancelled."""
 
     __slots__ = (
+        "_waiters",
         "conversation_id",
         "deadline_s",
-        "ended",
         "finishing",
         "id",
         "is_streamed",
@@ -39,7 +39,7 @@ class LiveTurn:
         self.is_streamed = True
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
-        self.ended: asyncio.Future[TurnView] = asyncio.get_running_loop().create_future()
+        self._waiters: list[asyncio.Future[TurnView | None]] = []
 
     def stop(self, code: str) -> None:
         """Asks the running turn to end; what it said is kept. Too late once its end is being stored."""
@@ -58,13 +58,24 @@ class LiveTurn:
             artifacts=tuple(self.stream.artifacts),
         )
 
+    async def wait(self) -> TurnView | None:
+        """The ended turn; None when it goes on elsewhere. Any number may wait, and leave."""
+        waiter: asyncio.Future[TurnView | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return await waiter
+
     def end(self, name: str, data: object, view: TurnView) -> None:
         """The one terminal event, and the answer for those who wait."""
         self.stream.close(name, data)
-        if not self.ended.done():
-            self.ended.set_result(view)
+        self._tell(view)
 
     def abandon(self) -> None:
         """The turn went elsewhere: nothing more comes from here."""
         self.stream.abandon()
-        self.ended.cancel()
+        self._tell(None)
+
+    def _tell(self, view: TurnView | None) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(view)
+        self._waiters.clear()
