@@ -7,6 +7,7 @@ writer and the model client's own threads count). What no stage covers is told a
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -53,6 +54,9 @@ def stages(effort: Effort) -> Outcome:
 
 async def _measure_all(folder: Path, model_url: str, effort: Effort) -> list[tuple[Stage, list[float]]]:
     async with House(folder, model_url) as house:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)  # as the server does
         measured = []
         for stage in _stages(house):
             times = effort.count(stage.times)
