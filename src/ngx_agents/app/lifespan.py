@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from ngx_agents.app.config_sections import Config
-from ngx_agents.app.wiring import Parts, build_engine, build_gateway, build_parts, gateway_settings
+from ngx_agents.app.wiring import Parts, build_engine, build_gateway, build_parts, choose_model, gateway_settings
 from ngx_agents.gateway.application import create_app
 from ngx_agents.turns.engine import TurnEngine
 
@@ -26,7 +26,7 @@ class Running:
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[Running]:
     """Raises ConfigError, JournalLocked, JournalTooNew, JournalUnavailable; what was started by then is stopped."""
-    parts = build_parts(config)
+    parts = build_parts(config, await choose_model(config))
     settings = gateway_settings(config)
     try:
         await parts.journal.open()

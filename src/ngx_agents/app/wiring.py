@@ -16,11 +16,15 @@ from ngx_agents.state.journal import Journal
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import Source
 from ngx_agents.state.sqlite import SqliteJournal
+from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.vertex.client import VertexAIClient
+from ngx_agents.vertex.credentials import has_credentials
 from ngx_agents.vertex.settings import VertexSettings
+
+log = event_log("app")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +51,9 @@ class Parts:
     team: CoachingTeam
 
 
-def choose_model(config: Config) -> ModelChoice:
-    """Vertex when a project, key or endpoint is configured, else the OpenAI-compatible server, else templates."""
-    vertex = config.vertex
+async def choose_model(config: Config) -> ModelChoice:
+    """Vertex when it is configured and credentials are found, else the OpenAI-compatible server, else templates."""
+    vertex, lacking = config.vertex, ""
     if vertex.project or vertex.api_key or vertex.base_url:
         settings = VertexSettings(
             project=vertex.project or (None if vertex.api_key else "local"),
@@ -60,7 +64,11 @@ def choose_model(config: Config) -> ModelChoice:
             transport=vertex.transport,
             http2=vertex.http2,
         )
-        return ModelChoice(settings=settings, source="model", label=f"{vertex.model} on Vertex AI ({vertex.location})")
+        if await has_credentials(settings):
+            label = f"{vertex.model} on Vertex AI ({vertex.location})"
+            return ModelChoice(settings=settings, source="model", label=label)
+        log.warning("model.no_credentials", project=vertex.project)
+        lacking = f" (no Google credentials found for project {vertex.project})"
     if config.local.model_url:
         settings = VertexSettings(
             provider="openai",
@@ -68,16 +76,16 @@ def choose_model(config: Config) -> ModelChoice:
             model=config.local.model,
             transport=vertex.transport,
         )
-        return ModelChoice(settings=settings, source="local", label=f"{config.local.model} at {config.local.model_url}")
-    return ModelChoice(settings=None, source="template", label="none: the agents' own tools fill templates")
+        label = f"{config.local.model} at {config.local.model_url}{lacking}"
+        return ModelChoice(settings=settings, source="local", label=label)
+    return ModelChoice(settings=None, source="template", label=f"none: the agents' own tools fill templates{lacking}")
 
 
-def build_parts(config: Config) -> Parts:
+def build_parts(config: Config, choice: ModelChoice) -> Parts:
     """Raises ConfigError, never touches disk or network."""
     clock = SystemClock()
     metrics = Metrics()
     courtesy = Courtesy()
-    choice = choose_model(config)
     client = None
     if choice.settings is not None:
         client = VertexAIClient(

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ngx_agents.app.config_sections import AuthConfig, Config, LocalConfig, ServerConfig, VertexConfig
+from ngx_agents.app.lifespan import running
+from ngx_agents.app.wiring import choose_model
+from ngx_agents.errors import ConfigError, JournalLocked
+
+
+@pytest.fixture(autouse=True)
+def _no_google_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "GCE_METADATA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+
+
+async def test_nothing_configured_means_templates() -> None:
+    choice = await choose_model(Config())
+    assert (choice.settings, choice.source) == (None, "template")
+
+
+async def test_an_endpoint_or_key_is_vertex() -> None:
+    emulated = await choose_model(Config(vertex=VertexConfig(base_url="http://127.0.0.1:1")))
+    assert emulated.source == "model"
+    assert emulated.settings is not None
+    assert emulated.settings.project == "local"
+    express = await choose_model(Config(vertex=VertexConfig(api_key="k")))
+    assert express.settings is not None
+    assert express.settings.project is None
+
+
+async def test_a_project_without_credentials_says_so_and_takes_the_next() -> None:
+    vertex = VertexConfig(project="p")
+    alone = await choose_model(Config(vertex=vertex))
+    assert alone.settings is None
+    assert "no Google credentials found for project p" in alone.label
+    local = LocalConfig(model_url="http://127.0.0.1:1/v1", model="small")
+    beside = await choose_model(Config(vertex=vertex, local=local))
+    assert (beside.source, beside.settings and beside.settings.model) == ("local", "small")
+
+
+async def test_a_second_server_on_the_same_journal_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    config = Config(server=ServerConfig(data_dir=str(tmp_path)))
+    async with running(config) as first:
+        with pytest.raises(JournalLocked):
+            async with running(config):
+                pass
+        assert not first.engine.is_draining
+    async with running(config):
+        pass
+
+
+async def test_settings_that_cannot_work_stop_the_start_and_leave_nothing_open(tmp_path: Path) -> None:
+    broken = Config(server=ServerConfig(data_dir=str(tmp_path)), auth=AuthConfig(mode="jwt"))
+    with pytest.raises(ConfigError):
+        async with running(broken):
+            pass
+    async with running(Config(server=ServerConfig(data_dir=str(tmp_path)))):
+        pass
