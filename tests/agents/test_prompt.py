@@ -65,7 +65,7 @@ def test_an_empty_profile_is_left_out() -> None:
 
 
 def test_guidance_and_language_follow_the_instructions() -> None:
-    prompt = system_prompt("You are.", language="en", profile=Profile(), guidance=["Careful."])
+    prompt = system_prompt("You are.", language="en", profile=Profile(), guidance=("Careful.",))
     assert prompt.startswith("You are.")
     assert "English" in prompt
     assert prompt.endswith("Careful.")

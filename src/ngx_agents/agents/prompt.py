@@ -7,6 +7,7 @@ one; the `Content` of a message is made once and kept on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -40,13 +41,19 @@ _PROFILE = {
 _encode = msgspec.json.Encoder().encode
 
 
-def system_prompt(instructions: str, *, language: Language, profile: Profile, guidance: Sequence[str] = ()) -> str:
+def system_prompt(instructions: str, *, language: Language, profile: Profile, guidance: tuple[str, ...] = ()) -> str:
     """The instructions, then what binds every agent, then what applies to this person."""
-    parts = [instructions, _LANGUAGE[language], _EMERGENCY[language], *guidance]
+    shared = _shared_prompt(instructions, language, guidance)
     declared = _encode(profile)
-    if declared != b"{}":
-        parts += (_PROFILE[language], as_data("profile", declared.decode()))
-    return "\n\n".join(parts)
+    if declared == b"{}":
+        return shared
+    return "\n\n".join((shared, _PROFILE[language], as_data("profile", declared.decode())))
+
+
+@lru_cache(maxsize=256)
+def _shared_prompt(instructions: str, language: Language, guidance: tuple[str, ...]) -> str:
+    """What is the same for many turns is one string for all of them."""
+    return "\n\n".join((instructions, _LANGUAGE[language], _EMERGENCY[language], *guidance))
 
 
 def as_data(name: str, text: str) -> str:

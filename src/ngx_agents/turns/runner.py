@@ -7,6 +7,7 @@ the three places that catch every exception: a turn that breaks ends `failed`, a
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
 
 from ngx_agents.agents.turn import (
     AgentCompleted,
@@ -24,7 +25,7 @@ from ngx_agents.errors import DeadlineExceeded, JournalUnavailable, LeaseLost, N
 from ngx_agents.state.commands import Finished, FinishTurn, GetProfile, Grant, RecentMessages, ReleaseLane
 from ngx_agents.state.ids import Ids, shard_in
 from ngx_agents.state.journal import Journal
-from ngx_agents.state.model import Answer, Message, TurnStatus
+from ngx_agents.state.model import Answer, Message, Source, TurnStatus
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.desk import TurnDesk
@@ -60,7 +61,8 @@ class TurnRunner:
         turns = metrics.counter("ngx_turns_total", "Turns that ended, by status.", "status")
         self._ended = {status: turns.labels(status) for status in ("completed", "failed", "cancelled", "dead")}
         self._seconds = metrics.histogram("ngx_turn_seconds", "From acceptance to the stored end.").labels()
-        self._sources = metrics.counter("ngx_answers_total", "Answers by source.", "source")
+        answers = metrics.counter("ngx_answers_total", "Answers by source.", "source")
+        self._sources = {source: answers.labels(source) for source in get_args(Source)}
 
     async def run(self, live: LiveTurn, grant: Grant, *, grant_next_to: str | None) -> Grant | None:
         """The lane's next turn, if it was granted with this one's end. Raises CancelledError when the engine stops."""
@@ -97,7 +99,7 @@ class TurnRunner:
             return self._stopped(live)
         except Exception as error:  # noqa: BLE001 - the supervisor of a turn
             return self._failed(live, error)
-        self._sources.labels(answered.source).inc()
+        self._sources[answered.source].inc()
         return "completed", Answer(
             text=answered.text,
             source=answered.source,
