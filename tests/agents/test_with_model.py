@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from tests.emulator_process import start_emulator
 
-from emulator_process import start_emulator
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.turn import AgentCompleted, AgentStarted, TextDelta
 from ngx_agents.errors import LeaseLost

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
-
-from browser.chromium import ARGUMENTS, executable
-from browser.page_of_chat import ChatPage
-from browser.serving import start_server
-from emulator_process import start_emulator
+from tests.browser.chromium import ARGUMENTS, executable
+from tests.browser.page_of_chat import ChatPage
+from tests.browser.serving import start_server
+from tests.emulator_process import start_emulator
 
 VIEWPORT = {"width": 1280, "height": 860}
 

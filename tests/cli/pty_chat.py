@@ -7,7 +7,7 @@ import os
 import pty
 from pathlib import Path
 
-from cli.command import NGX, clean_environ
+from tests.cli.command import NGX, clean_environ
 
 
 class PtyChat:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.command import NGX, clean_environ
+from tests.cli.command import NGX, clean_environ
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import json
 
-from cli.command import ngx_here
+from tests.cli.command import ngx_here
+
 from ngx_agents.agents.loader import ORCHESTRATOR, load_team
 from ngx_agents.agents.tools.registry import build_tools
 

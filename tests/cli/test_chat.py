@@ -1,8 +1,8 @@
 import asyncio
 
-from cli.command import NGX, clean_environ
-from cli.pty_chat import PtyChat
-from cli.scripted_server import ACCEPTED, HANG, WAIT_FOR_CANCEL, ScriptedServer, completed, delta
+from tests.cli.command import NGX, clean_environ
+from tests.cli.pty_chat import PtyChat
+from tests.cli.scripted_server import ACCEPTED, HANG, WAIT_FOR_CANCEL, ScriptedServer, completed, delta
 
 CANCELLED = ("1-9", "turn.cancelled", {"turn_id": "t_1"})
 

@@ -1,7 +1,7 @@
 import pytest
 from aiohttp import web
+from tests.cli.scripted_server import ACCEPTED, DROP, ScriptedServer, completed, delta
 
-from cli.scripted_server import ACCEPTED, DROP, ScriptedServer, completed, delta
 from ngx_agents.cli import chat_client
 from ngx_agents.cli.chat_client import ChatClient, ServerGoneError, ServerRefusedError
 

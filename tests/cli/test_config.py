@@ -1,6 +1,6 @@
 import json
 
-from cli.command import ngx_here
+from tests.cli.command import ngx_here
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 

@@ -5,7 +5,7 @@ import subprocess
 import urllib.request
 from contextlib import contextmanager
 
-from cli.command import NGX, clean_environ, ngx
+from tests.cli.command import NGX, clean_environ, ngx
 
 ASK = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
 PATH = "/v1/projects/p/locations/global/publishers/google/models/gemini-3.8-flash:generateContent"

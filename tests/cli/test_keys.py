@@ -1,6 +1,7 @@
 import asyncio
 
-from cli.command import ngx_here
+from tests.cli.command import ngx_here
+
 from ngx_agents.gateway.api_keys import key_digest
 from ngx_agents.state.commands import FindKey
 from ngx_agents.state.model import Owner

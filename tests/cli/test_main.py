@@ -1,8 +1,8 @@
 import subprocess
 
 import pytest
+from tests.cli.command import NGX, clean_environ, ngx, ngx_here
 
-from cli.command import NGX, clean_environ, ngx, ngx_here
 from ngx_agents import __version__
 from ngx_agents.cli.main import COMMANDS
 

@@ -1,10 +1,10 @@
 import signal
 from urllib.parse import urlsplit
 
-from cli.command import ngx, ngx_here
-from cli.pty_chat import PtyChat
-from cli.running_server import running_server
-from emulator_process import start_emulator
+from tests.cli.command import ngx, ngx_here
+from tests.cli.pty_chat import PtyChat
+from tests.cli.running_server import running_server
+from tests.emulator_process import start_emulator
 
 
 def chat_once(cwd, url, text, **variables):

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import uvicorn
 from starlette.types import ASGIApp
+from tests.gateway.script_team import ScriptTeam
 
-from gateway.script_team import ScriptTeam
 from ngx_agents.clock import SystemClock
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from starlette.responses import PlainTextResponse
+from tests.gateway.serving import client, house, served
 
-from gateway.serving import client, house, served
 from ngx_agents.errors import JournalTooNew
 from ngx_agents.gateway.application import Gateway
 from ngx_agents.gateway.exchange import Exchange

@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import jwt
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import Client, client
 
-from gateway.script_team import ScriptTeam
-from gateway.serving import Client, client
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 
 SECRET = "0123456789abcdef0123456789abcdef"

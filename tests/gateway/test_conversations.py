@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.serving import client
+from tests.gateway.serving import client
 
 
 async def test_conversations_are_made_listed_by_page_and_deleted(tmp_path: Path) -> None:

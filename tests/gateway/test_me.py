@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.serving import client
+from tests.gateway.serving import client
 
 
 async def test_a_profile_is_replaced_whole_and_read_back(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import openai
 import pytest
-
-from gateway.script_team import ScriptTeam
-from gateway.serving import Client, client
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import Client, client
 
 HELLO: list[Any] = [{"role": "user", "content": "say hola |mundo"}]
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gateway.serving import client
+from tests.gateway.serving import client
 
 SURFACE = """
 POST /v1/conversations

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import openai
 from starlette.types import ASGIApp
+from tests.gateway.serving import Client, served
 
-from gateway.serving import Client, served
 from ngx_agents.app.config_sections import Config, ServerConfig
 from ngx_agents.app.lifespan import running
 

@@ -19,8 +19,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-
-from gateway.serving import house, served
+from tests.gateway.serving import house, served
 
 CHECKS = [
     not_a_server_error,

@@ -6,8 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
-from gateway.script_team import ScriptTeam
-from gateway.serving import client, events_of
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import client, events_of
 
 SSE = {"Accept": "text/event-stream"}
 
