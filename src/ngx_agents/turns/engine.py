@@ -23,10 +23,10 @@ from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.live import LiveTurn
-from ngx_agents.turns.model import TurnRequest, TurnView
+from ngx_agents.turns.model import TurnRequest, TurnView, ended_view
 from ngx_agents.turns.registry import TurnRegistry
 from ngx_agents.turns.replay import Replay
-from ngx_agents.turns.runner import TurnRunner, view_of
+from ngx_agents.turns.runner import TurnRunner
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S, TurnSettings
 from ngx_agents.turns.stream import Subscription
 
@@ -298,5 +298,5 @@ class TurnEngine:
     def _end_waiting(self, live: LiveTurn) -> None:
         self._turns.remove(live.id)
         answer = Answer(code="cancelled", message="cancelled before it started")
-        view = view_of(live, "cancelled", answer)
+        view = ended_view(live.id, live.conversation_id, status="cancelled", answer=answer, artifacts=())
         live.end(*terminal(view), view)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from ngx_agents.state.model import Artifact, Owner, Source, TurnStatus, WhenBusy
+from ngx_agents.state.model import Answer, Artifact, Owner, Source, TurnStatus, WhenBusy
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +50,24 @@ class TurnView(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
-class ArtifactEvent(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    kind: str
-    title: str
-    data: dict[str, Any]
+def ended_view(
+    turn_id: str, conversation_id: str, *, status: TurnStatus, answer: Answer, artifacts: tuple[Artifact, ...]
+) -> TurnView:
+    """An ended turn as its caller sees it."""
+    return TurnView(
+        turn_id=turn_id,
+        conversation_id=conversation_id,
+        status=status,
+        text=answer.text,
+        source=answer.source,
+        rung=answer.rung,
+        model=answer.model,
+        location=answer.location,
+        degraded=answer.degraded,
+        agents=answer.agents,
+        usage=answer.usage,
+        artifacts=artifacts,
+        code=answer.code,
+        message=answer.message,
+        retry_after_s=answer.retry_after_s,
+    )

@@ -14,7 +14,7 @@ from ngx_agents.state.ids import is_id
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import TERMINAL, Answer, Owner, Page, Turn
 from ngx_agents.turns.live import LiveTurn
-from ngx_agents.turns.model import TurnView
+from ngx_agents.turns.model import TurnView, ended_view
 from ngx_agents.turns.stream import TurnStream
 
 MAX_ARTIFACTS = 100
@@ -87,22 +87,12 @@ class TurnRegistry:
         artifacts: Page = Page(())
         if answer.artifacts:
             artifacts = await self._journal.query(ListArtifacts(owner=turn.owner, turn_id=turn.id, limit=MAX_ARTIFACTS))
-        return TurnView(
-            turn_id=turn.id,
-            conversation_id=turn.conversation_id,
+        return ended_view(
+            turn.id,
+            turn.conversation_id,
             status=turn.status,
-            text=answer.text,
-            source=answer.source,
-            rung=answer.rung,
-            model=answer.model,
-            location=answer.location,
-            degraded=answer.degraded,
-            agents=answer.agents,
-            usage=answer.usage,
+            answer=answer,
             artifacts=tuple(reversed(artifacts.items)),
-            code=answer.code,
-            message=answer.message,
-            retry_after_s=answer.retry_after_s,
         )
 
     def beat(self) -> None:

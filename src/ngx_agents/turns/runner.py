@@ -31,7 +31,7 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.desk import TurnDesk
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.live import LiveTurn
-from ngx_agents.turns.model import TurnView
+from ngx_agents.turns.model import ended_view
 from ngx_agents.turns.settings import TurnSettings
 
 log = event_log("turns")
@@ -205,7 +205,9 @@ class TurnRunner:
             return None
         self._ended[status].inc()
         self._seconds.observe(max(0.0, now - grant.accepted_at))
-        view = view_of(live, status, answer)
+        view = ended_view(
+            live.id, live.conversation_id, status=status, answer=answer, artifacts=tuple(live.stream.artifacts)
+        )
         live.end(*terminal(view), view)
         return finished.next
 
@@ -224,27 +226,6 @@ class TurnRunner:
                 return None
             await self._clock.sleep(delay_s)
             delay_s = min(LAST_RETRY_S, 2 * delay_s)
-
-
-def view_of(live: LiveTurn, status: TurnStatus, answer: Answer) -> TurnView:
-    """The ended turn as its caller sees it."""
-    return TurnView(
-        turn_id=live.id,
-        conversation_id=live.conversation_id,
-        status=status,
-        text=answer.text,
-        source=answer.source,
-        rung=answer.rung,
-        model=answer.model,
-        location=answer.location,
-        degraded=answer.degraded,
-        agents=answer.agents,
-        usage=answer.usage,
-        artifacts=tuple(live.stream.artifacts),
-        code=answer.code,
-        message=answer.message,
-        retry_after_s=answer.retry_after_s,
-    )
 
 
 def _given_up(attempts: int) -> tuple[TurnStatus, Answer]:
