@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -11,10 +11,11 @@ import msgspec
 from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.tools.tool import Tool, ToolContext, ToolOutput
 from ngx_agents.errors import InvalidRequest
-from ngx_agents.state.model import Artifact
+from ngx_agents.state.model import Artifact, Message
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.content import ToolDeclaration
 
+EARLIER_CHARACTERS = 20_000
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -84,7 +85,21 @@ def _context(brief: Brief) -> ToolContext:
         now=task.now,
         logs=desk.logs,
         add_log=desk.add_log,
+        earlier=_earlier(task.history),
     )
+
+
+def _earlier(history: Sequence[Message]) -> tuple[str, ...]:
+    """The user's former messages, the newest within EARLIER_CHARACTERS, oldest first."""
+    kept: list[str] = []
+    left = EARLIER_CHARACTERS
+    for message in reversed(history):
+        if message.role == "user":
+            left -= len(message.text)
+            if left < 0:
+                break
+            kept.append(message.text)
+    return tuple(reversed(kept))
 
 
 def _artifact(output: ToolOutput, agent: str, brief: Brief) -> Artifact | None:

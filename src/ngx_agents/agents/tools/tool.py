@@ -19,6 +19,9 @@ from ngx_agents.vertex.content import ToolDeclaration
 class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a tool knows of the turn. `now` is Unix seconds; `locale` is the language of the answer.
 
+    `earlier` are the user's own former messages of this conversation, oldest first, the newest within a bound: what
+    was said of injuries, allergies and the person holds until it is withdrawn.
+
     `logs(kind, since)` gives the user's own entries, oldest first; `add_log(kind, at, data, key)` is an
     effect and is never repeated for the same `key` within one turn.
     """
@@ -29,6 +32,7 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     now: float
     logs: Callable[[LogKind, float], Awaitable[Sequence[LogEntry]]]
     add_log: Callable[[LogKind, float, dict[str, object], str], Awaitable[None]]
+    earlier: tuple[str, ...] = ()
 
 
 class ToolOutput(msgspec.Struct, frozen=True, kw_only=True):
