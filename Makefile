@@ -12,11 +12,12 @@ VENV := .venv/.ready
 	.tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 $(VENV): pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
-	$(UV) sync --quiet --frozen --compile-bytecode
+	@echo "setting up .venv: half a minute or so, this once"
+	@$(UV) sync --quiet --frozen --compile-bytecode
 	@touch $@
 
-serve: $(VENV) ## the server, on SQLite in .data/
-	NGX_DATA_DIR=$${NGX_DATA_DIR:-.data} .venv/bin/ngx serve
+serve: $(VENV) ## the server, on SQLite in .data/; NGX_PORT=8080 make serve for another port
+	@NGX_DATA_DIR=$${NGX_DATA_DIR:-.data} .venv/bin/ngx serve || [ $$? -eq 130 ] # which is Ctrl-C
 
 test: $(VENV) browser ## everything but the slow tests
 	.venv/bin/pytest

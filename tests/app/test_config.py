@@ -123,7 +123,11 @@ def test_an_unknown_flag_is_an_error():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('[server]\nport = "80"', "[server] port ({file}:2): expected a whole number from 0 to 65535, got '80'"),
+        (
+            '[server]\nport = "80"',
+            "[server] port ({file}:2): expected a whole number from 0 to 65535, without quotes, got '80'",
+        ),
+        ('[server]\nport = "a"', "[server] port ({file}:2): expected a whole number from 0 to 65535, got 'a'"),
         ("[server]\nport = 65536", "[server] port ({file}:2): expected a whole number from 0 to 65535, got 65536"),
         ("[server]\ndrain_s = true", "[server] drain_s ({file}:2): expected a number from 0 to 3600, got True"),
         ('[auth]\nmode = "off"', "[auth] mode ({file}:2): expected api_key, jwt or none, got 'off'"),

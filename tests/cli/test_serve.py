@@ -30,6 +30,7 @@ def test_what_is_taken_is_told_in_one_line(tmp_path):
         same_data = ngx("serve", "--port", "0", "--data-dir", "data", cwd=tmp_path)
     assert (same_port.returncode, same_port.stdout) == (1, "")
     assert same_port.stderr.startswith(f"ngx: port {port} on 127.0.0.1 is in use: ")
+    assert "--port or NGX_PORT" in same_port.stderr
     assert (same_data.returncode, same_data.stdout) == (1, "")
     assert same_data.stderr.startswith("ngx: another server has ")
     assert same_data.stderr.count("\n") == 1

@@ -99,5 +99,16 @@ def _converted(one: Setting, given: Given) -> object:
         value: object = msgspec.convert(given.raw, one.type, strict=not given.is_text)
     except msgspec.ValidationError as exc:
         got = "" if one.secret else f", got {given.raw!r}"
-        raise ConfigError(f"{one.label} ({given.origin}): expected {one.expected}{got}") from exc
+        raise ConfigError(f"{one.label} ({given.origin}): expected {one.expected}{_unquoted(one, given)}{got}") from exc
     return value
+
+
+def _unquoted(one: Setting, given: Given) -> str:
+    """What to say when a number of the file would be right without its quotes."""
+    if given.is_text or not isinstance(given.raw, str):
+        return ""
+    try:
+        msgspec.convert(given.raw, one.type, strict=False)
+    except msgspec.ValidationError:
+        return ""
+    return ", without quotes"

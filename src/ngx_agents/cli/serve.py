@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> int:
     from ngx_agents.app.server import serve
 
     server = loaded.config.server
-    with explained_binding(server.host, server.port):
+    with explained_binding(server.host, server.port, setting="--port or NGX_PORT"):
         return serve(loaded)
