@@ -291,6 +291,20 @@ FLAGGED: tuple[tuple[str, str], ...] = (
     ("pregnancy_alarm", "embarazada con dolor fuerte de vientre"),
     ("pregnancy_alarm", "mi bebé dejó de moverse, estoy en el tercer trimestre"),
     ("pregnancy_alarm", "bleeding while pregnant"),
+    ("allergic_reaction", "se me hincha la garganta después de comer nueces"),
+    ("allergic_reaction", "se me inflama la garganta con el camarón"),
+    ("allergic_reaction", "tengo la garganta hinchada desde que comí cacahuate"),
+    ("allergic_reaction", "my throat swells when I eat nuts"),
+    ("self_harm", "me estoy cortando"),
+    ("self_harm", "me he estado cortando otra vez"),
+    ("self_harm", "quiero cortarme"),
+    ("self_harm", "me estoy haciendo daño a propósito"),
+    ("self_harm", "me he lastimado a propósito"),
+    ("self_harm", "I'm cutting again"),
+    ("self_harm", "I've been cutting my arms"),
+    ("self_harm", "kms"),
+    ("self_harm", "i want to kms"),
+    ("self_harm", "might just kms"),
 )
 
 CALM: tuple[str, ...] = (
@@ -461,6 +475,14 @@ CALM: tuple[str, ...] = (
     "worst workout ever",
     "self discipline",
     "I hurt my ankle last year",
+    "run 5 kms",
+    "quiero correr 10 kms",
+    "I want to run 12 kms",
+    "me estoy cortando los carbohidratos",
+    "me voy a cortar el pelo",
+    "me he lastimado la rodilla corriendo",
+    "I'm cutting again this month, 500 kcal deficit",
+    "se me hincha la rodilla después de correr",
 )
 
 # pairs of caution and message

@@ -71,6 +71,12 @@ def test_the_text_names_the_emergency_number_of_the_locale(language: Language, l
     assert number in found.text
 
 
+def test_without_a_known_country_the_text_is_a_sentence() -> None:
+    found = flag_of("I can't breathe", language="en")
+    assert found is not None
+    assert "Call the emergency number of your country" in found.text
+
+
 @pytest.mark.parametrize(
     ("language", "locale", "line"),
     [("en", "en-US", "988"), ("es", "es-MX", "800 911 2000"), ("es", "es-ES", "024")],
