@@ -500,6 +500,18 @@ CAUTIOUS: tuple[tuple[str, str], ...] = (
     ("recent_surgery", "two weeks after surgery"),
     ("severe_pain", "dolor de rodilla 8/10"),
     ("severe_pain", "shoulder pain is 9 out of 10"),
+    ("pregnancy", "estoy embarazada de 20 semanas y quiero un plan de fuerza"),
+    ("chronic_condition", "tuve un infarto hace un mes, quiero plan de correr"),
+    ("chronic_condition", "I had a heart attack last month, running plan please"),
+    ("chronic_condition", "tengo hipertensión y quiero plan de fuerza"),
+    ("chronic_condition", "tengo la presión alta"),
+    ("chronic_condition", "llevo marcapasos"),
+    ("chronic_condition", "my high blood pressure is under control"),
+    ("chronic_condition", "tengo diabetes tipo 1, plan de correr 10 km"),
+    ("acute_illness", "¿Es malo correr con fiebre?"),
+    ("acute_illness", "I have a fever, should I train?"),
+    ("recent_surgery", "estoy operado de la espalda"),
+    ("recent_surgery", "Me operaron del hombro izquierdo"),
 )
 
 UNCAUTIOUS: tuple[str, ...] = (
@@ -510,6 +522,9 @@ UNCAUTIOUS: tuple[str, ...] = (
     "I'm 34 and fit",
     "dolor leve 3/10 en el codo",
     "plan de 8 semanas",
+    "no tengo fiebre",
+    "I don't have a fever",
+    "nunca tuve un infarto",
 )
 
 # sentences of a model that must be held back

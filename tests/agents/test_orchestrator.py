@@ -116,6 +116,71 @@ async def test_a_caution_adds_a_referral_to_the_answer() -> None:
     assert "profesional" in seen.text or "médico" in seen.text
 
 
+def said_before(*texts: str) -> list[Message]:
+    """A conversation in which the user wrote these, each answered."""
+    return [
+        Message(id=f"m{seq}-{role}", seq=seq, role=role, text=text, created_at=0.0, turn_id=f"h{seq}", agent=agent)
+        for seq, question in enumerate(texts)
+        for role, text, agent in (("user", question, None), ("assistant", "Vale.", "orchestrator"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "reminds"),
+    [
+        ("me duele el pecho", "¿Y un plan para correr 5 km?", "urgencia"),
+        ("my chest hurts", "And a plan to run 5 km?", "emergency"),
+        ("me provoco el vómito después de cenar", "hazme un menú semanal", "médico"),
+    ],
+)
+async def test_a_plan_is_held_in_the_turns_after_a_red_flag(before: str, text: str, reminds: str) -> None:
+    seen = await see(TEAM, a_task(text, history=said_before(before)))
+    assert not seen.artifacts
+    assert seen.answered.rung == "safety"
+    assert reminds in seen.text.split("\n\n")[0]
+
+
+async def test_what_a_flag_does_not_hold_is_answered_after_the_reminder() -> None:
+    seen = await see(TEAM, a_task("hazme un menú semanal", history=said_before("me duele el pecho", "hola")))
+    assert seen.answered.agents == (N,)
+    assert seen.text.startswith("**Antes de nada:**")
+    assert seen.text.count("Antes de nada") == 1
+
+
+async def test_a_flag_holds_no_more_once_a_doctor_has_seen_to_it() -> None:
+    cleared = await see(
+        TEAM, a_task("ya me vio el médico y puedo entrenar: plan para correr", history=said_before("me duele el pecho"))
+    )
+    assert [artifact.kind for artifact in cleared.artifacts] == ["TrainingPlan"]
+    later = said_before("me duele el pecho", "ya me revisó el médico, todo bien")
+    assert (await see(TEAM, a_task("plan para correr 5 km", history=later))).artifacts
+
+
+async def test_thanks_after_a_red_flag_is_only_thanked() -> None:
+    seen = await see(TEAM, a_task("muchas gracias", history=said_before("me duele el pecho")))
+    assert "Antes de nada" not in seen.text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("estoy embarazada de 20 semanas y quiero un plan de fuerza", "háblalo con tu médico"),
+        ("tuve un infarto hace un mes, quiero plan de correr", "háblalo con tu médico"),
+        ("tengo hipertensión y quiero un menú semanal", "médico"),
+        ("tengo fiebre, hazme una rutina de entrenamiento", "háblalo con tu médico"),
+        ("I had a heart attack last year and want a strength plan", "talk to your doctor"),
+    ],
+)
+async def test_a_condition_ends_the_answer_with_the_way_to_a_doctor(text: str, says: str) -> None:
+    assert says in (await see(TEAM, a_task(text))).text
+
+
+async def test_a_condition_told_earlier_holds_in_the_whole_conversation() -> None:
+    before = said_before("tuve un infarto hace un mes", "hola", "¿cómo estás?", "gracias", "ok")
+    seen = await see(TEAM, a_task("Quiero un plan de fuerza de 8 semanas", history=before))
+    assert "háblalo con tu médico" in seen.text
+
+
 async def test_every_constraint_of_the_tools_is_in_the_answer() -> None:
     profile = Profile(injuries=["rodilla"], allergies=["cacahuate"], weight_kg=80, height_cm=175, age=30)
     seen = await see(TEAM, a_task(BOTH, profile=profile))

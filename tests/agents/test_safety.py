@@ -129,6 +129,11 @@ def test_the_referral_is_left_out_when_the_answer_has_one() -> None:
     assert SCREEN.referral(normalise("Camina 20 minutos."), "es") is not None
 
 
+def test_a_disclaimer_is_no_referral() -> None:
+    text = "Es orientación de bienestar, no consejo médico."
+    assert SCREEN.referral(normalise(text), "es") is not None
+
+
 @pytest.mark.parametrize(
     ("change", "names"),
     [

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+import msgspec
+
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentCard
 from ngx_agents.agents.closing import Closing
 from ngx_agents.agents.crew import Crew
+from ngx_agents.agents.earlier import earlier
 from ngx_agents.agents.language import choose_language
 from ngx_agents.agents.loader import ORCHESTRATOR, load_team
 from ngx_agents.agents.prompt import HISTORY_TOKENS
 from ngx_agents.agents.router import Route, Router
-from ngx_agents.agents.safety import SafetyScreen
+from ngx_agents.agents.safety import RedFlag, SafetyScreen
 from ngx_agents.agents.specialist import Specialist
 from ngx_agents.agents.synthesis import Synthesis
 from ngx_agents.agents.template import Templates, pieces_of
@@ -27,6 +30,7 @@ from ngx_agents.agents.turn import (
     Answered,
     Desk,
     TextDelta,
+    TextReset,
     TurnTask,
 )
 from ngx_agents.agents.wording import normalise, words_of
@@ -104,7 +108,8 @@ class CoachingTeam:
             return _fixed(flag.text, rung="safety")
         route = self._route(task, words)
         self._routes.labels(route.kind).inc()
-        cautions = self._safety.cautions(plain, words, profile)
+        before = earlier(self._safety, task.history, text=plain, language=language, locale=locale, profile=profile)
+        cautions = tuple(dict.fromkeys((*self._safety.cautions(plain, words, profile), *before.cautions)))
         brief = Brief(
             task=task,
             desk=desk,
@@ -116,7 +121,17 @@ class CoachingTeam:
             history_tokens=self._history_tokens,
             is_streamed=task.is_streamed,
         )
-        return self._coached(brief, route)
+        if before.flag is None or route.reply is not None:
+            return self._coached(brief, route)
+        return self._recalling(before.flag, brief, route)
+
+    def _recalling(self, flag: RedFlag, brief: Brief, route: Route) -> AsyncGenerator[AgentEvent]:
+        """The answer after the reminder of an earlier flag; what that flag holds gets no plan."""
+        intents = {self._team.specialists[agent].card.intent for agent in route.agents}
+        if intents & set(flag.holds):
+            _log.warning("safety.held", flag=flag.id, turn_id=brief.task.turn_id)
+            return _fixed(f"{flag.reminder}\n\n{self._safety.held(brief.language)}", rung="safety")
+        return _prefixed(self._coached(brief, route), f"{flag.reminder}\n\n")
 
     def _route(self, task: TurnTask, words: Sequence[str]) -> Route:
         """To the caller's choice, else the router's."""
@@ -154,6 +169,21 @@ class CoachingTeam:
 
     def _predefined(self, reply: str, brief: Brief) -> str:
         return self._team.orchestrator.replies[reply].text.pick(brief.language, self._rng)
+
+
+async def _prefixed(events: AsyncGenerator[AgentEvent], prefix: str) -> AsyncGenerator[AgentEvent]:
+    """The same answer with `prefix` before it, also after a reset."""
+    is_said = False
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, TextDelta) and not is_said:
+                is_said = True
+                yield TextDelta(prefix, event.agent)
+            elif isinstance(event, TextReset):
+                is_said = False
+            elif isinstance(event, Answered):
+                event = msgspec.structs.replace(event, text=prefix + event.text)
+            yield event
 
 
 async def _fixed(

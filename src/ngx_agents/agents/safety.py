@@ -24,10 +24,16 @@ _Index = dict[str, list[tuple[str, int]]]
 
 
 class RedFlag(msgspec.Struct, frozen=True):
-    """`id` is stable and may be logged; `text` is what the user is told, whole and fixed."""
+    """`id` is stable and may be logged; `text` is what the user is told, whole and fixed.
+
+    `reminder` is said first in the turns that follow, empty when nothing need be; the intents in `holds` then get no
+    plan.
+    """
 
     id: str
     text: str
+    reminder: str = ""
+    holds: tuple[str, ...] = ()
 
 
 class _Sign(msgspec.Struct, frozen=True):
@@ -60,6 +66,7 @@ class SafetyScreen:
         self._caution_anchors = _index(each.anchors for each in content.cautions)
         self._guidance = {each.id: each.guidance for each in content.cautions}
         self._said = content.compiled(content.referral.said)
+        self._released = content.compiled(content.held.released)
 
     def red_flag(
         self, text: str, words: Iterable[str], *, language: Language, locale: str | None, profile: Profile
@@ -72,7 +79,7 @@ class SafetyScreen:
         for number in sorted(candidates):
             if any(self._shows(sign, text, known) for sign in self._signs[number]):
                 flag = self._content.flags[number]
-                return RedFlag(flag.id, self._text(flag, language, locale))
+                return self._flag(flag, language, locale)
         return None
 
     def cautions(self, text: str, words: Iterable[str], profile: Profile) -> tuple[str, ...]:
@@ -95,6 +102,15 @@ class SafetyScreen:
             return None
         referral = self._content.referral
         return referral.es if language == "es" else referral.en
+
+    def releases(self, text: str) -> bool:
+        """Whether the normalised text says that a professional has seen to an earlier flag."""
+        return self._released.search(text) is not None
+
+    def held(self, language: Language) -> str:
+        """What is said in place of a plan while a flag holds it."""
+        held = self._content.held
+        return held.es if language == "es" else held.en
 
     def _sign(self, sign: SignContent) -> _Sign:
         compiled = self._content.compiled
@@ -127,15 +143,17 @@ class SafetyScreen:
             return True
         return bool(self._past.search(text, start, end)) and not self._present.search(text, start, end)
 
-    def _text(self, flag: FlagContent, language: Language, locale: str | None) -> str:
+    def _flag(self, flag: FlagContent, language: Language, locale: str | None) -> RedFlag:
         contacts = self._content.contacts
         tag = (locale or "").replace("_", "-")
         contact = contacts.get(f"{language}-{tag[3:].upper()}") or contacts[language]
-        return (
-            self._content.texts[flag.kind]
-            .of(language)
-            .format(name=flag.name.of(language), emergency=contact.emergency, crisis=contact.crisis)
-        )
+        said = {"name": flag.name.of(language), "emergency": contact.emergency, "crisis": contact.crisis}
+        text = self._content.texts[flag.kind].of(language).format(**said)
+        reminder = self._content.reminders.get(flag.kind)
+        if reminder is None:
+            return RedFlag(flag.id, text)
+        again = reminder.es if language == "es" else reminder.en
+        return RedFlag(flag.id, text, again.format(**said), reminder.holds)
 
 
 def _index(anchors_of_rules: Iterable[Iterable[str]]) -> _Index:

@@ -60,13 +60,32 @@ class Withheld(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     unless: str
 
 
+class Reminder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said first after a flag of this kind; `holds` are the intents that then get no plan."""
+
+    es: str
+    en: str
+    holds: tuple[str, ...]
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said in place of a plan, and the pattern of what the user says to end that."""
+
+    es: str
+    en: str
+    released: str
+
+
 class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     emergency: str
     crisis: str
 
 
 class SafetyContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. `contacts` has a key per locale and one per bare language, the default of its locales."""
+    """The whole file. `contacts` has a key per locale and one per bare language, the default of its locales.
+
+    A kind of flag that has no reminder is not spoken of again.
+    """
 
     parts: dict[str, str]
     excuses: Excuses
@@ -76,6 +95,8 @@ class SafetyContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     withheld: Withheld
     contacts: dict[str, Contact]
     texts: dict[FlagKind, Localized]
+    reminders: dict[FlagKind, Reminder]
+    held: Held
 
     def compiled(self, pattern: str) -> re.Pattern[str]:
         """The pattern with its `<parts>` put in; parts may hold parts. Raises ConfigError for a bad pattern."""
