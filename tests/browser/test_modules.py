@@ -67,6 +67,25 @@ async def test_the_wait_between_attempts_grows_to_a_bound_and_is_spread(chat, se
     assert low == 0
 
 
+async def test_a_card_of_progress_says_all_its_facts_in_the_language_of_the_page(chat, server):
+    await chat.open(server)
+    await chat.page.evaluate(
+        """async () => {
+          const { artifactCard } = await import("/static/js/artifacts.js");
+          const { setLanguage } = await import("/static/js/i18n.js");
+          const data = { change_kg: -2.4, count: 8, period: "last_3_months", period_name: "los últimos 3 meses" };
+          document.querySelector("#thread").hidden = false;
+          const card = artifactCard({ id: "a", kind: "ProgressAnalysis", title: "Peso", data });
+          document.querySelector("#thread").append(card);
+          setLanguage("en");
+        }"""
+    )
+    facts = chat.page.locator(".artifact .facts")
+    assert await facts.locator(":scope > span").all_inner_texts() == ["-2.4 kg", "8 entries", "last 3 months"]
+    await chat.page.evaluate("""async () => (await import("/static/js/i18n.js")).setLanguage("es")""")
+    assert await facts.locator(":scope > span").all_inner_texts() == ["-2.4 kg", "8 registros", "últimos 3 meses"]
+
+
 async def test_a_chart_is_an_image_that_cannot_run_script(chat, server):
     await chat.open(server)
     await chat.page.evaluate(

@@ -39,9 +39,9 @@ function heading({ kind, title }, facts) {
 
 const spaced = (kind) => kind.replace(/([a-z])([A-Z])/g, "$1 $2");
 
-/** A figure that a closed card shows: `[value, key of its unit or null]`. */
+/** What a closed card shows: `[value, key of its unit]`, of which one may be null. */
 function fact([value, unit]) {
-  return el("span", {}, value, unit ? " " : null, unit ? el("span", { class: "soft", say: unit }) : null);
+  return el("span", {}, value, value && unit ? " " : null, unit ? el("span", { class: "soft", say: unit }) : null);
 }
 
 function downloadButton(artifact) {

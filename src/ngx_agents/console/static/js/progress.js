@@ -1,16 +1,17 @@
 // How something went: the chart, what it says in words, and the figures it was drawn from.
 
 import { el } from "./dom.js";
-import { formatDay, formatNumber, t } from "./i18n.js";
+import { formatDay, formatNumber, hasWord, t } from "./i18n.js";
 import { definitions, fieldName, isPlain, isRecord, isRecords, lists, plainText, recordOf, readable, sources, table } from "./readable.js";
 
 const IN_PLACE = ["title", "chart_svg", "points", "sources", "pace_note", "projection_note", "projection", "first", "last"];
 const FOR_PROGRAMS = ["period", "enough", "pace", "least_squares_kg_week"]; // period_name and pace_note say it to people
 
-export function progressFacts({ change_kg: change, count, period_name: period }) {
+export function progressFacts({ change_kg: change, count, period, period_name: name }) {
   const facts = typeof change === "number" ? [[formatNumber(change, "always"), "unit_kg"]] : [];
   if (typeof count === "number") facts.push([formatNumber(count), "unit_entries"]);
-  if (typeof period === "string") facts.push([period, null]);
+  if (hasWord(`period_${period}`)) facts.push([null, `period_${period}`]);
+  else if (typeof name === "string") facts.push([name, null]);
   return facts;
 }
 
