@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,25 @@ async def test_a_profile_is_read_once_and_own_writes_are_seen(inner: CountingJou
     assert (await tier.query(c.GetProfile(owner=ANA))).age == 50
     await tell(tier, c.EraseUser(owner=ANA))
     assert (await tier.query(c.GetProfile(owner=ANA))).age is None
+
+
+async def test_questions_that_come_and_are_cancelled_do_not_pile_up(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner, max_bytes=200_000)
+    lane = await conversation(tier)
+    await tell(tier, accept(lane, "runs"))
+    for _ in range(300):
+        waiting = await tell(tier, accept(lane, "x" * 5_000))
+        await tell(tier, c.RequestCancel(turn_id=waiting.turn_id, owner=ANA, now=NOW))
+        assert tier._size_bytes <= 200_000
+    assert tier._size_bytes == sum(one.size_bytes for one in tier._recent.values())
+
+
+async def test_a_write_whose_caller_leaves_is_seen_all_the_same(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner)
+    assert (await tier.query(c.GetProfile(owner=ANA))).age is None
+    async with asyncio.TaskGroup() as tasks:
+        write = tasks.create_task(tier.transact([c.PutProfile(owner=ANA, profile=Profile(age=50), now=NOW)]))
+        await asyncio.sleep(0)
+        write.cancel()
+    await tier.transact([])
+    assert (await tier.query(c.GetProfile(owner=ANA))).age == 50

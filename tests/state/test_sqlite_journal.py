@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, Journa
 from ngx_agents.state import commands as c
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.memory_tier import MemoryTier
+from ngx_agents.state.model import Profile
 from ngx_agents.state.sqlite import SqliteJournal
 
 
@@ -107,3 +109,27 @@ async def test_a_closed_journal_says_so(tmp_path: Path) -> None:
     await journal.close()
     with pytest.raises(JournalUnavailable):
         await journal.transact([])
+
+
+async def test_a_job_that_breaks_our_code_fails_alone_and_the_journal_lives(bare: SqliteJournal) -> None:
+    lane = await conversation(bare)
+    broken = c.PutProfile(owner=ANA, profile=Profile(age=10**30), now=NOW)
+    results = await bare.transact([accept(lane), broken])
+    assert results[0].epoch == 1
+    assert isinstance(results[1], JournalError)
+    assert await bare.query(c.GetConversation(id=lane, owner=ANA)) is not None
+
+
+async def test_a_locked_database_is_waited_for_once_per_batch(bare: SqliteJournal, tmp_path: Path) -> None:
+    lane = await conversation(bare)
+    await bare._writer.submit(lambda db: db.execute("PRAGMA busy_timeout = 50").fetchone())
+    other = sqlite3.connect(tmp_path / "deep" / "journal.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    with pytest.raises(JournalUnavailable):
+        await bare.transact([accept(lane) for _ in range(40)])
+    assert loop.time() - began_s < 1.0
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await tell(bare, accept(lane))).epoch == 1

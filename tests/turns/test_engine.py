@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from ngx_agents.errors import (
     Draining,
     IdempotencyConflict,
     InvalidRequest,
+    JournalError,
     JournalUnavailable,
     NotFound,
     TurnFinished,
 )
+from ngx_agents.state import sqlite_turns
 from ngx_agents.state.commands import FinishTurn, GetTurn, ListLogs, ListMessages
 from ngx_agents.turns.engine import TurnEngine
 
@@ -332,4 +335,138 @@ async def test_nothing_is_left_in_memory_after_the_turns(house: House, engine: T
     await asyncio.gather(*(engine.wait(one.turn_id, ANA) for one in accepted))
     await asyncio.sleep(0)
     assert len(engine._turns) == 0
-    assert engine._lanes == 0
+    assert engine._lanes.count == 0
+
+
+async def test_an_interrupt_before_the_first_step_ends_the_turn_and_runs_the_newer(
+    house: House, engine: TurnEngine
+) -> None:
+    lanes = [await house.conversation() for _ in range(10)]
+    pairs = await asyncio.gather(
+        *(
+            asyncio.gather(
+                engine.accept(request(lane, "viejo hold")), engine.accept(request(lane, "nuevo", when_busy="interrupt"))
+            )
+            for lane in lanes
+        )
+    )
+    for old, new in pairs:
+        assert (await engine.wait(old.turn_id, ANA)).code == "interrupted"
+        assert (await engine.wait(new.turn_id, ANA)).text == "nuevo "
+    assert engine._lanes.count == 0
+
+
+async def test_a_claim_that_fails_half_way_strands_no_lane(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house.engine(drain_s=0.01) as first:
+        lanes = [await house.conversation() for _ in range(3)]
+        held = [await first.accept(request(lane, "hold")) for lane in lanes]
+    granted = 0
+    grant_next = sqlite_turns.grant_next
+
+    def failing_once(*args: Any) -> Any:
+        nonlocal granted
+        granted += 1
+        if granted == 3:
+            raise sqlite3.OperationalError("disk I/O error")
+        return grant_next(*args)
+
+    monkeypatch.setattr(sqlite_turns, "grant_next", failing_once)
+    house.team.release.set()
+    async with house.engine() as second:
+        for one in held:
+            assert (await second.wait(one.turn_id, ANA)).status == "completed"
+
+
+async def test_an_end_that_is_refused_for_good_fails_the_turn_and_frees_the_lane(
+    house: House, engine: TurnEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = await house.conversation()
+    transact = house.bare.transact
+
+    async def refusing(commands: Any) -> list[Any]:
+        if any(isinstance(command, FinishTurn) and command.message is not None for command in commands):
+            return [JournalError("refused")]
+        return await transact(commands)
+
+    monkeypatch.setattr(house.bare, "transact", refusing)
+    first = await engine.accept(request(lane, "uno"))
+    second = await engine.accept(request(lane, "dos"))
+    for one in (first, second):
+        view = await engine.wait(one.turn_id, ANA)
+        assert (view.status, view.code) == ("failed", "internal")
+
+
+async def test_a_journal_that_refuses_claims_does_not_end_the_engine(
+    house: House, engine: TurnEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refusing(*args: Any, **kwargs: Any) -> list[Any]:
+        raise JournalError("a corrupt page")
+
+    monkeypatch.setattr(house.bare, "claim", refusing)
+    await asyncio.sleep(0.15)
+    accepted = await engine.accept(request(await house.conversation(), "hola"))
+    assert (await engine.wait(accepted.turn_id, ANA)).status == "completed"
+
+
+async def test_draining_waits_for_an_acceptance_in_flight(house: House) -> None:
+    lane = await house.conversation()
+    async with house.engine(drain_s=2.0) as engine:
+        first = await engine.accept(request(lane, "hola"))
+        await engine.wait(first.turn_id, ANA)
+        async with asyncio.TaskGroup() as tasks:
+            call = tasks.create_task(engine.accept(request(lane, "otra")))
+            await asyncio.sleep(0)
+            await engine.drain()
+        assert (await engine.view(call.result().turn_id, ANA)).status == "completed"
+
+
+async def test_a_draining_engine_starts_no_further_turn_of_a_lane(house: House) -> None:
+    lane = await house.conversation()
+    async with house.engine(drain_s=2.0) as engine:
+        await engine.accept(request(lane, "hold uno"))
+        waiting = await engine.accept(request(lane, "dos"))
+        await eventually(lambda: house.team.running == 1)
+        engine.begin_drain()
+        house.team.release.set()
+    assert house.team.order == ["hold uno"]
+    async with house.engine() as second:
+        assert (await second.wait(waiting.turn_id, ANA)).status == "completed"
+
+
+async def test_a_turn_whose_time_is_up_before_it_starts_is_never_answered(house: House, engine: TurnEngine) -> None:
+    lane = await house.conversation()
+    first = await engine.accept(request(lane, "hold"))
+    late = await engine.accept(request(lane, "tarde", timeout_s=0.02))
+    await asyncio.sleep(0.05)
+    house.team.release.set()
+    await engine.wait(first.turn_id, ANA)
+    view = await engine.wait(late.turn_id, ANA)
+    assert (view.status, view.code) == ("failed", "deadline_exceeded")
+    assert house.team.order == ["hold"]
+
+
+async def test_a_full_engine_gives_the_place_to_the_most_urgent_lane(house: House) -> None:
+    patient, urgent = await house.conversation(), await house.conversation()
+    async with house.engine(max_running=1, claim_every_s=5.0) as engine:
+        await engine.accept(request(patient, "hold", turn_class=3))
+        rest = [await engine.accept(request(patient, f"lote {number}", turn_class=3)) for number in range(3)]
+        critical = await engine.accept(request(urgent, "urgente", turn_class=0))
+        house.team.release.set()
+        await engine.wait(critical.turn_id, ANA)
+        assert house.team.order[:2] == ["hold", "urgente"]
+        for one in rest:
+            await engine.wait(one.turn_id, ANA)
+
+
+async def test_who_heard_the_end_of_a_turn_that_never_started_is_told_nothing_more(
+    house: House, engine: TurnEngine
+) -> None:
+    lane = await house.conversation()
+    await engine.accept(request(lane, "hold"))
+    waiting = await engine.accept(request(lane, "nunca"))
+    listener = await engine.subscribe(waiting.turn_id, ANA, None)
+    await engine.cancel(waiting.turn_id, ANA)
+    frames = (await listener.read() or b"").decode()
+    last_id = re.findall(r"id: (\S+)", frames)[-1]
+    assert await heard(engine, waiting.turn_id, last_id) == ""
+    house.team.release.set()

@@ -23,6 +23,7 @@ from ngx_agents.app.config import LoadedConfig
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.lifespan import Running, running
 from ngx_agents.telemetry.log import configure
+from ngx_agents.turns.engine import TurnEngine
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
@@ -40,7 +41,7 @@ async def _serve(config: Config) -> int:
     with _listen(config.server.host, config.server.port) as listener:
         async with running(config) as program:
             server = _Server(_uvicorn(config, program))
-            server.install_signals()
+            server.install_signals(program.engine)
             sys.stdout.write(banner(program, listener.getsockname()))
             sys.stdout.flush()
             _settle_memory()
@@ -95,13 +96,14 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    def install_signals(self) -> None:
+    def install_signals(self, engine: TurnEngine) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop, 0)
-        loop.add_signal_handler(signal.SIGINT, self._stop, 130)
+        loop.add_signal_handler(signal.SIGTERM, self._stop, engine, 0)
+        loop.add_signal_handler(signal.SIGINT, self._stop, engine, 130)
 
-    def _stop(self, exit_code: int) -> None:
+    def _stop(self, engine: TurnEngine, exit_code: int) -> None:
         self.force_exit = self.should_exit and exit_code == 130
+        engine.begin_drain(0.0 if self.force_exit else None)
         self.should_exit = True
         self.exit_code = exit_code
 

@@ -185,10 +185,14 @@ class PutProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddLog(msgspec.Struct, frozen=True, kw_only=True):
-    """→ bool: False when an entry of this id is there already (the first stays)."""
+    """→ bool: False when an entry of this id is there already (the first stays).
+
+    With `lease` (conversation, turn, epoch) only for the turn that holds the lane; else raises LeaseLost.
+    """
 
     owner: Owner
     entry: LogEntry
+    lease: tuple[str, str, int] | None = None
 
 
 class PutKey(msgspec.Struct, frozen=True, kw_only=True):

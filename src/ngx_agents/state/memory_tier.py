@@ -17,6 +17,7 @@ from ngx_agents.state.model import Message, Owner, Profile
 
 MAX_BYTES = 64 * 2**20
 MAX_MESSAGES = 400
+MAX_WAITING = 200
 MESSAGE_OVERHEAD_BYTES = 400
 PROFILE_BYTES = 1000
 UNKNOWN = -1
@@ -25,13 +26,14 @@ UNKNOWN = -1
 class _Recent:
     """The newest messages of one conversation, complete up to (not including) `before`."""
 
-    __slots__ = ("before", "messages", "size_bytes", "waiting")
+    __slots__ = ("before", "is_kept", "messages", "size_bytes", "waiting")
 
     def __init__(self, messages: list[Message], before: int) -> None:
         self.messages = messages
         self.before = before
+        self.is_kept = False
         self.waiting: dict[str, Message] = {}
-        self.size_bytes = sum(_size_bytes(message) for message in messages)
+        self.size_bytes = MESSAGE_OVERHEAD_BYTES + sum(_size_bytes(message) for message in messages)
 
 
 def _size_bytes(message: Message) -> int:
@@ -64,6 +66,8 @@ class MemoryTier:
         return await self._journal.claim(limit, instance=instance, now=now)
 
     async def transact(self, commands: Sequence[c.Command]) -> list[Any]:
+        for command in commands:
+            self._expect(command)
         results = await self._journal.transact(commands)
         for command, result in zip(commands, results, strict=True):
             if not isinstance(result, BaseException):
@@ -88,7 +92,7 @@ class MemoryTier:
         else:
             self.misses += 1
             messages = await self._journal.query(question)
-        self._keep(question.conversation_id, _Recent(list(messages), question.before), kept)
+        self._keep(question.conversation_id, _Recent(list(messages), question.before))
         return messages
 
     async def _profile(self, question: c.GetProfile) -> Profile:
@@ -104,6 +108,12 @@ class MemoryTier:
         while len(self._profiles) * PROFILE_BYTES > self._max_bytes // 4:
             self._profiles.popitem(last=False)
         return profile
+
+    def _expect(self, command: c.Command) -> None:
+        """Forgets what the write will change before it is known to be done: its caller may not stay to learn it."""
+        if isinstance(command, c.PutProfile | c.EraseUser):
+            self._profile_writes += 1
+            self._profiles.pop(command.owner, None)
 
     def _learn(self, command: c.Command, result: Any) -> None:
         match command:
@@ -125,17 +135,21 @@ class MemoryTier:
                 pass
 
     def _accepted(self, command: c.AcceptTurn, result: c.Accepted) -> None:
+        if result.replayed:
+            return
         kept = self._recent.get(command.conversation_id)
-        if result.coalesced:
+        if result.coalesced or (kept is not None and len(kept.waiting) >= MAX_WAITING):
             self._forget(command.conversation_id)
-        elif not result.replayed:
-            if kept is None:
-                kept = _Recent([], 1 if result.user_seq == 1 else UNKNOWN)
-                self._keep(command.conversation_id, kept, None)
-            kept.waiting[command.turn_id] = Message(
-                id=command.message_id, seq=result.user_seq, role="user", text=command.text, created_at=command.now,
-                turn_id=command.turn_id,
-            )  # fmt: skip
+            return
+        if kept is None:
+            kept = self._keep(command.conversation_id, _Recent([], 1 if result.user_seq == 1 else UNKNOWN))
+        asked = Message(
+            id=command.message_id, seq=result.user_seq, role="user", text=command.text, created_at=command.now,
+            turn_id=command.turn_id,
+        )  # fmt: skip
+        kept.waiting[command.turn_id] = asked
+        self._grow(kept, _size_bytes(asked))
+        self._evict()
 
     def _finished(self, command: c.FinishTurn, result: c.Finished) -> None:
         kept = self._recent.get(command.conversation_id)
@@ -145,38 +159,44 @@ class MemoryTier:
         if asked is None or asked.seq != kept.before:
             self._forget(command.conversation_id)
             return
-        fresh = [asked]
+        kept.messages.append(asked)
         if command.message is not None and result.message_seq is not None:
             command.message.seq = result.message_seq
-            fresh.append(command.message)
-        kept.messages.extend(fresh)
+            kept.messages.append(command.message)
+            self._grow(kept, _size_bytes(command.message))
         kept.before = asked.seq + 2
-        grown_bytes = sum(_size_bytes(message) for message in fresh)
         if len(kept.messages) > MAX_MESSAGES:
-            dropped, kept.messages = kept.messages[: -MAX_MESSAGES // 2], kept.messages[-MAX_MESSAGES // 2 :]
-            grown_bytes -= sum(_size_bytes(message) for message in dropped)
-        kept.size_bytes += grown_bytes
-        self._size_bytes += grown_bytes
+            self._grow(kept, -sum(_size_bytes(message) for message in kept.messages[: -MAX_MESSAGES // 2]))
+            kept.messages = kept.messages[-MAX_MESSAGES // 2 :]
         self._evict()
 
-    def _keep(self, conversation_id: str, fresh: _Recent, former: _Recent | None) -> None:
+    def _keep(self, conversation_id: str, fresh: _Recent) -> _Recent:
+        """Puts a copy in the place of the former one; questions that still wait go over to it."""
+        former = self._recent.get(conversation_id)
         if former is not None:
-            fresh.waiting = former.waiting
-            self._size_bytes -= former.size_bytes
+            fresh.waiting = {key: asked for key, asked in former.waiting.items() if asked.seq >= fresh.before}
+        self._forget(conversation_id)
+        fresh.size_bytes += sum(_size_bytes(asked) for asked in fresh.waiting.values())
         self._recent[conversation_id] = fresh
-        self._size_bytes += fresh.size_bytes + MESSAGE_OVERHEAD_BYTES
-        fresh.size_bytes += MESSAGE_OVERHEAD_BYTES
+        fresh.is_kept = True
+        self._size_bytes += fresh.size_bytes
         self._evict()
+        return fresh
+
+    def _grow(self, kept: _Recent, size_bytes: int) -> None:
+        kept.size_bytes += size_bytes
+        if kept.is_kept:
+            self._size_bytes += size_bytes
 
     def _forget(self, conversation_id: str) -> None:
         gone = self._recent.pop(conversation_id, None)
         if gone is not None:
+            gone.is_kept = False
             self._size_bytes -= gone.size_bytes
 
     def _evict(self) -> None:
         while self._size_bytes > self._max_bytes and self._recent:
-            _, gone = self._recent.popitem(last=False)
-            self._size_bytes -= gone.size_bytes
+            self._forget(next(iter(self._recent)))
 
     def clear(self) -> None:
         self._recent.clear()

@@ -8,25 +8,22 @@ opens it with `exclusive=False` and must not claim lanes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable, NgxError
+from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.commands import Command, Grant, Question
 from ngx_agents.state.migrations import migrations
-from ngx_agents.state.sqlite_commands import apply
-from ngx_agents.state.sqlite_questions import answer
-from ngx_agents.state.sqlite_thread import SqliteThread, translate
+from ngx_agents.state.sqlite_batches import in_transaction, read_batch, write_batch
+from ngx_agents.state.sqlite_thread import SqliteThread
 from ngx_agents.state.sqlite_turns import claim_lanes
 
 Connection = sqlite3.Connection
-Job = Sequence[Command] | Callable[[Connection], Any]
 BUSY_TIMEOUT_MS = 5000
 
 
@@ -38,8 +35,8 @@ class SqliteJournal:
         self._exclusive = exclusive
         self._lock_file: int | None = None
         courtesy = courtesy or Courtesy()
-        self._writer = SqliteThread("ngx-journal-writer", self._connect, _write_batch, courtesy)
-        self._reader = SqliteThread("ngx-journal-reader", self._connect_to_read, _read_batch, courtesy)
+        self._writer = SqliteThread("ngx-journal-writer", self._connect, write_batch, courtesy)
+        self._reader = SqliteThread("ngx-journal-reader", self._connect_to_read, read_batch, courtesy)
 
     async def open(self) -> None:
         await asyncio.to_thread(self._prepare)
@@ -72,7 +69,9 @@ class SqliteJournal:
     async def claim(self, limit: int, *, instance: str, now: float) -> list[Grant]:
         if not self._exclusive:
             raise JournalError("a journal that was not opened exclusively cannot claim lanes")
-        grants: list[Grant] = await self._writer.submit(lambda db: claim_lanes(db, limit=limit, instance=instance))
+        grants: list[Grant] = await self._writer.submit(
+            lambda db: in_transaction(db, lambda: claim_lanes(db, limit=limit, instance=instance))
+        )
         return grants
 
     def _prepare(self) -> None:
@@ -120,73 +119,10 @@ def _migrate(db: Connection) -> int:
             script = f"BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {number}; COMMIT;"
             try:
                 db.executescript(script)
-            except sqlite3.Error as error:
-                _roll_back(db)
+            except sqlite3.Error:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 if _user_version(db) < number:
-                    raise translate(error) from error
+                    raise
             version = number
     return version
-
-
-def _write_batch(db: Connection, jobs: Sequence[Job]) -> list[Any]:
-    """One transaction for all commands; when SQLite itself refuses, one for each. Calls run by themselves."""
-    if any(callable(job) for job in jobs):
-        return [_call(db, job) if callable(job) else _write_batch(db, [job])[0] for job in jobs]
-    commands = [job for job in jobs if not callable(job)]
-    try:
-        return _in_transaction(db, lambda: [[_apply_one(db, command) for command in job] for job in commands])
-    except sqlite3.Error:
-        return [[_apply_alone(db, command) for command in job] for job in commands]
-
-
-def _in_transaction(db: Connection, run: Callable[[], list[Any]]) -> list[Any]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        results = run()
-        db.execute("COMMIT")
-    except BaseException:
-        _roll_back(db)
-        raise
-    return results
-
-
-def _apply_one(db: Connection, command: Command) -> Any:
-    try:
-        return apply(db, command)
-    except NgxError as error:
-        return error
-
-
-def _apply_alone(db: Connection, command: Command) -> Any:
-    try:
-        return _in_transaction(db, lambda: [_apply_one(db, command)])[0]
-    except sqlite3.Error as error:
-        return translate(error)
-
-
-def _call(db: Connection, job: Callable[[Connection], Any]) -> Any:
-    try:
-        return job(db)
-    except NgxError as error:
-        return error
-    except sqlite3.Error as error:
-        _roll_back(db)
-        return translate(error)
-
-
-def _roll_back(db: Connection) -> None:
-    if db.in_transaction:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-
-
-def _read_batch(db: Connection, questions: Sequence[Question]) -> list[Any]:
-    results: list[Any] = []
-    for question in questions:
-        try:
-            results.append(answer(db, question))
-        except NgxError as error:
-            results.append(error)
-        except sqlite3.Error as error:
-            results.append(translate(error))
-    return results

@@ -34,17 +34,12 @@ def _create_conversation(db: Connection, command: c.CreateConversation) -> None:
     )
 
 
-def _open_turn(db: Connection, where: str, values: tuple[Any, ...]) -> str | None:
-    row = db.execute(
-        f"SELECT id FROM turn WHERE {where} AND status IN ('queued', 'running') LIMIT 1", values
-    ).fetchone()
-    return row[0] if row else None
-
-
 def _refuse_if_busy(db: Connection, conversation_id: str) -> None:
-    turn_id = _open_turn(db, "conversation_id = ?", (conversation_id,))
-    if turn_id is not None:
-        raise ConversationBusy(turn_id)
+    row = db.execute(
+        "SELECT id FROM turn WHERE conversation_id = ? AND status IN ('queued', 'running') LIMIT 1", (conversation_id,)
+    ).fetchone()
+    if row is not None:
+        raise ConversationBusy(row[0])
 
 
 def _owned(db: Connection, conversation_id: str, owner: Owner) -> bool:
@@ -142,6 +137,8 @@ def _put_profile(db: Connection, command: c.PutProfile) -> None:
 
 
 def _add_log(db: Connection, command: c.AddLog) -> bool:
+    if command.lease is not None:
+        _refuse_stale(db, *command.lease)
     entry = command.entry
     added = db.execute(
         "INSERT OR IGNORE INTO log (tenant, user, id, kind, at, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING 1",
@@ -177,17 +174,20 @@ def _revoke_key(db: Connection, command: c.RevokeKey) -> bool:
 
 def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
     who = (command.owner.tenant, command.owner.user)
-    turn_id = _open_turn(db, "tenant = ? AND user = ?", who)
-    if turn_id is not None:
-        raise ConversationBusy(turn_id)
+    busy = db.execute(
+        "SELECT id FROM conversation WHERE tenant = ? AND user = ? AND pending > 0 LIMIT 1", who
+    ).fetchone()
+    if busy is not None:
+        _refuse_if_busy(db, busy[0])
     mine = "tenant = ? AND user = ?"
+    turns = f"SELECT turn_id FROM message WHERE conversation_id IN (SELECT id FROM conversation WHERE {mine})"
     erased = {}
     for table in ("checkpoint", "effect"):
-        cursor = db.execute(f"DELETE FROM {table} WHERE turn_id IN (SELECT id FROM turn WHERE {mine})", who)
-        erased[table] = cursor.rowcount
+        erased[table] = db.execute(f"DELETE FROM {table} WHERE turn_id IN ({turns})", who).rowcount
+    erased["turn"] = db.execute(f"DELETE FROM turn WHERE id IN ({turns})", who).rowcount
     cursor = db.execute(f"DELETE FROM message WHERE conversation_id IN (SELECT id FROM conversation WHERE {mine})", who)
     erased["message"] = cursor.rowcount
-    for table in ("turn", "artifact", "idempotency", "log", "profile", "conversation"):
+    for table in ("artifact", "idempotency", "log", "profile", "conversation"):
         erased[table] = db.execute(f"DELETE FROM {table} WHERE {mine}", who).rowcount
     return erased
 

@@ -279,7 +279,11 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
     owner = question.owner
     who = (owner.tenant, owner.user)
     conversations = db.execute(_CONVERSATION + " ORDER BY v.created_at, v.id", who).fetchall()
-    turn_ids = db.execute("SELECT id FROM turn WHERE tenant = ? AND user = ? ORDER BY accepted_at, id", who).fetchall()
+    turn_ids = db.execute(
+        "SELECT id FROM turn WHERE id IN (SELECT turn_id FROM message WHERE conversation_id IN"
+        " (SELECT id FROM conversation WHERE tenant = ? AND user = ?)) ORDER BY accepted_at, id",
+        who,
+    ).fetchall()
     exported = {
         "profile": _get_profile(db, c.GetProfile(owner=owner)),
         "conversations": [_conversation(row) for row in conversations],

@@ -13,21 +13,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ngx_agents.errors import JournalError, JournalUnavailable, NgxError
+from ngx_agents.errors import JournalUnavailable
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.state.sqlite_batches import understood
 
 MAX_BATCH = 256
 Batch = Callable[[sqlite3.Connection, Sequence[Any]], list[Any]]
 _Item = tuple[Any, "asyncio.Future[Any]"]
-
-
-def translate(error: sqlite3.Error) -> NgxError:
-    """The typed error for a foreign one; retryable unless the database file itself is wrong."""
-    if isinstance(error, sqlite3.OperationalError):
-        if "full" in str(error):
-            return JournalUnavailable("the disk is full: nothing was stored", retry_after_s=30.0)
-        return JournalUnavailable("the journal cannot be written or read now", retry_after_s=2.0)
-    return JournalError("the journal refused the statement")
 
 
 class SqliteThread:
@@ -75,16 +67,16 @@ class SqliteThread:
         assert self._loop is not None
         try:
             connection = self._connect()
-        except (sqlite3.Error, NgxError) as error:
-            self._post(_settle_one, started, translate(error) if isinstance(error, sqlite3.Error) else error)
+        except Exception as error:  # noqa: BLE001 - the start reports whatever kept it
+            self._post(_settle_one, started, understood(error))
             return
         self._post(_settle_one, started, None)
         while (item := self._jobs.get()) is not None:
             batch, last = self._gather(item)
             try:
                 results = self._run_batch(connection, [job for job, _ in batch])
-            except sqlite3.Error as error:
-                results = [translate(error)] * len(batch)
+            except Exception as error:  # noqa: BLE001 - a thread that ends would leave every caller waiting
+                results = [understood(error)] * len(batch)
             self._post(self._deliver, batch, results)
             if last:
                 break

@@ -25,6 +25,7 @@ from ngx_agents.state.model import Answer, Message, Owner
 Connection = sqlite3.Connection
 AGEING_S_PER_CLASS = 30.0
 TITLE_CHARS = 80
+COALESCED_CHARACTERS = 32_000
 _encode = msgspec.json.Encoder().encode
 _CANCELLED_WAITING = _encode(Answer(code="cancelled", message="cancelled before it started"))
 
@@ -35,19 +36,25 @@ def accept_turn(db: Connection, command: c.AcceptTurn) -> c.Accepted:
         known = _known_turn(db, command)
         if known is not None:
             return known
-    interrupt = None
-    if command.when_busy != "enqueue":
-        running, waiting = _busy(db, command)
-        if running is not None and command.when_busy == "reject":
-            raise ConversationBusy(running)
-        if waiting is not None and command.when_busy == "coalesce":
-            return _coalesce(db, command, waiting)
-        interrupt = running if command.when_busy == "interrupt" else None
+    is_patient = command.when_busy == "enqueue"
+    accepted = _append_turn(db, command, None) if is_patient else _accept_busy(db, command)
+    if command.idempotency_key is not None:
+        _remember_key(db, command, accepted.turn_id)
+    return accepted
+
+
+def _accept_busy(db: Connection, command: c.AcceptTurn) -> c.Accepted:
+    running, waiting = _busy(db, command)
+    if running is not None and command.when_busy == "reject":
+        raise ConversationBusy(running)
+    if waiting is not None and command.when_busy == "coalesce":
+        coalesced = _coalesce(db, command, waiting)
+        if coalesced is not None:
+            return coalesced
+    interrupt = running if command.when_busy == "interrupt" else None
     accepted = _append_turn(db, command, interrupt)
     if interrupt is not None:
         db.execute("UPDATE turn SET cancel_requested = 1 WHERE id = ?", (interrupt,))
-    if command.idempotency_key is not None:
-        _remember_key(db, command, command.turn_id)
     return accepted
 
 
@@ -89,15 +96,17 @@ def _busy(db: Connection, command: c.AcceptTurn) -> tuple[str | None, str | None
     return (rows[0][0] if rows else None), (waiting[-1] if waiting else None)
 
 
-def _coalesce(db: Connection, command: c.AcceptTurn, waiting: str) -> c.Accepted:
+def _coalesce(db: Connection, command: c.AcceptTurn, waiting: str) -> c.Accepted | None:
+    """None when the waiting message would become too long: the text then waits by itself."""
     (number,) = db.execute("SELECT number FROM turn WHERE id = ?", (waiting,)).fetchone()
     seq = 2 * number - 1
-    db.execute(
-        "UPDATE message SET text = text || char(10) || ? WHERE conversation_id = ? AND seq = ?",
-        (command.text, command.conversation_id, seq),
-    )
-    if command.idempotency_key is not None:
-        _remember_key(db, command, waiting)
+    fitted = db.execute(
+        "UPDATE message SET text = text || char(10) || ?1 WHERE conversation_id = ?2 AND seq = ?3"
+        " AND length(text) + length(?1) < ?4 RETURNING 1",
+        (command.text, command.conversation_id, seq, COALESCED_CHARACTERS),
+    ).fetchone()
+    if fitted is None:
+        return None
     return c.Accepted(
         turn_id=waiting, position=_position(db, command.conversation_id, number), user_seq=seq, coalesced=True
     )

@@ -24,13 +24,12 @@ class TurnDesk:
         self._ids = ids
         self._clock = clock
         self._remembered: dict[str, bytes] = {}
-        self.has_checkpoints = False
+        self.has_checkpoints = grant.attempts > 1
 
     async def load(self) -> None:
         """What an earlier attempt left; a first attempt left nothing."""
         if self._grant.attempts > 1:
             self._remembered = await self._journal.query(Checkpoints(turn_id=self._grant.turn_id))
-            self.has_checkpoints = bool(self._remembered)
 
     def recall(self, key: str) -> bytes | None:
         return self._remembered.get(key)
@@ -60,7 +59,11 @@ class TurnDesk:
         grant = self._grant
         entry_id = derived("l", shard_in(grant.turn_id), f"{grant.turn_id}/{key}")
         await self._do(
-            AddLog(owner=grant.owner, entry=LogEntry(id=entry_id, kind=kind, at=at, data=checked(kind, dict(data)))),
+            AddLog(
+                owner=grant.owner,
+                entry=LogEntry(id=entry_id, kind=kind, at=at, data=checked(kind, dict(data))),
+                lease=(grant.conversation_id, grant.turn_id, grant.epoch),
+            ),
             self._effect(key, "done"),
         )
 

@@ -8,20 +8,20 @@ One task per busy lane; the engine's TaskGroup owns them all. A caller that goes
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from ngx_agents.agents.turn import Team
 from ngx_agents.clock import Clock
-from ngx_agents.errors import Draining, InvalidRequest, JournalUnavailable, NotFound
-from ngx_agents.state.commands import Accepted, AcceptTurn, GetTurn, Grant, RequestCancel
+from ngx_agents.errors import Draining, InvalidRequest, NotFound
+from ngx_agents.state.commands import Accepted, AcceptTurn, Grant, RequestCancel
 from ngx_agents.state.ids import Ids, is_id, shard_in
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Owner, TurnStatus
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.events import terminal
+from ngx_agents.turns.lanes import Lanes
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.model import TurnRequest, TurnView, ended_view
 from ngx_agents.turns.registry import TurnRegistry
@@ -37,66 +37,47 @@ class TurnEngine:
     """Enter its context to start it. `instance` names this incarnation: never the same twice."""
 
     def __init__(
-        self,
-        *,
-        journal: Journal,
-        team: Team,
-        ids: Ids,
-        clock: Clock,
-        metrics: Metrics,
-        settings: TurnSettings,
+        self, *, journal: Journal, team: Team, ids: Ids, clock: Clock, metrics: Metrics, settings: TurnSettings
     ) -> None:
         self._journal = journal
         self._team = team
         self._ids = ids
         self._clock = clock
         self._settings = settings
-        self._runner = TurnRunner(journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings)
         self._instance = ids.new("k", 0)
         self._turns = TurnRegistry(journal, clock, settings.held_events)
-        self._lanes = 0
-        self._draining = False
-        self._claim_now = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._tasks = asyncio.TaskGroup()
-        self._stack = AsyncExitStack()
-        self._loops: list[asyncio.Task[None]] = []
+        runner = TurnRunner(journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings)
+        self._lanes = Lanes(
+            runner=runner,
+            turns=self._turns,
+            metrics=metrics,
+            settings=settings,
+            instance=self._instance,
+        )
         self._accept_seconds = metrics.histogram(
             "ngx_accept_seconds", "From a request to its durable acceptance."
         ).labels()
-        self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._tasks)
-        self._loops = [self._tasks.create_task(self._claim()), self._tasks.create_task(self._heartbeat())]
+        await self._lanes.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.drain()
-        for live in self._turns:
-            if live.task is not None:
-                live.task.cancel()
-            else:
-                live.abandon()
-        for task in self._loops:
-            task.cancel()
-        await self._stack.aclose()
+        await self._lanes.stop()
 
     @property
     def is_draining(self) -> bool:
-        return self._draining
+        return self._lanes.draining
+
+    def begin_drain(self, within_s: float | None = None) -> None:
+        """No new turns; running ones have `within_s` (the setting's time) to finish before their lanes are released."""
+        self._lanes.begin_drain(self._settings.drain_s if within_s is None else within_s)
 
     async def drain(self) -> None:
-        """No new turns; running ones get `drain_s` to finish, then their lanes are given back."""
-        self._draining = True
-        self._set_idle()
-        try:
-            async with asyncio.timeout(self._settings.drain_s):
-                await self._idle.wait()
-        except TimeoutError:
-            log.warning("drain.timeout", running=self._lanes)
+        """Begins to drain and waits for the running turns, no longer than they were given."""
+        await self._lanes.drain()
 
     async def accept(self, request: TurnRequest) -> Accepted:
         """Durable when it returns.
@@ -107,9 +88,8 @@ class TurnEngine:
         self._check(request)
         started_s = self._clock.monotonic_s()
         timeout_s = request.timeout_s or CLASS_TIMEOUT_S[request.turn_class]
-        has_room = self._lanes < self._settings.max_running
-        command = self._command(request, timeout_s, grant=has_room)
-        self._lanes += has_room
+        has_place = self._lanes.take_place()
+        command = self._command(request, timeout_s, grant=has_place)
         granted = False
         try:
             [result] = await self._journal.transact([command])
@@ -118,11 +98,11 @@ class TurnEngine:
             accepted: Accepted = result
             granted = accepted.epoch is not None
         except asyncio.CancelledError:
-            self._tasks.create_task(self._adopt(command.turn_id, request.owner))
+            self._lanes.adopt(command.turn_id, request.owner, interrupts=request.when_busy == "interrupt")
             raise
         finally:
-            if has_room and not granted:
-                self._leave_lane()
+            if has_place and not granted:
+                self._lanes.give_back_place()
         self._accept_seconds.observe(self._clock.monotonic_s() - started_s)
         if not accepted.replayed and not accepted.coalesced:
             self._welcome(command, accepted, request, deadline_s=started_s + timeout_s)
@@ -169,7 +149,7 @@ class TurnEngine:
         return cancelled
 
     def _check(self, request: TurnRequest) -> None:
-        if self._draining:
+        if self._lanes.draining:
             raise Draining("the server is stopping", retry_after_s=2.0)
         if not is_id("c", request.conversation_id):
             raise NotFound("no such conversation")
@@ -205,95 +185,7 @@ class TurnEngine:
                 accepted_at=command.now, deadline_at=command.deadline_at, user_seq=accepted.user_seq,
                 cancel_requested=False, agent=command.agent, locale=command.locale,
             )  # fmt: skip
-            self._start(live, grant)
-
-    def _start(self, live: LiveTurn, grant: Grant) -> None:
-        """Runs the lane from this grant on; a place in `_lanes` is taken already."""
-        self._prepare(live, grant)
-        self._idle.clear()
-        self._running.set(self._lanes)
-        live.task = self._tasks.create_task(self._run_lane(live, grant))
-
-    def _prepare(self, live: LiveTurn, grant: Grant) -> None:
-        live.started = True
-        live.stream.start_epoch(grant.epoch)
-        if grant.cancel_requested:
-            live.stop("cancelled")
-
-    async def _run_lane(self, live: LiveTurn, grant: Grant) -> None:
-        following: Grant | None = grant
-        try:
-            while following is not None:
-                live = self._turns.of_grant(following)
-                live.task = asyncio.current_task()
-                if following is not grant:
-                    self._prepare(live, following)
-                next_owner = None if self._draining else self._instance
-                try:
-                    following = await self._runner.run(live, following, grant_next_to=next_owner)
-                finally:
-                    self._turns.remove(live.id)
-        finally:
-            self._leave_lane()
-
-    def _leave_lane(self) -> None:
-        self._lanes -= 1
-        self._running.set(self._lanes)
-        self._claim_now.set()
-        self._set_idle()
-
-    def _set_idle(self) -> None:
-        if self._lanes == 0:
-            self._idle.set()
-
-    async def _claim(self) -> None:
-        """Lanes that nobody runs: left by a former incarnation, or accepted when there was no room."""
-        while True:
-            room = self._settings.max_running - self._lanes
-            if room > 0 and not self._draining:
-                try:
-                    grants = await self._journal.claim(room, instance=self._instance, now=self._clock.now_s())
-                except JournalUnavailable:
-                    grants = []
-                for grant in grants:
-                    if grant.attempts > 1:
-                        log.warning("lane.reclaimed", turn_id=grant.turn_id, attempts=grant.attempts)
-                    self._lanes += 1
-                    self._start(self._turns.of_grant(grant), grant)
-            await self._next_claim()
-
-    async def _next_claim(self) -> None:
-        """Waits the interval out; only while lanes are full does a freed place end it early."""
-        was_full = self._lanes >= self._settings.max_running
-        self._claim_now.clear()
-        try:
-            async with asyncio.timeout(self._settings.claim_every_s):
-                while True:
-                    await self._claim_now.wait()
-                    if was_full:
-                        return
-                    self._claim_now.clear()
-        except TimeoutError:
-            return
-
-    async def _heartbeat(self) -> None:
-        while True:
-            await self._clock.sleep(self._settings.heartbeat_s)
-            self._turns.beat()
-
-    async def _adopt(self, turn_id: str, owner: Owner) -> None:
-        """The caller left while its turn was being stored: find out what became of it, and run it."""
-        await self._journal.transact([])
-        turn = await self._journal.query(GetTurn(id=turn_id, owner=owner))
-        if turn is None or turn.status != "running" or self._turns.get(turn_id) is not None:
-            return
-        self._lanes += 1
-        grant = Grant(
-            conversation_id=turn.conversation_id, owner=owner, turn_id=turn_id, epoch=turn.epoch, attempts=1,
-            text=turn.text, turn_class=turn.turn_class, accepted_at=turn.accepted_at, deadline_at=turn.deadline_at,
-            user_seq=turn.seq, cancel_requested=turn.cancel_requested, agent=turn.agent, locale=turn.locale,
-        )  # fmt: skip
-        self._start(self._turns.of_grant(grant), grant)
+            self._lanes.run(grant)
 
     def _end_waiting(self, live: LiveTurn) -> None:
         self._turns.remove(live.id)

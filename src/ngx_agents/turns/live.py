@@ -42,10 +42,13 @@ class LiveTurn:
         self._waiters: list[asyncio.Future[TurnView | None]] = []
 
     def stop(self, code: str) -> None:
-        """Asks the running turn to end; what it said is kept. Too late once its end is being stored."""
+        """Asks the turn to end; what it said is kept. Too late once its end is being stored.
+
+        A task that has not begun must not be cancelled: it would end without a word. It reads `stop_code` first.
+        """
         if self.stop_code is None and not self.finishing:
             self.stop_code = code
-            if self.task is not None:
+            if self.started and self.task is not None:
                 self.task.cancel()
 
     def view(self) -> TurnView:

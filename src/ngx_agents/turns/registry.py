@@ -24,8 +24,8 @@ class TurnRegistry:
     """`held_events` bounds each turn's stream."""
 
     def __init__(self, journal: Journal, clock: Clock, held_events: int) -> None:
-        self._journal = journal
-        self._clock = clock
+        self.journal = journal
+        self.clock = clock
         self._held_events = held_events
         self._live: dict[str, LiveTurn] = {}
 
@@ -70,13 +70,14 @@ class TurnRegistry:
             turn = await self.stored(turn_id, owner)
         live = self._live.get(turn_id)
         if live is not None and not live.started and turn.status in TERMINAL:
+            live.abandon()
             self.remove(turn_id)
             return None
         return live
 
     async def stored(self, turn_id: str, owner: Owner) -> Turn:
         """The turn as the journal has it. Raises NotFound."""
-        turn: Turn | None = await self._journal.query(GetTurn(id=turn_id, owner=owner)) if is_id("t", turn_id) else None
+        turn: Turn | None = await self.journal.query(GetTurn(id=turn_id, owner=owner)) if is_id("t", turn_id) else None
         if turn is None:
             raise NotFound("no such turn")
         return turn
@@ -86,7 +87,7 @@ class TurnRegistry:
         answer = turn.answer or Answer()
         artifacts: Page = Page(())
         if answer.artifacts:
-            artifacts = await self._journal.query(ListArtifacts(owner=turn.owner, turn_id=turn.id, limit=MAX_ARTIFACTS))
+            artifacts = await self.journal.query(ListArtifacts(owner=turn.owner, turn_id=turn.id, limit=MAX_ARTIFACTS))
         return ended_view(
             turn.id,
             turn.conversation_id,
@@ -101,4 +102,4 @@ class TurnRegistry:
             live.stream.beat()
 
     def _monotonic(self, at: float) -> float:
-        return self._clock.monotonic_s() + at - self._clock.now_s()
+        return self.clock.monotonic_s() + at - self.clock.now_s()

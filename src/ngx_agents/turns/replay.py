@@ -6,6 +6,9 @@ from ngx_agents.state.model import Turn
 from ngx_agents.turns.events import artifact_data, frame, parse_event_id, terminal
 from ngx_agents.turns.model import TurnView
 
+ACCEPTED = 1
+"""The sequence of `turn.accepted`: what comes after it without a grant is the end of a turn that never started."""
+
 
 class Replay:
     """Reads like a subscription. Only the last frame has an id: a client that comes back before it hears all again."""
@@ -27,8 +30,8 @@ class Replay:
 def _frames(turn: Turn, view: TurnView, last_event_id: str | None) -> bytes | None:
     last_id = f"{turn.epoch}-{turn.last_seq}"
     if last_event_id:
-        parse_event_id(last_event_id)
-        if last_event_id.strip() == last_id:
+        epoch, sequence = parse_event_id(last_event_id)
+        if last_event_id.strip() == last_id or (epoch == turn.epoch == 0 and sequence > ACCEPTED):
             return None
         frames = [frame("text.reset", {"reason": "resumed"}, None)]
     else:

@@ -7,7 +7,10 @@ the three places that catch every exception: a turn that breaks ends `failed`, a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import get_args
+
+import msgspec
 
 from ngx_agents.agents.turn import (
     AgentCompleted,
@@ -64,30 +67,41 @@ class TurnRunner:
         answers = metrics.counter("ngx_answers_total", "Answers by source.", "source")
         self._sources = {source: answers.labels(source) for source in get_args(Source)}
 
-    async def run(self, live: LiveTurn, grant: Grant, *, grant_next_to: str | None) -> Grant | None:
-        """The lane's next turn, if it was granted with this one's end. Raises CancelledError when the engine stops."""
+    async def run(self, live: LiveTurn, grant: Grant, *, next_owner: Callable[[], str | None]) -> Grant | None:
+        """The lane's next turn, if it was granted with this one's end. Raises CancelledError when the engine stops.
+
+        `next_owner` is asked at the end who gets the lane's next turn.
+        """
         desk = TurnDesk(grant, journal=self._journal, ids=self._ids, clock=self._clock)
         try:
             if grant.attempts > self._settings.max_attempts:
-                status, answer = _given_up(self._settings.max_attempts)
+                outcome = _given_up(self._settings.max_attempts)
             else:
-                status, answer = await self._outcome(live, grant, desk)
+                outcome = await self._outcome(live, grant, desk)
             live.finishing = True
+            return await self._finish(live, grant, desk, outcome, next_owner())
         except LeaseLost:
             log.warning("turn.lease_lost", turn_id=grant.turn_id, epoch=grant.epoch)
             live.abandon()
             return None
         except asyncio.CancelledError:
             live.abandon()
-            release = ReleaseLane(conversation_id=grant.conversation_id, epoch=grant.epoch)
-            await asyncio.shield(self._journal.transact([release]))
+            await self.release(grant)
             raise
-        return await self._finish(live, grant, desk, (status, answer), grant_next_to)
+
+    async def release(self, grant: Grant) -> None:
+        """Gives the unfinished turn back to be claimed; if the journal is away, the next start claims it anyway."""
+        try:
+            await self._journal.transact([ReleaseLane(conversation_id=grant.conversation_id, epoch=grant.epoch)])
+        except JournalUnavailable as error:
+            log.error("lane.not_released", turn_id=grant.turn_id, code=error.code)
 
     async def _outcome(self, live: LiveTurn, grant: Grant, desk: TurnDesk) -> tuple[TurnStatus, Answer]:
         try:
             if live.stop_code is not None:
                 return self._stopped(live)
+            if live.deadline_s <= self._clock.monotonic_s():
+                raise TimeoutError
             async with asyncio.timeout(live.deadline_s - self._clock.monotonic_s()):
                 answered = await self._answer(live, grant, desk)
         except LeaseLost:
@@ -109,7 +123,6 @@ class TurnRunner:
             degraded=answered.degraded,
             agents=answered.agents,
             usage=_usage(answered),
-            artifacts=tuple(artifact.id for artifact in live.stream.artifacts),
         )
 
     async def _answer(self, live: LiveTurn, grant: Grant, desk: TurnDesk) -> Answered:
@@ -171,6 +184,7 @@ class TurnRunner:
         grant_next_to: str | None,
     ) -> Grant | None:
         status, answer = outcome
+        answer = msgspec.structs.replace(answer, artifacts=tuple(made.id for made in live.stream.artifacts))
         now = self._clock.now_s()
         message = None
         if answer.text:
@@ -199,10 +213,9 @@ class TurnRunner:
             grant_to=grant_next_to,
             has_checkpoints=desk.has_checkpoints,
         )
-        finished = await self._store(command)
-        if finished is None:
-            live.abandon()
-            return None
+        stored, finished = await self._store(command)
+        if stored is not command:
+            status, answer = "failed", stored.answer
         self._ended[status].inc()
         self._seconds.observe(max(0.0, now - grant.accepted_at))
         view = ended_view(
@@ -211,8 +224,12 @@ class TurnRunner:
         live.end(*terminal(view), view)
         return finished.next
 
-    async def _store(self, command: FinishTurn) -> Finished | None:
-        """None when the end is not ours to write. While the journal is away the answer is held, and tried again."""
+    async def _store(self, command: FinishTurn) -> tuple[FinishTurn, Finished]:
+        """What was stored, and its result. Raises LeaseLost when the end is not ours to write.
+
+        While the journal is away the answer is held. An end that the journal refuses for good is stored without what
+        it left, as a failure: a lane must not jam.
+        """
         delay_s = FIRST_RETRY_S
         while True:
             try:
@@ -220,12 +237,19 @@ class TurnRunner:
             except JournalUnavailable as error:
                 result = error
             if isinstance(result, Finished):
-                return result
+                return command, result
+            if isinstance(result, LeaseLost):
+                raise result
             log.error("turn.end_not_stored", turn_id=command.turn_id, code=getattr(result, "code", "internal"))
             if not isinstance(result, JournalUnavailable):
-                return None
+                command = _bare_end(command)
             await self._clock.sleep(delay_s)
             delay_s = min(LAST_RETRY_S, 2 * delay_s)
+
+
+def _bare_end(command: FinishTurn) -> FinishTurn:
+    answer = Answer(code="internal", message="the turn's end could not be stored")
+    return msgspec.structs.replace(command, status="failed", answer=answer, message=None, artifacts=())
 
 
 def _given_up(attempts: int) -> tuple[TurnStatus, Answer]:

@@ -77,6 +77,8 @@ CREATE TABLE idempotency (
   PRIMARY KEY (tenant, user, key)
 ) WITHOUT ROWID;
 
+CREATE INDEX idempotency_of_turn ON idempotency (turn_id);
+
 CREATE TABLE checkpoint (
   turn_id TEXT NOT NULL,
   key TEXT NOT NULL,

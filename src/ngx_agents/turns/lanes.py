@@ -1,0 +1,200 @@
+"""The lanes at work: one task per busy conversation, running its turns one after the other.
+
+A place in `max_running` is taken before a lane is granted and given back when its task ends. The claimer looks every
+`claim_every_s` for lanes that nobody runs: left by a former incarnation, or accepted when there was no place; when all
+places are taken, a lane gives its place back after each turn, so that the most urgent waiting lane gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ngx_agents.errors import NgxError
+from ngx_agents.state.commands import GetTurn, Grant
+from ngx_agents.state.model import Owner
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.live import LiveTurn
+from ngx_agents.turns.registry import TurnRegistry
+from ngx_agents.turns.runner import TurnRunner
+from ngx_agents.turns.settings import TurnSettings
+
+log = event_log("turns")
+LOOK_S = 0.1
+
+
+class Lanes:
+    """`instance` holds the lanes. `start` and `stop` frame everything else."""
+
+    def __init__(
+        self,
+        *,
+        runner: TurnRunner,
+        turns: TurnRegistry,
+        metrics: Metrics,
+        settings: TurnSettings,
+        instance: str,
+    ) -> None:
+        self.count = 0
+        self.draining = False
+        self._stopping = False
+        self._drain_until_s: float | None = None
+        self._journal = turns.journal
+        self._runner = runner
+        self._turns = turns
+        self._clock = turns.clock
+        self._settings = settings
+        self._instance = instance
+        self._tasks = asyncio.TaskGroup()
+        self._loops: list[asyncio.Task[None]] = []
+        self._freed = asyncio.Event()
+        self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
+
+    async def start(self) -> None:
+        await self._tasks.__aenter__()
+        self._loops = [self._tasks.create_task(self._claim()), self._tasks.create_task(self._heartbeat())]
+
+    async def stop(self) -> None:
+        """Drains, then ends what still runs: its lanes are given back, its listeners are sent elsewhere."""
+        await self.drain()
+        self._stopping = True
+        for live in self._turns:
+            if live.started and live.task is not None:
+                live.task.cancel()
+            else:
+                live.abandon()
+        for task in self._loops:
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    def begin_drain(self, within_s: float) -> None:
+        """No new turns from now on; the running ones have until then. A shorter time given later holds."""
+        self.draining = True
+        until_s = self._clock.monotonic_s() + within_s
+        self._drain_until_s = until_s if self._drain_until_s is None else min(until_s, self._drain_until_s)
+
+    async def drain(self) -> None:
+        """Waits for the running turns, at most until the end that the first `begin_drain` set."""
+        self.begin_drain(self._settings.drain_s)
+        while self.count and self._drain_until_s is not None and self._clock.monotonic_s() < self._drain_until_s:
+            await self._wait_until_freed(min(LOOK_S, self._drain_until_s - self._clock.monotonic_s()))
+        if self.count:
+            log.warning("drain.timeout", running=self.count)
+
+    def take_place(self) -> bool:
+        """Whether there was one; it is then the caller's to fill with `run` or to give back."""
+        if self.count >= self._settings.max_running:
+            return False
+        self.count += 1
+        return True
+
+    def give_back_place(self) -> None:
+        self.count -= 1
+        self._running.set(self.count)
+        self._freed.set()
+
+    def run(self, grant: Grant) -> None:
+        """Runs the lane from this grant on, in the place that was taken for it."""
+        self._running.set(self.count)
+        live = self._turns.of_grant(grant)
+        live.task = self._tasks.create_task(self._run_lane(grant))
+
+    async def _run_lane(self, grant: Grant) -> None:
+        following: Grant | None = grant
+        try:
+            while following is not None:
+                live = self._turns.of_grant(following)
+                try:
+                    following = await self._run_turn(live, following)
+                finally:
+                    self._turns.remove(live.id)
+        finally:
+            self.give_back_place()
+
+    async def _run_turn(self, live: LiveTurn, grant: Grant) -> Grant | None:
+        if self._stopping:
+            live.abandon()
+            await self._runner.release(grant)
+            return None
+        live.stream.start_epoch(grant.epoch)
+        if grant.cancel_requested:
+            live.stop("cancelled")
+        live.task = asyncio.current_task()
+        live.started = True
+        return await self._runner.run(live, grant, next_owner=self._next_owner)
+
+    def _next_owner(self) -> str | None:
+        """Who gets the lane's next turn with the end of this one: nobody, when others may be waiting for the place."""
+        is_free = not self.draining and self.count < self._settings.max_running
+        return self._instance if is_free else None
+
+    async def _claim(self) -> None:
+        while True:
+            room = self._settings.max_running - self.count
+            if room > 0 and not self.draining:
+                for grant in await self._claimed(room):
+                    if grant.attempts > 1:
+                        log.warning("lane.reclaimed", turn_id=grant.turn_id, attempts=grant.attempts)
+                    self.count += 1
+                    self.run(grant)
+            await self._next_claim()
+
+    async def _claimed(self, room: int) -> list[Grant]:
+        try:
+            return await self._journal.claim(room, instance=self._instance, now=self._clock.now_s())
+        except NgxError as error:
+            log.error("lanes.not_claimed", code=error.code)
+            return []
+
+    async def _next_claim(self) -> None:
+        """Waits the interval out; only when all places were taken does a freed one end it early."""
+        until_s = self._clock.monotonic_s() + self._settings.claim_every_s
+        was_full = self.count >= self._settings.max_running
+        while (left_s := until_s - self._clock.monotonic_s()) > 0:
+            if await self._wait_until_freed(left_s) and was_full:
+                return
+
+    async def _wait_until_freed(self, within_s: float) -> bool:
+        self._freed.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._freed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await self._clock.sleep(self._settings.heartbeat_s)
+            self._turns.beat()
+
+    def adopt(self, turn_id: str, owner: Owner, *, interrupts: bool) -> None:
+        """Its caller left while the turn was being stored: finds out what became of it, and runs it."""
+        self._tasks.create_task(self._adopt(turn_id, owner, interrupts))
+
+    async def _adopt(self, turn_id: str, owner: Owner, interrupts: bool) -> None:
+        try:
+            await self._journal.transact([])
+            turn = await self._journal.query(GetTurn(id=turn_id, owner=owner))
+        except NgxError as error:
+            log.error("turn.not_adopted", turn_id=turn_id, code=error.code)
+            return
+        if turn is None:
+            return
+        if interrupts:
+            self._interrupt(turn.conversation_id, turn_id)
+        live = self._turns.get(turn_id)
+        if turn.status != "running" or (live is not None and live.task is not None):
+            return
+        self.count += 1
+        grant = Grant(
+            conversation_id=turn.conversation_id, owner=owner, turn_id=turn_id, epoch=turn.epoch, attempts=1,
+            text=turn.text, turn_class=turn.turn_class, accepted_at=turn.accepted_at, deadline_at=turn.deadline_at,
+            user_seq=turn.seq, cancel_requested=turn.cancel_requested, agent=turn.agent, locale=turn.locale,
+        )  # fmt: skip
+        self.run(grant)
+
+    def _interrupt(self, conversation_id: str, by: str) -> None:
+        for live in self._turns:
+            if live.conversation_id == conversation_id and live.id != by and live.started:
+                live.stop("interrupted")
