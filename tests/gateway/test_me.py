@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.gateway.serving import client
 
+from ngx_agents.clock import SystemClock
+
 
 async def test_a_profile_is_replaced_whole_and_read_back(tmp_path: Path) -> None:
     async with client(tmp_path) as api:
@@ -78,3 +80,10 @@ async def test_an_artifact_that_is_not_there_is_not_found(tmp_path: Path) -> Non
     async with client(tmp_path) as api:
         for artifact_id in ("a_00" + "0" * 26, "nonsense"):
             assert (await api.call("GET", f"/v1/me/artifacts/{artifact_id}"))[0] == 404
+
+
+async def test_what_has_not_happened_yet_is_not_logged(tmp_path: Path) -> None:
+    async with client(tmp_path) as api:
+        ahead = {"kind": "weight", "at": SystemClock().now_s() + 30 * 86_400, "data": {"kg": 80}}
+        status, problem = await api.call("POST", "/v1/me/logs", json=ahead)
+    assert (status, problem["field"]) == (400, "at")

@@ -28,6 +28,7 @@ from ngx_agents.state.model import LogEntry, LogKind
 
 MAX_PROFILE_BYTES = 262_144
 MAX_LOG_BYTES = 16_384
+LOG_AHEAD_S = 86_400.0  # the user's today may be the server's tomorrow
 DEFAULT_LOGS = 100
 DEFAULT_ARTIFACTS = 50
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?")
@@ -52,7 +53,10 @@ class MeRoutes:
     async def add_log(self, exchange: Exchange) -> None:
         raw = await exchange.body(MAX_LOG_BYTES)
         body = decoded(self._log_decoder, raw)
-        at = self._deps.clock.now_s() if body.at is msgspec.UNSET else body.at
+        now_s = self._deps.clock.now_s()
+        at = now_s if body.at is msgspec.UNSET else body.at
+        if at > now_s + LOG_AHEAD_S:
+            raise InvalidRequest("what has not happened yet cannot be logged", field="at")
         entry = LogEntry(
             id=self._log_id(exchange, raw), kind=body.kind, at=at, data=checked(body.kind, dict(body.data))
         )
