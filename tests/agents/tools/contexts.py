@@ -33,11 +33,22 @@ class Diary:
 
 
 def context(
-    text: str, *, locale: Language = "es", profile: Profile | None = None, diary: Diary | None = None
+    text: str,
+    *,
+    locale: Language = "es",
+    profile: Profile | None = None,
+    diary: Diary | None = None,
+    earlier: tuple[str, ...] = (),
 ) -> ToolContext:
     book = diary or Diary()
     return ToolContext(
-        text=text, locale=locale, profile=profile or Profile(), now=NOW, logs=book.logs, add_log=book.add_log
+        text=text,
+        locale=locale,
+        profile=profile or Profile(),
+        now=NOW,
+        logs=book.logs,
+        add_log=book.add_log,
+        earlier=earlier,
     )
 
 

@@ -97,3 +97,40 @@ async def test_a_plan_takes_little_time() -> None:
         await run(TOOL, context(BODY))
         times.append(thread_time() - before)
     assert median(times) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("earlier", "text", "allergens"),
+    [
+        (
+            ("Soy alérgica a los huevos y a la leche",),
+            "Tengo 34 años, 81 kg, 178 cm, mujer. Hazme un menú",
+            "eggs milk",
+        ),
+        (("I'm allergic to peanuts and eggs",), "I'm 34, 81 kg, 178 cm, male. Make me a menu", "peanuts eggs"),
+        (("Soy celíaco", "Tengo 34 años, 81 kg, 178 cm"), "hazme un menú", "gluten"),
+    ],
+)
+@pytest.mark.parametrize("by_model", [False, True])
+async def test_an_allergy_told_before_holds_now_whoever_chose_the_arguments(
+    earlier: tuple[str, ...], text: str, allergens: str, *, by_model: bool
+) -> None:
+    given = context(text, earlier=earlier)
+    output = await (TOOL.run({"allergies": []}, given) if by_model else run(TOOL, given))
+    assert output.facts["complete"]
+    assert not [food for food in foods_of(output) if set(allergens.split()) & set(FOODS[food].allergens)]
+    assert any("Alergia" in limit for limit in output.constraints)
+
+
+async def test_body_and_goal_told_before_are_not_asked_for_again_and_the_newest_wins() -> None:
+    earlier = ("quiero bajar 20 kilos, tengo 34 años, peso 95 kg, mido 165 cm, mujer", "ahora peso 90 kg")
+    facts = (await run(TOOL, context("hazme un menú", earlier=earlier))).facts
+    assert facts["complete"]
+    assert facts["goal"] == "perder grasa"
+    same = (await run(TOOL, context("34 años, 90 kg, 165 cm, mujer, quiero perder grasa"))).facts
+    assert facts["target"] == same["target"]
+
+
+async def test_a_pregnancy_told_before_keeps_the_deficit_out() -> None:
+    output = await run(TOOL, context(f"{BODY}, quiero adelgazar", earlier=("estoy embarazada y no quiero pescado",)))
+    assert "Sin déficit calórico sin visto bueno profesional." in output.constraints

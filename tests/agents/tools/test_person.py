@@ -20,6 +20,12 @@ from ngx_agents.state.model import Profile
         ("my weight this morning is 88.8 kg", Person(weight_kg=88.8)),
         ("I am a 41 year old woman", Person(age=41, sex="female")),
         ("entreno 4 días por semana", Person(activity="moderate")),
+        ("95 kg 170 cm 50 años", Person(age=50, weight_kg=95.0, height_cm=170.0)),
+        ("70 kg 1.70 m 30 años mujer", Person(age=30, weight_kg=70.0, height_cm=170.0, sex="female")),
+        (
+            "quiero bajar 20 kilos, 34 años 90 kg 165 cm mujer",
+            Person(age=34, weight_kg=90.0, height_cm=165.0, sex="female"),
+        ),
         ("llevo una vida sedentaria", Person(activity="sedentary")),
     ],
 )
@@ -55,3 +61,10 @@ def test_the_text_wins_over_the_profile_and_the_profile_fills_the_rest() -> None
 
 def test_a_profile_out_of_bounds_is_unknown() -> None:
     assert person_from("", Profile(weight_kg=1000, height_cm=5, age=400)) == Person()
+
+
+def test_the_newest_of_earlier_statements_fills_what_the_text_leaves_out() -> None:
+    earlier = ("tengo 34 años, peso 90 kg, soy mujer", "peso 88 kg y mido 165")
+    known = person_from("ahora peso 87 kg", Profile(age=20, activity="high"), earlier)
+    assert known == Person(age=34, weight_kg=87.0, height_cm=165.0, sex="female", activity="high")
+    assert person_from("", Profile(weight_kg=70), earlier).weight_kg == 88.0

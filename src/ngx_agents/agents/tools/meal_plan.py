@@ -48,8 +48,12 @@ class MealPlan:
 
     def arguments_from(self, context: ToolContext) -> dict[str, Any]:
         """Goal, meals a day and exclusions, as text and profile say them."""
-        return arguments_from(context.text, context.profile)
+        return arguments_from(context.text, context.profile, context.earlier)
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """The plan. Raises InvalidRequest naming the argument at fault."""
-        return meal_report(request_from(arguments, context.text, context.profile), context.locale)
+        complete = self.arguments_from(context) | {
+            name: value for name, value in arguments.items() if value is not None
+        }
+        request = request_from(complete, context.text, context.profile, context.earlier)
+        return meal_report(request, context.locale)

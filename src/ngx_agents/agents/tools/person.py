@@ -6,7 +6,8 @@ Only explicit statements count: a goal weight, a deadlift or the years someone h
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ AGE_YEARS = (10, 110)
 
 Sex = Literal["female", "male"]
 Activity = Literal["sedentary", "light", "moderate", "high", "very_high"]
+T = TypeVar("T")
 
 _UNIT = r"(kgs?|kilos?|kilogramos?|kilograms?|lbs?|libras?|pounds?)\b"
 _WEIGHT_VERB = re.compile(
@@ -31,11 +33,14 @@ _WEIGHT_VERB = re.compile(
     r"marco|about|unos|ahora|now|just|exactamente|aproximadamente|actualmente|currently)[\s:]+){0,4}"
     r"(\d{2,3}(?:\.\d{1,2})?)\b\s*" + _UNIT.replace(r"\b", "") + r"?(?![\w%/])"
 )
-_WEIGHT_ITEM = re.compile(r"(?:^|[,(] ?|\by |\band )(\d{2,3}(?:\.\d{1,2})?) ?" + _UNIT)
+_WEIGHT_ITEM = re.compile(
+    r"(?:^|[,(] ?|\b(?:y|and|anos|years old|yo|cm|m|mujer|hombre|female|male) )(\d{2,3}(?:\.\d{1,2})?) ?" + _UNIT
+)
 _AGE = re.compile(
     r"\b(?:tengo|cumpli|edad:?|i am|i'm|im|age:?|aged) (?:de |is )?(\d{2,3})\b"
     r"(?! ?(?:cm|kg|kilos|lbs?|m\b|%|\.\d|km|min|weeks?|sem))"
-    r"|(?:^|[,(] ?|\bde )(\d{2,3}) (?:anos|years? old)\b|\b(\d{2,3})[ -](?:years?[ -]old|yo\b|y/o)"
+    r"|(?:^|[,(] ?|\b(?:de|kgs?|kilos|lbs?|libras|pounds|cm|m|metros|mujer|hombre|female|male) )"
+    r"(\d{2,3}) (?:anos|years? old)\b|\b(\d{2,3})[ -](?:years?[ -]old|yo\b|y/o)"
 )
 _METRES = re.compile(
     r"\b(?:mido|altura:?|estatura:?|height:?|tall)?(?: de| is)? ?(1\.\d{1,2}|2\.[0-4]\d?)\s?"
@@ -81,15 +86,19 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     activity: Activity | None = None
 
 
-def person_from(text: str, profile: Profile) -> Person:
-    """The profile's values, with what the text states put over them; values out of bounds are ignored."""
-    said = numbered(fold(text))
+def person_from(text: str, profile: Profile, earlier: Sequence[str] = ()) -> Person:
+    """The profile's values, with what the user stated put over them, the newest statement first.
+
+    `earlier` are former messages, oldest first; values out of bounds are ignored.
+    """
+    said = [numbered(fold(message)) for message in (text, *reversed(earlier))]
     return Person(
-        age=_bounded_int(read_age(said), AGE_YEARS) or _bounded_int(profile.age, AGE_YEARS),
-        sex=read_sex(said) or profile.sex,
-        height_cm=_bounded(read_height_cm(said), HEIGHT_CM) or _bounded(profile.height_cm, HEIGHT_CM),
-        weight_kg=read_weight_kg(said) or _bounded(profile.weight_kg, WEIGHT_KG),
-        activity=read_activity(said) or profile.activity,
+        age=_newest(lambda each: _bounded_int(read_age(each), AGE_YEARS), said) or _bounded_int(profile.age, AGE_YEARS),
+        sex=_newest(read_sex, said) or profile.sex,
+        height_cm=_newest(lambda each: _bounded(read_height_cm(each), HEIGHT_CM), said)
+        or _bounded(profile.height_cm, HEIGHT_CM),
+        weight_kg=_newest(read_weight_kg, said) or _bounded(profile.weight_kg, WEIGHT_KG),
+        activity=_newest(read_activity, said) or profile.activity,
     )
 
 
@@ -131,6 +140,11 @@ def read_sex(said: str) -> Sex | None:
 
 def read_activity(said: str) -> Activity | None:
     return next((level for level, pattern in _ACTIVITIES if pattern.search(said)), None)
+
+
+def _newest(read: Callable[[str], T | None], said: Sequence[str]) -> T | None:
+    """What the first of the messages, newest first, that states it says."""
+    return next((found for each in said if (found := read(each)) is not None), None)
 
 
 def _bounded(value: float | None, bounds: tuple[float, float]) -> float | None:

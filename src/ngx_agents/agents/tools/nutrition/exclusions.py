@@ -7,7 +7,7 @@ eating is excluded, whatever else the sentence says. What is not understood is r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -62,13 +62,13 @@ class Exclusions(msgspec.Struct, frozen=True, kw_only=True):
         return not any(_diet_forbids(diet, food) for diet in self.diets)
 
 
-def exclusions_from(text: str, profile: Profile, stated: Iterable[str] = ()) -> Exclusions:
-    """What text, profile and `stated` (a model's list) exclude, taken together."""
+def exclusions_from(text: str, profile: Profile, stated: Iterable[str] = (), earlier: Sequence[str] = ()) -> Exclusions:
+    """What text, `earlier` messages, profile and `stated` (a model's list) exclude, taken together."""
     allergens: set[str] = set()
     diets: set[str] = set()
     foods: set[str] = set()
     unknown: list[str] = []
-    for sentence in sentences(fold(text)):
+    for sentence in (sentence for message in (*earlier, text) for sentence in sentences(fold(message))):
         diets |= _matching(_DIET_WORDS, sentence)
         if _SPEAKS_OF.search(sentence):
             allergens |= _matching(_ALLERGEN_WORDS, sentence) | ({"soy"} if _SOY.search(sentence) else set())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import msgspec
 
 from ngx_agents.agents.tools.arguments import choice, integer, strings
+from ngx_agents.agents.tools.health import State, health_from
 from ngx_agents.agents.tools.nutrition.energy import EatingGoal
 from ngx_agents.agents.tools.nutrition.exclusions import ALLERGENS, DIETS, Exclusions, exclusions_from
 from ngx_agents.agents.tools.nutrition.menu import MEALS
@@ -19,6 +21,7 @@ GOALS: tuple[EatingGoal, ...] = get_args(EatingGoal)
 DEFAULT_MEALS = 4
 MEALS_BOUNDS = (min(MEALS), max(MEALS))
 ADULT = 18
+_NOTED: tuple[State, ...] = ("pregnant", "condition", "kidney")
 
 _MEALS = re.compile(r"(?<!\d)(\d) (?:comidas|tiempos|meals)\b")
 _LOSE = words(
@@ -29,13 +32,6 @@ _GAIN = words(
     "ganar", "subir de peso", "subir peso", "aumentar", "volumen", "masa muscular", "hipertrof", "superavit", "gain",
     "gaining", "bulk", "build muscle", "muscle mass", "surplus", "hypertroph",
 )  # fmt: skip
-_KIDNEY = words("renal", "rinon", "nefr", "dialisis", "kidney", "dialysis", "nephr")
-_CONDITION = words(
-    "diabet", "insulin", "hipertens", "hypertens", "cardia", "heart disease", "cancer", "hepat", "higado", "liver",
-    "bariatric", "crohn", "colitis",
-)  # fmt: skip
-_PREGNANT = words("embarazada", "estoy en embarazo", "lactancia", "amamant", "pregnan", "breastfeed")
-_DENIES = words("no (?:estoy|soy|tengo|padezco)", "sin$", "not$", "don't have", "no$")
 
 
 class MealRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,14 +47,15 @@ class MealRequest(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def arguments_from(text: str, profile: Profile) -> dict[str, Any]:
-    """Goal and number of meals as the text or the profile's goals say; exclusions are always read from both."""
-    said = numbered(fold(text))
-    goal = read_goal(said) or read_goal(fold(". ".join(profile.goals)))
+def arguments_from(text: str, profile: Profile, earlier: Sequence[str] = ()) -> dict[str, Any]:
+    """Goal and number of meals as text, earlier messages (the newest first) or profile say; exclusions of them all."""
+    said = [numbered(fold(message)) for message in (text, *reversed(earlier))]
+    stated = (*said, fold(". ".join(profile.goals)))
+    goal = next((goal for each in stated if (goal := read_goal(each)) is not None), None)
     found: dict[str, Any] = {} if goal is None else {"goal": goal}
-    if match := _MEALS.search(said):
+    if match := next((match for each in said if (match := _MEALS.search(each))), None):
         found["meals_per_day"] = min(max(int(match[1]), MEALS_BOUNDS[0]), MEALS_BOUNDS[1])
-    exclusions = exclusions_from(text, profile)
+    exclusions = exclusions_from(text, profile, earlier=earlier)
     if exclusions.allergens:
         found["allergies"] = [item for item in ALLERGENS if item in exclusions.allergens]
     if exclusions.diets:
@@ -72,14 +69,14 @@ def read_goal(said: str) -> EatingGoal | None:
     return "gain_muscle" if _GAIN.search(said) else None
 
 
-def request_from(arguments: dict[str, Any], text: str, profile: Profile) -> MealRequest:
+def request_from(arguments: dict[str, Any], text: str, profile: Profile, earlier: Sequence[str] = ()) -> MealRequest:
     """The checked request; cautions turn a deficit or surplus into maintenance. Raises InvalidRequest."""
     chosen = choice(arguments, "goal", GOALS)
     asked: EatingGoal = next((name for name in GOALS if name == chosen), "maintain")
     stated = (*strings(arguments, "allergies"), *strings(arguments, "restrictions"))
-    exclusions = exclusions_from(text, profile, stated)
-    person = person_from(text, profile)
-    notes, low_protein = _cautions(text, profile)
+    exclusions = exclusions_from(text, profile, stated, earlier)
+    person = person_from(text, profile, earlier)
+    notes, low_protein = _cautions((*earlier, text), profile)
     is_minor = person.age is not None and person.age < ADULT
     return MealRequest(
         person=person,
@@ -93,13 +90,7 @@ def request_from(arguments: dict[str, Any], text: str, profile: Profile) -> Meal
     )
 
 
-def _cautions(text: str, profile: Profile) -> tuple[tuple[str, ...], bool]:
+def _cautions(messages: Sequence[str], profile: Profile) -> tuple[tuple[str, ...], bool]:
     """(wording keys of what calls for caution, whether protein stays moderate)."""
-    said = fold(text)
-    spoken = ". ".join(part for part in said.split(",") if not _DENIES.search(part))
-    stated = fold(". ".join((*profile.conditions, *profile.medication)))
-    kidney = bool(_KIDNEY.search(spoken) or _KIDNEY.search(stated))
-    pregnant = profile.pregnant or bool(_PREGNANT.search(spoken))
-    condition = bool(profile.conditions or profile.medication or _CONDITION.search(spoken) or kidney)
-    notes = [("pregnant", pregnant), ("condition", condition), ("kidney", kidney)]
-    return tuple(key for key, holds in notes if holds), kidney
+    health = health_from(messages, profile)
+    return tuple(key for key in _NOTED if key in health), "kidney" in health
