@@ -39,6 +39,27 @@ def test_a_weight_to_log_and_a_question_about_it_are_different_skills() -> None:
     assert route("¿cómo va mi peso este mes?").skills == {P: "analyze_progress"}
 
 
+def test_a_question_about_the_change_or_the_goal_is_analysed_and_not_logged() -> None:
+    for text in ("¿Cuándo llegaré a 75 kg?", "¿Cuánto he bajado en las últimas 2 semanas?", "how much have I lost?"):
+        assert route(text).skills == {P: "analyze_progress"}, text
+
+
+def test_a_question_that_no_skill_computes_has_no_best_guess_but_a_reply_of_its_own() -> None:
+    for text in (
+        "¿puedo correr con el tobillo torcido?",
+        "how do I do a squat properly?",
+        "cuántas calorías tiene un plátano",
+    ):
+        found = route(text, last_agent=T)
+        assert (found.kind, found.agents) == ("general", ()), text
+        assert found.fallback in TEAM.orchestrator.replies
+
+
+def test_a_joke_or_a_bare_number_gets_no_guess() -> None:
+    assert route("cuéntame un chiste").agents == ()
+    assert route("1").agents == ()
+
+
 def test_a_weight_mentioned_in_another_request_is_not_logged() -> None:
     found = route("peso 90 kg y quiero una rutina de gimnasio con un menú semanal para bajar grasa")
     assert P not in found.agents

@@ -75,6 +75,20 @@ class AgentContent(msgspec.Struct, frozen=True, kw_only=True):
     replies: dict[str, Reply]
 
 
+class Pattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A regular expression over the words of a message."""
+
+    pattern: str
+
+
+class Uncomputed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Questions that no skill computes, but for those that `unless` is found in; `reply` is the orchestrator's."""
+
+    reply: str
+    pattern: str
+    unless: str
+
+
 class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`secondary` names, per intent, the intents that may come along on evidence in the text.
 
@@ -89,3 +103,8 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     fallback_reply: str = "fallback"
     function_words: str = ""
     keywords: dict[str, str] = {}
+    requests: dict[str, str]
+    asides: Pattern
+    uncomputed: tuple[Uncomputed, ...]
+    skill_requests: dict[str, str]
+    facts: Pattern

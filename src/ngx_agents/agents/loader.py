@@ -125,7 +125,9 @@ def _check_routing(team: TeamContent) -> None:
     _all_in(routing.general_query, team.specialists, "routing.toml: general_query: there is no agent")
     skills = {skill.id for agent in team.specialists.values() for skill in agent.card.skills}
     _all_in(routing.only_alone, skills, "routing.toml: only_alone: there is no skill")
-    fallback = [routing.fallback_reply]
+    _all_in(routing.skill_requests, skills, "routing.toml: skill_requests: there is no skill")
+    _all_in(routing.requests, intents, "routing.toml: requests: no agent has the intent")
+    fallback = [routing.fallback_reply, *(each.reply for each in routing.uncomputed)]
     _all_in(fallback, team.orchestrator.replies, "orchestrator/examples.toml: replies: there is no")
 
 

@@ -159,7 +159,7 @@ class CoachingTeam:
             spent, degraded = handover.spent, handover.has_failed
             agents = handover.agents or agents or (() if degraded else self._team.routing.general_query)
         if not agents:
-            text = self._predefined(self._team.routing.fallback_reply, brief)
+            text = self._predefined(route.fallback or self._team.routing.fallback_reply, brief)
             events = _fixed(text, rung="template", degraded=degraded, usage=spent)
         else:
             events = self._crew.run(self._router.briefed(brief, agents), agents, spent=spent)

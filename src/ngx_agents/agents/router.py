@@ -1,7 +1,7 @@
 """Chooses who answers, without asking a model: predefined reply, one specialist, or several.
 
-The primary agent is the one the text speaks for most; another comes along only when the text itself speaks for it
-too and the routing table allows the pair. Pure: the same words give the same route.
+The primary agent is the one the text speaks for most; another comes along only when the text asks for it in so many
+words and the routing table allows the pair. Pure: the same words give the same route.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentContent, Reply
 from ngx_agents.agents.evidence import Evidence
 from ngx_agents.agents.loader import TeamContent
+from ngx_agents.agents.requests import Requests
 from ngx_agents.agents.wording import normalise, words_of
 
 FLOOR = 0.7  # confidence below which the local router does not decide alone
 _SCALE = 1.7  # evidence that makes a confidence of 1 - 1/e
-_SECOND_EVIDENCE = 2.4
-_SECOND_SHARE = 0.2  # of the primary's evidence
+_REQUEST = 2.6  # evidence that an explicit request is
+_GUESS = 0.6  # confidence of a guess that is worth an answer when no model is there
 _REPLY_WORDS = 9  # longer messages want more than a predefined reply
 _REPLY_LIKENESS = 0.7
 _COVERED_WORDS = 4
@@ -35,7 +36,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """`skills` maps each agent to the skill it is called for. `reply` is a predefined reply of the orchestrator's.
 
     `kind` general: no intent claimed the text with a confidence of at least `FLOOR`; `agents` and `skills` then
-    hold the best guess, empty when there is none.
+    hold the best guess, empty when there is none; `fallback` is the reply when nobody answers, if not the usual one.
     """
 
     kind: RouteKind
@@ -44,6 +45,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     intent: str
     reply: str | None = None
+    fallback: str | None = None
 
 
 class Router:
@@ -62,12 +64,17 @@ class Router:
             for name, agent in team.specialists.items()
             if len(agent.card.skills) > 1
         }
+        self._requests = Requests(team.routing)
         self._replies = _ReplyBook(team.orchestrator.replies)
 
     def route(self, words: Sequence[str], *, last_agent: str | None = None) -> Route:
         """The route of a message given as normalised words; what claims nothing follows up on `last_agent`."""
         words = words[:_MAX_WORDS] if len(words) <= _MAX_WORDS else [*words[:80], *words[-40:]]
-        found = self._agents.of(words)
+        text = " ".join(words)
+        uncomputed = self._requests.uncomputed(text)
+        if uncomputed is not None:
+            return msgspec.structs.replace(self._route("general", (), words, confidence=0.0), fallback=uncomputed)
+        found, asked = self._found(words, text)
         ranked = sorted(found.items(), key=lambda each: -each[1])
         confidence = 1 - exp(-ranked[0][1] / _SCALE) if ranked else 0.0
         reply, likeness = self._replies.nearest(words)
@@ -76,9 +83,9 @@ class Router:
         if confidence < FLOOR:
             if last_agent in self._cards and len(words) <= _FOLLOW_UP_WORDS:
                 return self._route("evidence", (last_agent,), words, confidence=confidence)
-            agents = (ranked[0][0],) if confidence >= FLOOR / 2 else ()
+            agents = (ranked[0][0],) if confidence >= _GUESS else ()
             return self._route("general", agents, words, confidence=confidence)
-        return self._route("evidence", self._chosen(ranked, words), words, confidence=confidence)
+        return self._route("evidence", self._chosen(ranked, asked, words), words, confidence=confidence)
 
     def route_to(self, agent: str, words: Sequence[str]) -> Route:
         """The route to an agent that somebody else chose."""
@@ -91,18 +98,36 @@ class Router:
     def skill_of(self, agent: str, words: Sequence[str]) -> str:
         """The skill of this agent that the words ask for; its first when they do not say."""
         skills = [skill.id for skill in self._cards[agent].skills]
+        if len(skills) == 1:
+            return skills[0]
+        asked = self._requests.skill(skills, " ".join(words))
+        if asked is not None:
+            return asked
         evidence = self._skills.get(agent)
         found = evidence.of(words) if evidence else {}
         return max(found, key=found.__getitem__) if found else skills[0]
 
-    def _chosen(self, ranked: list[tuple[str, float]], words: Sequence[str]) -> tuple[str, ...]:
-        (primary, most), *others = ranked
+    def _found(self, words: Sequence[str], text: str) -> tuple[dict[str, float], frozenset[str]]:
+        """Evidence per agent and who is asked for; where anybody is, nobody else has any."""
+        found = self._agents.of(words)
+        asked = frozenset(self._agent_of[intent] for intent in self._requests.intents(text))
+        if asked:
+            return {agent: found.get(agent, 0.0) + _REQUEST for agent in asked}, asked
+        if self._requests.states_facts(text):
+            found = {
+                agent: weight
+                for agent, weight in found.items()
+                if self.skill_of(agent, words) not in self._routing.only_alone
+            }
+        return found, asked
+
+    def _chosen(self, ranked: list[tuple[str, float]], asked: frozenset[str], words: Sequence[str]) -> tuple[str, ...]:
+        (primary, _), *others = ranked
         allowed = {self._agent_of[intent] for intent in self._routing.secondary[self._cards[primary].intent]}
-        needed = max(_SECOND_EVIDENCE, most * _SECOND_SHARE)
         second = [
             agent
-            for agent, weight in others
-            if weight >= needed and agent in allowed and self.skill_of(agent, words) not in self._routing.only_alone
+            for agent, _ in others
+            if agent in asked and agent in allowed and self.skill_of(agent, words) not in self._routing.only_alone
         ]
         return (primary, *second)
 
@@ -112,7 +137,7 @@ class Router:
             agents=agents,
             skills={agent: self.skill_of(agent, words) for agent in agents},
             confidence=confidence,
-            intent="general_query" if kind == "general" else self._cards[agents[0]].intent,
+            intent="general_query" if kind == "general" or not agents else self._cards[agents[0]].intent,
         )
 
 
