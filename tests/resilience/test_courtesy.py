@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 LOAD = Path(__file__).parent / "saturated_loop.py"
+ROOT = Path(__file__).parents[2]
 
 
 def measured(tmp_path: Path, *, courtesy: bool) -> dict[str, float]:
@@ -18,6 +20,7 @@ def measured(tmp_path: Path, *, courtesy: bool) -> dict[str, float]:
         [sys.executable, str(LOAD), str(tmp_path), "on" if courtesy else "off"],
         capture_output=True,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=120,
         check=True,
     )
