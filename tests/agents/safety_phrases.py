@@ -305,6 +305,9 @@ FLAGGED: tuple[tuple[str, str], ...] = (
     ("self_harm", "kms"),
     ("self_harm", "i want to kms"),
     ("self_harm", "might just kms"),
+    ("extreme_pace", "Quiero perder 10 kg en una semana"),
+    ("extreme_pace", "quiero bajar 5 kilos en 4 días"),
+    ("extreme_pace", "I want to lose 20 pounds in a week"),
 )
 
 CALM: tuple[str, ...] = (
@@ -476,6 +479,10 @@ CALM: tuple[str, ...] = (
     "self discipline",
     "I hurt my ankle last year",
     "run 5 kms",
+    "quiero bajar 10 kg en 6 meses",
+    "quiero perder 2 kg en 4 semanas",
+    "bajé 3 kg en una semana",
+    "I want to lose 20 pounds in 20 weeks",
     "quiero correr 10 kms",
     "I want to run 12 kms",
     "me estoy cortando los carbohidratos",

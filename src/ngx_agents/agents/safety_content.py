@@ -11,7 +11,7 @@ import msgspec
 from ngx_agents.agents.language import Localized
 from ngx_agents.errors import ConfigError
 
-FlagKind = Literal["emergency", "overdose", "glucose", "crisis", "eating"]
+FlagKind = Literal["emergency", "overdose", "glucose", "crisis", "eating", "pace"]
 
 
 class SignContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

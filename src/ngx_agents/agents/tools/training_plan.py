@@ -55,9 +55,9 @@ class TrainingPlan:
 
     def arguments_from(self, context: ToolContext) -> dict[str, Any]:
         """What text and profile say of goal, duration, sessions, level, equipment and injuries."""
-        return arguments_from(context.text, context.profile)
+        return arguments_from(context.text, context.profile, context.earlier)
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """The plan. Raises InvalidRequest naming the argument at fault."""
-        request = request_from(arguments, context.text, context.profile)
+        request = request_from(arguments, context.text, context.profile, context.earlier)
         return plan_report(request, arguments, context)

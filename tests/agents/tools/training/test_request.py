@@ -119,3 +119,40 @@ def test_a_huge_message_is_read_in_bounded_time(piece: str) -> None:
     before = process_time()
     arguments_from(text, Profile())
     assert process_time() - before < 0.5
+
+
+@pytest.mark.parametrize(
+    ("earlier", "text", "expected"),
+    [
+        (
+            ("I want a 12 week marathon plan, my left Achilles hurts",),
+            "make it 5 days a week",
+            {"goal": "run_marathon", "duration_weeks": 12, "sessions_per_week": 5},
+        ),
+        (("quiero correr 10 km", "mejor 5 km"), "en 6 semanas", {"goal": "run_5k", "duration_weeks": 6}),
+        ((), "estoy embarazada de 20 semanas y quiero un plan de fuerza", {"goal": "strength"}),
+        ((), "ganar músculo, 5 días", {"goal": "hypertrophy", "sessions_per_week": 5}),
+        ((), "ganar músculo, me lesioné hace 5 días", {"goal": "hypertrophy"}),
+    ],
+)
+def test_what_was_asked_before_holds_until_it_is_asked_otherwise(
+    earlier: tuple[str, ...], text: str, expected: dict[str, object]
+) -> None:
+    found = arguments_from(text, Profile(), earlier)
+    found.pop("injuries", None)
+    assert found == expected
+
+
+def test_an_injury_told_before_stands_until_it_is_well_again() -> None:
+    told = ("Me operaron del hombro izquierdo", "me duele la rodilla derecha")
+    areas = {injury.area for injury in request_from({}, "plan de fuerza", Profile(), told).injuries}
+    assert areas == {"shoulder", "knee"}
+    healed = request_from({}, "ya no me duele la rodilla, dame un plan", Profile(), told)
+    assert {injury.area for injury in healed.injuries} == {"shoulder"}
+    listed = request_from({}, "my knee is fine now", Profile(injuries=["rodilla derecha"]))
+    assert {injury.area for injury in listed.injuries} == {"knee"}
+
+
+def test_a_state_of_health_told_before_keeps_the_plan_moderate() -> None:
+    assert request_from({}, "plan de correr", Profile(), ("tuve un infarto hace un mes",)).careful
+    assert not request_from({}, "plan de correr", Profile(), ("tuve un buen mes",)).careful

@@ -89,6 +89,30 @@ def injuries_from(text: str, stated: Sequence[str] = ()) -> tuple[Injury, ...]:
     return _merged(found)
 
 
+_WELL_AGAIN = re.compile(
+    r"\b(?:ya no (?:me duele|me duelen|tengo|me molesta)"
+    r"|ya (?:esta|estoy|la tengo|lo tengo) (?:bien|curad\w|recuperad\w)"
+    r"|se me (?:quito|paso)|no longer (?:hurts?|in pain)|(?:doesn't|does not) hurt (?:any ?more|now)"
+    r"|(?:is|are|feels?) (?:fine|ok|good|healed|better) (?:now|again)|has healed|have healed)\b"
+)
+
+
+def injuries_of(messages: Sequence[str], stated: Sequence[str] = ()) -> tuple[Injury, ...]:
+    """Injuries told in the messages, oldest first, until one says that the area is well again; and of `stated`."""
+    held: dict[str, list[Injury]] = {}
+    for message in messages:
+        folded = fold(message)
+        for sentence in sentences(folded):
+            if _WELL_AGAIN.search(sentence):
+                for area in _areas_in(sentence):
+                    held.pop(area, None)
+                continue
+            for injury in _in_sentence(sentence):
+                held.setdefault(injury.area, []).append(injury)
+    listed = injuries_from("", stated)
+    return _merged([*(injury for told in held.values() for injury in told), *listed])
+
+
 def unrecognised(stated: Sequence[str]) -> tuple[str, ...]:
     """Those of the profile's injuries that name no area of the catalogue."""
     return tuple(item[:80] for item in stated if not _areas_in(fold(item)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
 from ngx_agents.agents.tools.arguments import choice, integer, strings
+from ngx_agents.agents.tools.health import health_from
 from ngx_agents.agents.tools.reading import fold, numbered, words
 from ngx_agents.agents.tools.training.exercises import GEAR, LEVELS, Level
-from ngx_agents.agents.tools.training.injuries import AREAS, Injury, injuries_from
+from ngx_agents.agents.tools.training.injuries import AREAS, Injury, injuries_of
 from ngx_agents.agents.tools.wording import load_table
 from ngx_agents.errors import InvalidRequest
 from ngx_agents.state.model import Profile
@@ -18,6 +20,7 @@ from ngx_agents.state.model import Profile
 Goal = Literal["run_5k", "run_10k", "run_half", "run_marathon", "strength", "hypertrophy", "general_fitness"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
 RUNNING: frozenset[Goal] = frozenset({"run_5k", "run_10k", "run_half", "run_marathon"})
+Value = TypeVar("Value")
 WEEKS = (4, 24)
 SESSIONS = (2, 6)
 DEFAULT_WEEKS = 8
@@ -28,14 +31,18 @@ _WEEKS = re.compile(r"(?<!\d)(\d{1,2})[ -](?:semanas?|sem\b|weeks?|wks?)")
 _MONTHS = re.compile(r"(?<!\d)(\d{1,2})[ -](?:mes\b|meses|months?)( y medio)?")
 _PAST = re.compile(
     r"\b(?:llevo|hace|desde hace|since|for the (?:last|past)|(?:last|past)|ultim[ao]s|been|tras|after)"
-    r"(?: \w+){0,3}$|\b(?:pain|hurts|hurting)(?: \w+){0,3}$"
+    r"(?: \w+){0,3}$|\b(?:pain|hurts|hurting)(?: \w+){0,3}$|\b(?:embarazada|embarazo|pregnant)(?: \w+)?$"
 )
-_AGO = re.compile(r"^ ?(?:ago|atras|sin |off\b|without)")
+_AGO = re.compile(r"^ ?(?:ago|atras|sin |off\b|without|pregnant|along|de (?:embarazo|gestacion)|embarazada)")
 _SESSIONS = re.compile(
     r"(?<!\d)(\d) ?(?:dias|dia|veces|sesiones|entrenamientos|entrenos|days?|times|sessions|workouts|x)"
     r" ?(?:de entreno |de entrenamiento |of training )?"
     r"(?:a la semana|por semana|semanales|a week|per week|/ ?(?:semana|week|sem)|every week|each week)"
     r"|\b(?:entrenar|entreno|train|run|correr) (\d) (?:dias|veces|days|times)"
+)
+_BARE_DAYS = re.compile(
+    r"(?<!\bhace )(?<!\ben )(?<!\bin )(?<!\blast )(?<!\bpast )(?<!\bultimos )(?<!\bcada )(?<!\bevery )"
+    r"(?<!\d)([2-6]) (?:dias|days)\b(?! (?:antes|despues|ago|atras|later|before|after))"
 )
 _WORDS = load_table("training/words.toml")
 _GOAL_WORDS: tuple[tuple[Goal, re.Pattern[str]], ...] = tuple(
@@ -89,29 +96,51 @@ def read_gear(said: str) -> tuple[str, ...] | None:
     return tuple(item for item in GEAR if any(item in gear for gear in named))
 
 
-def arguments_from(text: str, profile: Profile) -> dict[str, Any]:
-    """Arguments for `request_from`, within their bounds; what neither text nor profile says is left out."""
-    said = numbered(fold(text))
-    goal = read_goal(said) or read_goal(numbered(fold(". ".join(profile.goals))))
-    weeks = read_weeks(text)
-    sessions = next((int(match[1] or match[2]) for match in _SESSIONS.finditer(said)), None)
-    gear = read_gear(said)
+def read_sessions(said: str) -> int | None:
+    """Sessions a week; days without "a week" count when they can be nothing else."""
+    stated = next((int(match[1] or match[2]) for match in _SESSIONS.finditer(said)), None)
+    if stated is None and (bare := _BARE_DAYS.search(said)):
+        return int(bare[1])
+    return stated
+
+
+def arguments_from(text: str, profile: Profile, earlier: Sequence[str] = ()) -> dict[str, Any]:
+    """Arguments for `request_from`, within their bounds; what nobody said is left out.
+
+    The text comes first, then the user's earlier messages, the newest first, then the profile.
+    """
+    messages = (text, *reversed(earlier))
+    said = [numbered(fold(message)) for message in messages]
+    goal = _first(map(read_goal, (*said, numbered(fold(". ".join(profile.goals))))))
+    weeks = _first(map(read_weeks, messages))
+    sessions = _first(map(read_sessions, said))
+    gear = _first(map(read_gear, said))
     if gear is None and profile.equipment:
         gear = read_gear(fold(". ".join(profile.equipment)))
-    injuries = injuries_from(text, profile.injuries)
+    injuries = injuries_of((*earlier, text), profile.injuries)
     found: dict[str, Any] = {
         "goal": goal,
         "duration_weeks": None if weeks is None else min(max(weeks, WEEKS[0]), WEEKS[1]),
         "sessions_per_week": None if sessions is None else min(max(sessions, SESSIONS[0]), SESSIONS[1]),
-        "level": read_level(said) or profile.experience,
+        "level": _first(map(read_level, said)) or profile.experience,
         "equipment": None if gear is None else list(gear),
         "injuries": [msgspec.to_builtins(injury) for injury in injuries] or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def request_from(arguments: dict[str, Any], text: str, profile: Profile) -> TrainingRequest:
-    """The checked request. Injuries of text and profile stand whatever the arguments say. Raises InvalidRequest."""
+def _first(found: Iterable[Value | None]) -> Value | None:
+    return next((value for value in found if value is not None), None)
+
+
+def request_from(
+    arguments: dict[str, Any], text: str, profile: Profile, earlier: Sequence[str] = ()
+) -> TrainingRequest:
+    """The checked request. Raises InvalidRequest.
+
+    Injuries and states of health that the user or the profile told stand whatever the arguments say.
+    """
+    told = (*earlier, text)
     goal = choice(arguments, "goal", GOALS)
     level = choice(arguments, "level", LEVELS)
     known_level = next((name for name in LEVELS if name == level), None) or profile.experience or "beginner"
@@ -125,8 +154,8 @@ def request_from(arguments: dict[str, Any], text: str, profile: Profile) -> Trai
         level=known_level,
         level_assumed=level is None and profile.experience is None,
         gear=gear,
-        injuries=_injuries(arguments, text, profile),
-        careful=is_careful(profile),
+        injuries=_injuries(arguments, told, profile),
+        careful=is_careful(profile) or bool(health_from(told, profile)),
     )
 
 
@@ -136,7 +165,7 @@ def is_careful(profile: Profile) -> bool:
     return minor or profile.pregnant or bool(profile.conditions) or bool(profile.medication)
 
 
-def _injuries(arguments: dict[str, Any], text: str, profile: Profile) -> tuple[Injury, ...]:
+def _injuries(arguments: dict[str, Any], told: Sequence[str], profile: Profile) -> tuple[Injury, ...]:
     stated = arguments.get("injuries") or []
     try:
         given = msgspec.convert(stated, list[Injury])
@@ -147,7 +176,7 @@ def _injuries(arguments: dict[str, Any], text: str, profile: Profile) -> tuple[I
             raise InvalidRequest(f"area must be among {', '.join(AREAS)}", field="injuries.area")
         if injury.pain is not None and not 0 <= injury.pain <= 10:
             raise InvalidRequest("pain must be from 0 to 10", field="injuries.pain")
-    merged = {injury.area: injury for injury in injuries_from(text, profile.injuries)}
+    merged = {injury.area: injury for injury in injuries_of(told, profile.injuries)}
     merged |= {injury.area: _joined(merged.get(injury.area), injury) for injury in given}
     return tuple(merged[area] for area in AREAS if area in merged)
 
