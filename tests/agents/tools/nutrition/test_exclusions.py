@@ -110,3 +110,23 @@ def test_a_huge_message_is_read_in_bounded_time(piece: str) -> None:
     before = process_time()
     exclusions_from(piece * (100_000 // len(piece)), Profile())
     assert process_time() - before < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "allergen"),
+    [
+        ("no tree nuts please, make me a menu", "nuts"),
+        ("dairy makes me sick, meal plan please", "milk"),
+        ("Me hincho con el pescado, hazme un menú", "fish"),
+        ("los huevos me dan ronchas", "eggs"),
+    ],
+)
+def test_a_food_that_harms_in_whatever_words_is_left_out(text: str, allergen: str) -> None:
+    assert allergen in exclusions_from(text, Profile()).allergens
+
+
+def test_lupin_is_left_out_with_peanuts() -> None:
+    lupins = [food for food in FOODS.values() if "lupin" in food.allergens]
+    assert lupins
+    limits = exclusions_from("soy alérgico al cacahuate", Profile())
+    assert not any(limits.allows(food) for food in lupins)

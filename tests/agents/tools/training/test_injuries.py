@@ -72,3 +72,12 @@ def test_what_an_area_adds_exists_and_none_of_it_is_what_it_forbids() -> None:
             assert not set(CATALOGUE[exercise].stress) & set(area.avoid), (area.id, exercise)
         assert set(area.avoid) <= {tag for exercise in CATALOGUE.values() for tag in exercise.stress}, area.id
         assert set(area.rest) <= {exercise.pattern for exercise in CATALOGUE.values()}, area.id
+
+
+@pytest.mark.parametrize("text", ["tengo la rodilla mal: plan de fuerza", "tengo las rodillas fatal, quiero correr"])
+def test_an_area_that_is_not_well_is_injured(text: str) -> None:
+    assert [injury.area for injury in injuries_from(text)] == ["knee"]
+
+
+def test_bad_things_elsewhere_injure_no_area() -> None:
+    assert injuries_from("no está mal la idea, hazme un plan de piernas") == ()

@@ -29,7 +29,9 @@ _SPEAKS_OF = words(
     "no (?:como|tomo|consumo|tolero)", "(?:hace|hacen) dano", "(?:sienta|sientan|cae|caen) (?:muy )?mal", "sin$",
     "nada de$", "libre de$", "evit", "no me gusta", "odio$", "can't", "cannot", "can not", "don't eat", "do not eat",
     "don't like", "do not like", "avoid", "without$", "free$", "free of$",
-    "no (?:dairy|eggs?|nuts|peanuts|gluten|wheat|fish|milk|soy|shellfish|seafood|meat|pork)", "hate$", "excepto",
+    "mak(?:e|es|ing) me (?:sick|ill|bloat|nause|vomit|feel)", "me hinch", "me da(?:n)? (?:alergia|diarrea|nausea|asco)",
+    "upsets? my stomach", "bloats? me", "ronchas", "urticaria", "hives",
+    "no (?:tree nuts?|dairy|eggs?|nuts|peanuts|gluten|wheat|fish|milk|soy|shellfish|seafood|meat|pork)", "hate$", "excepto",
     "except",
 )  # fmt: skip
 _TOKEN = re.compile(r"[a-z]{4,}")
@@ -59,6 +61,8 @@ class Exclusions(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the food may be eaten."""
         if food.id in self.foods or not self.allergens.isdisjoint(food.allergens):
             return False
+        if "peanuts" in self.allergens and "lupin" in food.allergens:
+            return False  # who is allergic to peanuts may react to lupin, a legume like them
         return not any(_diet_forbids(diet, food) for diet in self.diets)
 
 

@@ -59,7 +59,7 @@ _PAIN = words(
     "operaron", "cirug", "inflam", "hernia", "fascitis", "periostitis", "lumbago", "ciatica", "epicondil", "contractur",
     "artros", "condromalac", "tocad", "fastidi", "hurt", "pain", "injur", "ache", "aching", "sore", "sprain", "strain",
     "torn", "tear", "bad (?:left |right )?(?:knee|ankle|hip|back|shoulder|elbow|wrist|neck)", "surgery", "broke",
-    "runner's knee", "sciatica", "problema", "problem", "trouble",
+    "runner's knee", "sciatica", "mal$", "malos?$", "malas?$", "fatal$", "problema", "problem", "trouble",
 )  # fmt: skip
 _DENIED = re.compile(
     r"\b(?:no|ya no|nunca|sin|no tengo|doesn't|does not|don't|do not|isn't|no longer|never|without|not)\b[^,]{0,30}?"
