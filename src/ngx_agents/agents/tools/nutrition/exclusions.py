@@ -32,7 +32,8 @@ _SPEAKS_OF = words(
     "mak(?:e|es|ing) me (?:sick|ill|bloat|nause|vomit|feel)", "me hinch",
     "me da(?:n)? (?:alergia|diarrea|nausea|asco)",
     "upsets? my stomach", "bloats? me", "ronchas", "urticaria", "hives",
-    "no (?:tree nuts?|dairy|eggs?|nuts|peanuts|gluten|wheat|fish|milk|soy|shellfish|seafood|meat|pork)", "hate$", "excepto",
+    "no (?:tree nuts?|dairy|eggs?|nuts|peanuts|gluten|wheat|fish|milk|soy|shellfish|seafood|meat|pork)",
+    "hate$", "excepto",
     "except",
 )  # fmt: skip
 _TOKEN = re.compile(r"[a-z]{4,}")
