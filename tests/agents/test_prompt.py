@@ -43,7 +43,7 @@ def test_what_is_kept_begins_with_a_message_of_the_users() -> None:
 def test_the_content_of_a_message_is_made_once() -> None:
     messages = history("uno", "dos")
     first = contents_of(messages, "x")
-    assert messages[0].derived is first[0]
+    assert messages[0].derived.content is first[0]
     assert contents_of(messages, "y")[:2] == first[:2]
     assert contents_of(messages, "y")[0] is first[0]
 

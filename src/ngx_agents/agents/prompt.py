@@ -11,9 +11,10 @@ from functools import lru_cache
 
 import msgspec
 
+from ngx_agents.agents.derived import derived_of
 from ngx_agents.agents.language import Language
 from ngx_agents.state.model import Message, Profile
-from ngx_agents.vertex.content import Content, Text
+from ngx_agents.vertex.content import Content, Role, Text
 
 HISTORY_TOKENS = 3000
 CHARACTERS_PER_TOKEN = 4
@@ -83,9 +84,8 @@ def said(text: str) -> Content:
 
 
 def _content_of(message: Message) -> Content:
-    made = message.derived
-    if isinstance(made, Content):
-        return made
-    made = Content(role="user" if message.role == "user" else "model", parts=(Text(text=message.text),))
-    message.derived = made
-    return made
+    derived = derived_of(message)
+    if derived.content is None:
+        role: Role = "user" if message.role == "user" else "model"
+        derived.content = Content(role=role, parts=(Text(text=message.text),))
+    return derived.content

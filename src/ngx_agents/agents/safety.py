@@ -14,6 +14,7 @@ import msgspec
 
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.safety_content import FlagContent, SafetyContent, SignContent
+from ngx_agents.agents.wording import normalise, words_of
 from ngx_agents.state.model import Profile
 
 _ANCHOR = 4  # letters by which anchors are looked up
@@ -34,6 +35,14 @@ class RedFlag(msgspec.Struct, frozen=True):
     text: str
     reminder: str = ""
     holds: tuple[str, ...] = ()
+
+
+class Screened(msgspec.Struct, frozen=True):
+    """All that the screen finds in one message: its flag, its cautions, and whether it releases an earlier flag."""
+
+    flag: RedFlag | None
+    cautions: tuple[str, ...]
+    releases: bool
 
 
 class _Sign(msgspec.Struct, frozen=True):
@@ -91,6 +100,16 @@ class SafetyScreen:
             if match and not self._negation.search(text, 0, match.start()):
                 found[caution.id] = None
         return tuple(found)
+
+    def screened(self, text: str, *, language: Language, locale: str | None, profile: Profile) -> Screened:
+        """A message that was not normalised yet; of the profile, only what makes a sign one is looked at."""
+        plain = normalise(text)
+        words = words_of(plain)
+        return Screened(
+            self.red_flag(plain, words, language=language, locale=locale, profile=profile),
+            self.cautions(plain, words, Profile()),
+            self.releases(plain),
+        )
 
     def guidance(self, cautions: Iterable[str], language: Language) -> tuple[str, ...]:
         """What the model is told about each caution."""

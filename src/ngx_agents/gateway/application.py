@@ -1,7 +1,7 @@
 """The edge as one ASGI application: finds the operation, the principal, and turns every error into an answer.
 
-The two hot routes are found by string slicing; everything else goes through Starlette's router. The request is one of
-the three places where `except Exception` stands: what it catches is logged once and answered as `internal`.
+The two hot routes are found by string slicing; everything else goes through Starlette's router. This is the
+supervisor of a request: what nobody expected is logged once and answered as `internal`.
 """
 
 from __future__ import annotations

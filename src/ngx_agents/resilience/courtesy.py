@@ -21,10 +21,9 @@ BUSY_SHARE = 0.9
 
 
 class Courtesy:
-    """One per event loop. `sleeps` counts the courtesies paid. `enabled=False` measures the world without it."""
+    """One per event loop. `enabled=False` measures the world without it."""
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self.sleeps = 0
         self._enabled = enabled
         self._in_flight = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -58,7 +57,6 @@ class Courtesy:
             return
         wall_s, cpu_s = time.perf_counter(), time.thread_time()
         if cpu_s - self._cpu_s >= BUSY_SHARE * (wall_s - self._wall_s):
-            self.sleeps += 1
             time.sleep(SLEEP_S)
             wall_s, cpu_s = time.perf_counter(), time.thread_time()
         self._wall_s, self._cpu_s = wall_s, cpu_s

@@ -50,8 +50,6 @@ class MemoryTier:
         self._recent: OrderedDict[str, _Recent] = OrderedDict()
         self._profiles: OrderedDict[Owner, Profile] = OrderedDict()
         self._profile_writes = 0
-        self.hits = 0
-        self.misses = 0
 
     async def open(self) -> None:
         await self._journal.open()
@@ -84,13 +82,11 @@ class MemoryTier:
     async def _recent_messages(self, question: c.RecentMessages) -> tuple[Message, ...]:
         kept = self._recent.get(question.conversation_id)
         if kept is not None and kept.before == question.before:
-            self.hits += 1
             self._recent.move_to_end(question.conversation_id)
             return tuple(kept.messages[-question.limit :])
         if question.before == 1:
             messages: tuple[Message, ...] = ()
         else:
-            self.misses += 1
             messages = await self._journal.query(question)
         self._keep(question.conversation_id, _Recent(list(messages), question.before))
         return messages

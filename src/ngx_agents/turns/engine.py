@@ -2,7 +2,7 @@
 
 A turn is acknowledged when the journal has it. Who runs it: the task that accepted it, if the lane and a place were
 free; otherwise the task that finishes the lane's turn before it; otherwise the claimer, which looks every second.
-One task per busy lane; the engine's TaskGroup owns them all. A caller that goes away stops nothing.
+One task per busy lane (`lanes.py`). A caller that goes away stops nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ngx_agents.state.commands import Accepted, AcceptTurn, Grant, RequestCancel
 from ngx_agents.state.ids import Ids, is_id, shard_in
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Owner, TurnStatus
-from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.lanes import Lanes
@@ -30,11 +29,9 @@ from ngx_agents.turns.runner import TurnRunner
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S, TurnSettings
 from ngx_agents.turns.stream import Subscription
 
-log = event_log("turns")
-
 
 class TurnEngine:
-    """Enter its context to start it. `instance` names this incarnation: never the same twice."""
+    """Enter its context to start it. Its `instance` names this incarnation in the lanes: never the same twice."""
 
     def __init__(
         self, *, journal: Journal, team: Team, ids: Ids, clock: Clock, metrics: Metrics, settings: TurnSettings

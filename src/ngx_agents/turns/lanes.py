@@ -1,8 +1,9 @@
 """The lanes at work: one task per busy conversation, running its turns one after the other.
 
-A place in `max_running` is taken before a lane is granted and given back when its task ends. The claimer looks every
-`claim_every_s` for lanes that nobody runs: left by a former incarnation, or accepted when there was no place; when all
-places are taken, a lane gives its place back after each turn, so that the most urgent waiting lane gets it.
+A place in `max_running` is taken before a lane is granted with an acceptance, and given back when its task ends. The
+claimer looks every `claim_every_s` for lanes that nobody runs: left by a former incarnation, or accepted when there was
+no place; it asks for as many as there are places (what is accepted meanwhile may add a few). When all are taken, a
+lane gives its place back after each turn, so that the most urgent waiting lane gets it.
 """
 
 from __future__ import annotations

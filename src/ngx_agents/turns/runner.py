@@ -1,7 +1,7 @@
 """Runs one granted turn to its end: load, answer, finish.
 
-The end is stored in one transaction that matches the granted epoch *before* the terminal event is sent. This is one of
-the three places that catch every exception: a turn that breaks ends `failed`, and its neighbours never notice.
+The end is stored in one transaction that matches the granted epoch *before* the terminal event is sent. This is the
+supervisor of a turn: one that breaks, however it does, ends `failed`, and its neighbours never notice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STOPPED = {"cancelled": "cancelled by the user", "interrupted": "interrupted by 
 
 
 class TurnRunner:
-    """`instance` is who holds the lanes; it gets the next waiting turn of a lane with the finish of the one before."""
+    """Keeps nothing between turns; `run` is called by the task of the turn's lane."""
 
     def __init__(
         self,
@@ -218,9 +218,7 @@ class TurnRunner:
             status, answer = "failed", stored.answer
         self._ended[status].inc()
         self._seconds.observe(max(0.0, now - grant.accepted_at))
-        view = ended_view(
-            live.id, live.conversation_id, status=status, answer=answer, artifacts=tuple(live.stream.artifacts)
-        )
+        view = ended_view(live.id, live.conversation_id, status=status, answer=answer, artifacts=stored.artifacts)
         live.end(*terminal(view), view)
         return finished.next
 

@@ -22,7 +22,6 @@ from ngx_agents.agents.tools.wording import load_table
 
 REFER_AT = 7
 EASE_AT = 4
-PAIN_RULE_AT = 3
 
 Side = Literal["left", "right", "both"]
 
