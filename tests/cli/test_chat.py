@@ -1,6 +1,6 @@
 import asyncio
 
-from tests.cli.command import NGX, clean_environ
+from tests.cli.command import NGX, clean_environ, ngx
 from tests.cli.pty_chat import PtyChat
 from tests.cli.scripted_server import ACCEPTED, HANG, WAIT_FOR_CANCEL, ScriptedServer, completed, delta
 
@@ -102,3 +102,8 @@ async def test_ctrl_c_at_the_prompt_leaves_with_130(tmp_path):
         terminal.type("\x03")
         assert await terminal.exit_code() == 130
     assert "Traceback" not in terminal.seen
+
+
+def test_once_without_a_text_is_refused(tmp_path):
+    done = ngx("chat", "--once", " ", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "ngx: --once needs a text to ask\n")

@@ -15,7 +15,7 @@ from typing import Any
 from ngx_agents.cli.chat_client import ChatClient
 from ngx_agents.cli.chat_screen import Screen
 from ngx_agents.cli.flags import add_config_flags, loaded_config
-from ngx_agents.errors import NgxError
+from ngx_agents.errors import ConfigError, NgxError
 
 DETAILS = """\
 Streams the answer as it is made and tells where it came from (model, cache, local or template). A dropped
@@ -42,13 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.once is not None and not args.once.strip():
+        raise ConfigError("--once needs a text to ask")
     client = loaded_config(args, checked=False).config.client
     options = {name: getattr(args, name) for name in ("agent", "locale") if getattr(args, name)}
     chat = Chat(ChatClient(client.url, api_key=client.api_key), options, conversation_id=args.conversation)
     with asyncio.Runner() as runner:
         try:
             runner.run(chat.open())
-            return runner.run(chat.ask(args.once)) if args.once else _converse(runner, chat)
+            return runner.run(chat.ask(args.once)) if args.once is not None else _converse(runner, chat)
         finally:
             runner.run(chat.close())
 
