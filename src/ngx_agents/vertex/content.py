@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from ngx_agents.vertex.scope import CacheRule
+
 Role = Literal["user", "model"]
 
 
@@ -79,8 +81,17 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
+OnCut = Literal["restart", "continue", "stop"]
+
+
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `deadline_s` is absolute, on the client's monotonic clock. `model` None means the client's default."""
+    """One call. `deadline_s` is absolute, on the client's monotonic clock. `model` None means the client's default.
+
+    Beside what is said: `cache` None means the answer belongs to nobody but this call. `urgency` is the class of the
+    work, 0 critical to 3 batch. `on_cut` says what happens when a stream breaks after text was given out: begin anew
+    (a TextReset comes first), go on from what was said, or end with the error. `is_simple` allows the small local
+    model to answer. A red flag's answer is never kept.
+    """
 
     system: str
     contents: tuple[Content, ...]
@@ -89,15 +100,25 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     temperature: float | None = None
     max_output_tokens: int | None = None
+    cache: CacheRule | None = None
+    urgency: int = 1
+    on_cut: OnCut = "restart"
+    is_simple: bool = False
+    is_red_flag: bool = False
 
 
 FinishReason = Literal["stop", "max_tokens", "safety", "malformed_call", "other"]
 
 
+AnswerSource = Literal["model", "cache", "stale", "local"]
+
+
 class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer. `content` holds the parts verbatim, signatures included, ready to be sent back in a next request.
 
-    `provider` is the dialect that answered: `vertex` or `openai`; `location` is empty where there is none.
+    `provider` is the dialect that answered: `vertex` or `openai`; `location` is empty where there is none. `source`
+    and `rung` say honestly where it came from, `traffic_type` what the provider charged it as, `age_s` how long a kept
+    answer has lain, `attempts` how many calls were made for it.
     """
 
     content: Content
@@ -106,6 +127,11 @@ class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     location: str
     provider: str
+    source: AnswerSource = "model"
+    rung: str = "shared"
+    traffic_type: str | None = None
+    age_s: float = 0.0
+    attempts: int = 1
 
     @property
     def text(self) -> str:
@@ -120,6 +146,12 @@ class TextChunk(msgspec.Struct, frozen=True):
     """A piece of visible text, as it arrived."""
 
     text: str
+
+
+class TextReset(msgspec.Struct, frozen=True):
+    """All text so far is withdrawn; the answer begins anew. `reason` is the code of the error that broke it."""
+
+    reason: str
 
 
 class StreamEnd(msgspec.Struct, frozen=True):
