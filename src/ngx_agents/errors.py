@@ -16,7 +16,9 @@ NgxError
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
 │   ├── Overloaded                  a bound was reached
 │   ├── Draining                    the server is stopping
-│   └── JournalUnavailable          the journal cannot be reached or written
+│   ├── JournalUnavailable          the journal cannot be reached or written
+│   └── SharedUnavailable           what instances share (Redis) cannot be reached in time; do without
+├── SharedRefused                   too large or out of bounds to be shared: do without; `field` says what
 ├── JournalError                    the journal refuses for good
 │   ├── JournalTooNew               written by a newer program; carries both versions
 │   ├── JournalLocked               another server process has it open
@@ -133,6 +135,18 @@ class Draining(Unavailable):
 
 class JournalUnavailable(Unavailable):
     code = "journal_unavailable"
+
+
+class SharedUnavailable(Unavailable):
+    code = "shared_unavailable"
+
+
+class SharedRefused(NgxError):
+    code = "shared_refused"
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class JournalError(NgxError):

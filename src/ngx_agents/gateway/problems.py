@@ -32,6 +32,8 @@ STATUS: dict[type[NgxError], int] = {
     errors.Overloaded: 503,
     errors.Draining: 503,
     errors.JournalUnavailable: 503,
+    errors.SharedUnavailable: 503,
+    errors.SharedRefused: 500,
     errors.JournalError: 500,
     errors.JournalTooNew: 500,
     errors.JournalLocked: 500,
