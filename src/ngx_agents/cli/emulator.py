@@ -15,6 +15,7 @@ line on stdout is its address. Faults are switched on while it runs, by POST /_c
 examples:
   ngx emulator                                              on http://127.0.0.1:8089
   ngx emulator --ttft-ms 300 --chunk-gap-ms 20              as slow as a real model
+  ngx emulator --http2 --tls                                as Vertex is reached: HTTP/2 over TLS
   NGX_VERTEX_BASE_URL=http://127.0.0.1:8089 ngx serve       a server that answers from it
 """
 
@@ -50,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same seed gives the same answers (default: %(default)s)",
     )
     add("--require-auth", action="store_true", help="refuse calls without a token or key")
+    add("--http2", action="store_true", help="speak HTTP/2 too; needs the extra `emulator`")
+    add("--tls", action="store_true", help="speak TLS with a certificate made at start; its authority is told")
+    add("--tls-cert", default=known.tls_cert, metavar="FILE", help="speak TLS with this certificate (PEM)")
+    add("--tls-key", default=known.tls_key, metavar="FILE", help="the certificate's key (PEM)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
         jitter=args.jitter,
         seed=args.seed,
         require_auth=args.require_auth,
+        http2=args.http2,
+        tls=args.tls,
+        tls_cert=args.tls_cert,
+        tls_key=args.tls_key,
     )
     with explained_binding(args.host, args.port):
         serve_emulator(settings)

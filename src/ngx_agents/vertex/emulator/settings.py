@@ -10,6 +10,8 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     `jitter` in [0, 1] spreads both by that share up and down, drawn from `seed`. `port` 0 takes a free one.
     `require_auth` answers 401 unless the call bears an API key or a token issued here and not revoked.
+    `http2` speaks HTTP/2 (prior knowledge, or ALPN under TLS) beside HTTP/1.1. TLS is on with `tls`, which makes a
+    certificate, or with the PEM files `tls_cert` and `tls_key`.
     """
 
     host: str = "127.0.0.1"
@@ -21,3 +23,7 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     seed: int = 1
     require_auth: bool = False
     token_lifetime_s: int = 3600
+    http2: bool = False
+    tls: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
