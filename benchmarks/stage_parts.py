@@ -54,7 +54,7 @@ from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.turns.stream import TurnStream
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd
-from ngx_agents.vertex.dialect_vertex import VertexDialect
+from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.settings import VertexSettings
 
 CONVERSATIONS = 4096  # so many that each stays short

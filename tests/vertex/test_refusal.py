@@ -15,8 +15,8 @@ from ngx_agents.errors import (
     ModelThrottled,
     ModelUnavailable,
 )
+from ngx_agents.vertex.dialects.error_wire import ErrorBody
 from ngx_agents.vertex.refusal import BY_STATUS, BY_WORD, error_in_stream, error_of_status
-from ngx_agents.vertex.wire import ErrorBody
 
 SECRET = "the user's own words and AIza-key"
 NOW_S = 1_800_000_000.0

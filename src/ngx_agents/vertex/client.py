@@ -18,9 +18,9 @@ from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd, StreamEvent, TextChunk
 from ngx_agents.vertex.credentials import Credentials, GoogleCredentials, credentials_for, settings_from_environment
-from ngx_agents.vertex.dialect import Dialect
-from ngx_agents.vertex.dialect_openai import OpenAIDialect
-from ngx_agents.vertex.dialect_vertex import VertexDialect
+from ngx_agents.vertex.dialects.dialect import Dialect
+from ngx_agents.vertex.dialects.openai import OpenAIDialect
+from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.endpoint import Endpoint
 from ngx_agents.vertex.measures import ModelMeasures
 from ngx_agents.vertex.refusal import error_of_status

@@ -18,7 +18,7 @@ from ngx_agents.errors import (
     ModelThrottled,
     ModelUnavailable,
 )
-from ngx_agents.vertex.wire import ErrorBody, ErrorReply
+from ngx_agents.vertex.dialects.error_wire import ErrorBody, ErrorReply
 
 BY_STATUS: dict[int, tuple[type[ModelError], str]] = {
     400: (ModelRequestError, "the model refused the request"),

@@ -1,33 +1,16 @@
-"""Vertex's generateContent and streamGenerateContent: requests as joined bytes, replies and streams as neutral content.
-
-A function call's `thoughtSignature` stays with its part, verbatim. A call that has none (made by another provider)
-is sent with Vertex's own word for skipping the check, because the model refuses the history otherwise.
-"""
+"""Vertex's answers read: whole, or from the frames of a stream."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import msgspec
 
 from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelUnavailable
-from ngx_agents.vertex import wire
-from ngx_agents.vertex.content import (
-    Content,
-    FinishReason,
-    ModelReply,
-    ModelRequest,
-    Part,
-    Text,
-    ToolCall,
-    ToolDeclaration,
-    Usage,
-)
-from ngx_agents.vertex.dialect import ReplyBuilder, ToolSets, joined
+from ngx_agents.vertex.content import FinishReason, ModelReply, ToolCall, Usage
+from ngx_agents.vertex.dialects import vertex_wire as wire
+from ngx_agents.vertex.dialects.reply_builder import ReplyBuilder
 from ngx_agents.vertex.refusal import error_in_stream
 from ngx_agents.vertex.sse import FrameSplitter
 
-SKIP_SIGNATURE = "skip_thought_signature_validator"
 FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "max_tokens",
@@ -43,45 +26,6 @@ FINISH: dict[str, FinishReason] = {
 }
 _decode = msgspec.json.Decoder(wire.GenerateReply).decode
 _decode_list = msgspec.json.Decoder(list[wire.GenerateReply]).decode
-_decode_count = msgspec.json.Decoder(wire.CountReply).decode
-_encode = msgspec.json.Encoder().encode
-
-
-class VertexDialect:
-    """`location` is what replies are signed with."""
-
-    name = "vertex"
-
-    def __init__(self, location: str) -> None:
-        self._location = location
-        self._tools = ToolSets(_encode_tools)
-
-    def encode(self, request: ModelRequest, *, model: str, streams: bool) -> bytes:
-        """The body; `model` and `streams` stand in the path."""
-        config = None
-        if request.temperature is not None or request.max_output_tokens is not None:
-            config = wire.GenerationConfig(request.temperature, request.max_output_tokens)
-        system = None
-        if request.system:
-            system = wire.Content(role="user", parts=[wire.Part(text=request.system)])
-        contents = joined([_wire_of(content) for content in request.contents])
-        return _encode(wire.GenerateRequest(contents, system, self._tools.raw(request.tools), config))
-
-    def decode(self, body: bytes, *, model: str) -> ModelReply:
-        """Raises ModelBlocked, ModelProtocolError."""
-        reading = VertexReading(self._location, model)
-        reading.take(_decoded(body))
-        return reading.whole()
-
-    def reader(self, *, model: str) -> VertexReading:
-        return VertexReading(self._location, model)
-
-    def decode_count(self, body: bytes) -> int:
-        """The total of countTokens. Raises ModelProtocolError."""
-        try:
-            return _decode_count(body).total_tokens
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise ModelProtocolError("the model's token count cannot be understood") from exc
 
 
 class VertexReading:
@@ -96,14 +40,14 @@ class VertexReading:
     def feed(self, chunk: bytes) -> list[str]:
         texts: list[str] = []
         for frame in self._splitter.feed(chunk):
-            texts.extend(self.take(_decoded(frame)))
+            texts.extend(self.take(decoded(frame)))
         return texts
 
     def finish(self) -> ModelReply:
         """Raises ModelUnavailable unless a finishReason came."""
         for frame in self._splitter.finish():
             try:
-                reply = _decoded(frame)
+                reply = decoded(frame)
             except ModelProtocolError:
                 break  # the last frame was cut off, which the missing finishReason tells better
             self.take(reply)
@@ -152,7 +96,7 @@ class VertexReading:
         return texts
 
 
-def _decoded(frame: bytes) -> wire.GenerateReply:
+def decoded(frame: bytes) -> wire.GenerateReply:
     try:
         if frame[:1] == b"[":
             return (_decode_list(frame) or [wire.GenerateReply()])[0]
@@ -168,33 +112,3 @@ def _usage(usage: wire.UsageMetadata) -> Usage:
         thought_tokens=usage.thoughts_token_count,
         cached_tokens=usage.cached_content_token_count,
     )
-
-
-def _wire_of(content: Content) -> bytes:
-    made = content.wire.get("vertex")
-    if made is None:
-        made = content.wire["vertex"] = _encode(wire.Content(role=content.role, parts=_wire_parts(content.parts)))
-    return made
-
-
-def _wire_parts(parts: Sequence[Part]) -> list[wire.Part]:
-    """The first call of a step carries the signature; an empty content is sent as empty text."""
-    made: list[wire.Part] = []
-    unsigned = True
-    for part in parts:
-        if isinstance(part, Text):
-            made.append(wire.Part(text=part.text, thought=part.thought, thought_signature=part.signature))
-        elif isinstance(part, ToolCall):
-            signature = part.signature or (SKIP_SIGNATURE if unsigned else None)
-            unsigned = False
-            call = wire.FunctionCall(name=part.name, args=part.arguments, id=part.id)
-            made.append(wire.Part(function_call=call, thought_signature=signature))
-        else:
-            response = wire.FunctionResponse(name=part.name, response=part.response, id=part.id)
-            made.append(wire.Part(function_response=response))
-    return made or [wire.Part(text="")]
-
-
-def _encode_tools(tools: Sequence[ToolDeclaration]) -> bytes:
-    declared = [wire.FunctionDeclaration(tool.name, tool.description, tool.parameters) for tool in tools]
-    return _encode([{"functionDeclarations": declared}])

@@ -11,7 +11,7 @@ from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelThrottled, ModelUnavailable
 from ngx_agents.vertex.content import Content, Text, ToolCall, ToolResult, Usage
-from ngx_agents.vertex.dialect_openai import OpenAIDialect
+from ngx_agents.vertex.dialects.openai import OpenAIDialect
 
 DIALECT = OpenAIDialect()
 

@@ -11,7 +11,8 @@ from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelThrottled, ModelUnavailable
 from ngx_agents.vertex.content import Content, Text, ToolCall, ToolResult, Usage
-from ngx_agents.vertex.dialect_vertex import FINISH, SKIP_SIGNATURE, VertexDialect
+from ngx_agents.vertex.dialects.vertex import SKIP_SIGNATURE, VertexDialect
+from ngx_agents.vertex.dialects.vertex_reading import FINISH
 
 DIALECT = VertexDialect("global")
 
