@@ -11,6 +11,7 @@ NgxError
 │   ├── UnsupportedMediaType        the body is not JSON
 │   ├── MethodNotAllowed            the path is known, the method is not; `allowed` lists those that are
 │   ├── ConversationBusy            a turn is running and `when_busy` is `reject`; carries `turn_id`
+│   ├── StateTooLarge               a conversation's state is over `limit_bytes`; the former one stands
 │   ├── IdempotencyConflict         the key was used with another body
 │   └── TurnFinished                the turn has ended and cannot be cancelled
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
@@ -22,6 +23,7 @@ NgxError
 ├── JournalError                    the journal refuses for good
 │   ├── JournalTooNew               written by a newer program; carries both versions
 │   ├── JournalLocked               another server process has it open
+│   ├── StateCorrupt                stored bytes that cannot be read
 │   └── LeaseLost                   the lane was granted to someone else: stop, write nothing
 ├── TurnError                       a turn ended without an answer
 │   ├── DeadlineExceeded
@@ -108,6 +110,15 @@ class ConversationBusy(RequestError):
         self.turn_id = turn_id
 
 
+class StateTooLarge(RequestError):
+    code = "state_too_large"
+
+    def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"the state has {size_bytes} bytes, {limit_bytes} are allowed")
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
 class IdempotencyConflict(RequestError):
     code = "idempotency_conflict"
 
@@ -164,6 +175,10 @@ class JournalTooNew(JournalError):
 
 class JournalLocked(JournalError):
     code = "journal_locked"
+
+
+class StateCorrupt(JournalError):
+    code = "state_corrupt"
 
 
 class LeaseLost(JournalError):
