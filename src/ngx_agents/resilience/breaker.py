@@ -16,9 +16,10 @@ from typing import Literal
 
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import ConfigError
+from ngx_agents.resilience.tally import Tally
 
 BreakerState = Literal["closed", "open", "half_open", "forced_open", "forced_closed"]
-BUCKETS = 10  # the window forgets in tenths of itself
+CALLS, FAILED, SLOW = 0, 1, 2
 OPEN_JITTER = 0.2  # breakers that opened together do not probe together
 PROBE_WAIT_S = 1.0  # told to those refused while probes are out
 
@@ -88,7 +89,7 @@ class Breaker:
         self._now_s = clock.monotonic_s
         self._rng = rng
         self._on_change = on_change
-        self._window = _Window(rules.window_s)
+        self._window = Tally(rules.window_s, kinds=3)
         self._state: BreakerState = "closed"
         self._reason = ""
         self._era = 0  # grows with every change of state
@@ -163,17 +164,26 @@ class Breaker:
             self._probed(failed, slow)
 
     def _count(self, failed: bool, slow: bool) -> None:
-        window, rules = self._window, self._rules
-        if window.add(self._now_s(), failed, slow):
-            self._failures_in_a_row = 0  # nobody called for a whole window: what was before stands alone
-        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
-        if self._failures_in_a_row >= rules.min_calls:
+        window, now_s = self._window, self._now_s()
+        window.add(CALLS, now_s)
+        if failed:
+            window.add(FAILED, now_s)
+            is_alone = window.sums[CALLS] == 1  # nobody called for a whole window: what was before does not count
+            self._failures_in_a_row = 1 if is_alone else self._failures_in_a_row + 1
+        else:
+            self._failures_in_a_row = 0
+            if slow:
+                window.add(SLOW, now_s)
+        if self._failures_in_a_row >= self._rules.min_calls:
             self._open("failures in a row")
-        elif window.calls >= rules.min_calls:
-            if window.failures >= rules.failure_share * window.calls:
-                self._open("failures")
-            elif window.slow >= rules.slow_share * window.calls:
-                self._open("slow")
+        elif window.sums[CALLS] >= self._rules.min_calls:
+            self._judge(*window.sums)
+
+    def _judge(self, calls: int, failed: int, slow: int) -> None:
+        if failed >= self._rules.failure_share * calls:
+            self._open("failures")
+        elif slow >= self._rules.slow_share * calls:
+            self._open("slow")
 
     def _probed(self, failed: bool, slow: bool) -> None:
         if failed or slow:
@@ -204,48 +214,6 @@ class Breaker:
         self._state, self._reason = state, reason
         self._era += 1
         self._failures_in_a_row = 0
-        self._window = _Window(self._rules.window_s)
+        self._window = Tally(self._rules.window_s, kinds=3)
         if self._on_change is not None:
             self._on_change(state, reason)
-
-
-class _Window:
-    """Sums over the last `window_s`, exact to a tenth of it: a ring of buckets, each forgotten as a whole."""
-
-    __slots__ = ("_buckets_per_s", "_failures", "_head", "_slow", "_totals", "calls", "failures", "slow")
-
-    def __init__(self, window_s: float) -> None:
-        self.calls = 0
-        self.failures = 0
-        self.slow = 0
-        self._buckets_per_s = BUCKETS / window_s
-        self._head = 0
-        self._totals = [0] * BUCKETS
-        self._failures = [0] * BUCKETS
-        self._slow = [0] * BUCKETS
-
-    def add(self, now_s: float, failed: bool, slow: bool) -> bool:
-        """Counts one call; True if the window had nothing in it."""
-        head = int(now_s * self._buckets_per_s)
-        if head > self._head:
-            self._forget(head)
-        at = self._head % BUCKETS
-        was_empty = self.calls == 0
-        self.calls += 1
-        self._totals[at] += 1
-        if failed:
-            self.failures += 1
-            self._failures[at] += 1
-        elif slow:
-            self.slow += 1
-            self._slow[at] += 1
-        return was_empty
-
-    def _forget(self, head: int) -> None:
-        for passed in range(max(self._head, head - BUCKETS) + 1, head + 1):
-            at = passed % BUCKETS
-            self.calls -= self._totals[at]
-            self.failures -= self._failures[at]
-            self.slow -= self._slow[at]
-            self._totals[at] = self._failures[at] = self._slow[at] = 0
-        self._head = head
