@@ -43,7 +43,7 @@ NgxError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class NgxError(Exception):
@@ -221,9 +221,25 @@ class ModelNotFound(ModelError):
     code = "model_not_found"
 
 
+ThrottleKind = Literal["shared", "provisioned", "quota"]
+
+
 class ModelThrottled(ModelError):
+    """`kind` says what is used up: capacity shared with others, capacity that was bought, or a quota per minute."""
+
     code = "model_throttled"
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        kind: ThrottleKind = "shared",
+    ) -> None:
+        super().__init__(message, status=status, retry_after_s=retry_after_s)
+        self.kind = kind
 
 
 class ModelUnavailable(ModelError):

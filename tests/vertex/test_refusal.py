@@ -4,6 +4,7 @@ import itertools
 import json
 from email.utils import formatdate
 
+import msgspec
 import pytest
 
 from ngx_agents.errors import (
@@ -106,3 +107,47 @@ def test_invalid_key_is_an_auth_error_though_it_comes_as_400() -> None:
 def test_list_of_errors_is_read_too() -> None:
     detail = {"retryDelay": "3s"}
     assert refused(429, [{"error": {"code": 429, "details": [detail]}}]).retry_after_s == 3.0
+
+
+SHARED = (
+    "Resource exhausted. Please try again later. Please refer to "
+    "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details."
+)
+QUOTA = (
+    "Quota exceeded for aiplatform.googleapis.com/online_prediction_requests_per_base_model with base model: "
+    "gemini-3.8-flash. Please submit a quota increase request. https://cloud.google.com/vertex-ai/docs/quotas-genai."
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        (SHARED, "shared"),
+        ("Too many requests. Exceeded the Provisioned Throughput.", "provisioned"),
+        (QUOTA, "quota"),
+        (QUOTA.upper(), "quota"),
+        ("something nobody has seen yet", "shared"),
+        ("", "shared"),
+        (None, "shared"),
+        (17, "shared"),
+        ({"odd": [1, "é"]}, "shared"),
+    ],
+)
+def test_what_is_used_up_is_read_from_the_message_of_a_429(message: object, kind: str) -> None:
+    error = refused(429, {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": message}})
+    assert isinstance(error, ModelThrottled)
+    assert error.kind == kind
+
+
+def test_a_429_without_a_readable_body_is_of_the_shared_pool() -> None:
+    for body in (b"", b"<html>", b"{", b"[]"):
+        error = refused(429, body)
+        assert isinstance(error, ModelThrottled)
+        assert error.kind == "shared"
+
+
+def test_a_429_within_a_stream_has_its_kind_too() -> None:
+    reply = msgspec.json.decode(json.dumps({"code": 429, "message": QUOTA}), type=ErrorBody)
+    error = error_in_stream(reply)
+    assert isinstance(error, ModelThrottled)
+    assert error.kind == "quota"

@@ -17,6 +17,7 @@ from ngx_agents.errors import (
     ModelRequestError,
     ModelThrottled,
     ModelUnavailable,
+    ThrottleKind,
 )
 from ngx_agents.vertex.dialects.error_wire import ErrorBody, ErrorReply
 
@@ -54,6 +55,12 @@ BY_WORD: dict[str, int] = {
     "rate_limit_exceeded": 429,
     "insufficient_quota": 429,
 }
+# what a 429 says is used up: the first text found in its message; without any it is the shared pool
+BY_TEXT: tuple[tuple[bytes, ThrottleKind], ...] = (
+    (b"provisioned throughput", "provisioned"),
+    (b"quota exceeded", "quota"),
+    (b"exceeded your current quota", "quota"),
+)
 KEY_INVALID = "API_KEY_INVALID"  # comes as 400
 _decode = msgspec.json.Decoder(ErrorReply).decode
 _decode_list = msgspec.json.Decoder(list[ErrorReply]).decode
@@ -87,7 +94,14 @@ def _error(status: int, body: ErrorBody, retry_after_s: float | None) -> ModelEr
     kind, message = BY_STATUS.get(status) or _by_range(status)
     if retry_after_s is None:
         retry_after_s = next((_delay(each.retry_delay) for each in details if each.retry_delay), None)
+    if kind is ModelThrottled:
+        return ModelThrottled(message, status=status, retry_after_s=retry_after_s, kind=_throttle_kind(body))
     return kind(message, status=status, retry_after_s=retry_after_s)
+
+
+def _throttle_kind(body: ErrorBody) -> ThrottleKind:
+    message = bytes(body.message).lower()
+    return next((kind for text, kind in BY_TEXT if text in message), "shared")
 
 
 def _by_range(status: int) -> tuple[type[ModelError], str]:

@@ -1,6 +1,6 @@
 """The error object that model servers answer with, as a typed record.
 
-Its message is not read: prompts and keys may be quoted in it.
+Its message stays undecoded: prompts and keys may be quoted in it, and only a few known words in it decide anything.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class ErrorBody(msgspec.Struct):
     status: str | None = None
     type: str | None = None
     details: list[ErrorDetail] | None = None
+    message: msgspec.Raw = msgspec.Raw(b"")
 
 
 class ErrorReply(msgspec.Struct):
