@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from itertools import pairwise
 from typing import Any
 
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
-from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelThrottled, ModelUnavailable
-from ngx_agents.vertex.content import Content, Text, ToolCall, ToolResult, Usage
+from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelRequestError, ModelThrottled, ModelUnavailable
+from ngx_agents.vertex.content import Content, Media, ModalityTokens, Text, ToolCall, ToolResult, Usage
 from ngx_agents.vertex.dialects.vertex import SKIP_SIGNATURE, VertexDialect
 from ngx_agents.vertex.dialects.vertex_reading import FINISH
+from ngx_agents.vertex.media import MediaLimits
 
 DIALECT = VertexDialect("global")
 
@@ -34,7 +36,7 @@ def sse(*documents: dict[str, Any]) -> bytes:
 
 
 def decoded(document: dict[str, Any]) -> Any:
-    return DIALECT.decode(json.dumps(document).encode(), model="asked")
+    return DIALECT.decode(json.dumps(document).encode(), model="m")
 
 
 STREAM = sse(
@@ -107,6 +109,94 @@ def test_reply_goes_back_verbatim_with_its_signature() -> None:
     assert body["contents"][1] == {"role": "model", "parts": [signed, call]}
 
 
+@pytest.mark.parametrize("model", ["other", "m-001", ""])
+def test_signatures_and_thoughts_never_reach_another_model(model: str) -> None:
+    thought = {"text": "hmm", "thought": True, "thoughtSignature": "dGhpbms="}
+    signed = {"text": "said", "thoughtSignature": "dGV4dA=="}
+    call = {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "c2ln"}
+    reply = decoded({**candidate(thought, signed, call, finish="STOP"), "modelVersion": "m-001"})
+    contents = (user("q"), reply.content)
+    own = json.loads(DIALECT.encode(ask(contents=contents), model="m", streams=False))
+    other = json.loads(DIALECT.encode(ask(contents=contents), model=model, streams=False))
+    again = json.loads(DIALECT.encode(ask(contents=contents), model="m", streams=False))
+    assert own["contents"][1]["parts"] == again["contents"][1]["parts"] == [thought, signed, call]
+    skipped = {**call, "thoughtSignature": SKIP_SIGNATURE}
+    assert other["contents"][1]["parts"] == [{"text": "said"}, skipped]
+
+
+def test_signature_of_unknown_origin_is_not_sent() -> None:
+    content = Content(role="model", parts=(ToolCall(name="f", arguments={}, signature="c2ln"),))
+    assert encoded(contents=(content,))["contents"][0]["parts"][0]["thoughtSignature"] == SKIP_SIGNATURE
+
+
+def test_contents_may_end_with_the_beginning_of_the_answer() -> None:
+    begun = Content(role="model", parts=(Text(text="Duerme"),))
+    body = encoded(contents=(user("q"), begun))
+    assert body["contents"][-1] == {"role": "model", "parts": [{"text": "Duerme"}]}
+
+
+def test_images_and_documents_go_inline_or_by_address() -> None:
+    png = b"\x89PNG\r\n\x1a\n...."
+    parts = (
+        Media(mime_type="image/png", data=png),
+        Media(mime_type="application/pdf", uri="gs://b/o.pdf"),
+        Text(text="?"),
+    )
+    assert encoded(contents=(Content(role="user", parts=parts),))["contents"][0]["parts"] == [
+        {"inlineData": {"mimeType": "image/png", "data": b64encode(png).decode()}},
+        {"fileData": {"mimeType": "application/pdf", "fileUri": "gs://b/o.pdf"}},
+        {"text": "?"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "media", [Media(mime_type="image/png", data=b"GIF89a"), Media(mime_type="a/b", uri="gs://b/o")]
+)
+def test_media_that_cannot_be_sent_is_refused_every_time(media: Media) -> None:
+    contents = (Content(role="user", parts=(media,)),)
+    for _ in range(2):
+        with pytest.raises(ModelRequestError):
+            encoded(contents=contents)
+
+
+def test_request_larger_than_its_bound_is_refused() -> None:
+    dialect = VertexDialect("global", limits=MediaLimits(max_request_bytes=100))
+    assert dialect.encode(ask("hola"), model="m", streams=False)
+    with pytest.raises(ModelRequestError):
+        dialect.encode(ask("hola" * 30), model="m", streams=False)
+
+
+def test_image_in_an_answer_is_a_part_and_goes_back() -> None:
+    png = b"\x89PNG\r\n\x1a\n...."
+    part = {"inlineData": {"mimeType": "image/png", "data": b64encode(png).decode()}}
+    reply = decoded(candidate(part, finish="STOP"))
+    assert reply.content.parts == (Media(mime_type="image/png", data=png),)
+    assert not reply.is_empty
+    assert encoded(contents=(reply.content,))["contents"][0]["parts"] == [part]
+
+
+@pytest.mark.parametrize(
+    ("field", "grounded", "cited"),
+    [
+        ({"groundingMetadata": {"webSearchQueries": ["q"]}}, True, False),
+        ({"urlContextMetadata": {"urlMetadata": [{}]}}, True, False),
+        ({"citationMetadata": {"citations": [{"uri": "u"}]}}, False, True),
+        ({"groundingMetadata": {}, "citationMetadata": {}}, False, False),
+        ({"groundingMetadata": None}, False, False),
+        ({}, False, False),
+    ],
+)
+def test_answers_made_with_what_was_found_elsewhere_say_so(field: Any, grounded: bool, cited: bool) -> None:
+    document = candidate({"text": "x"}, finish="STOP")
+    document["candidates"][0].update(field)
+    whole = decoded(document)
+    assert (whole.is_grounded, whole.has_citations) == (grounded, cited)
+    reader = DIALECT.reader(model="m")
+    reader.feed(sse(document, candidate({"text": "y"}, finish="STOP")))
+    streamed = reader.finish()
+    assert (streamed.is_grounded, streamed.has_citations) == (grounded, cited)
+
+
 def test_signed_text_stays_a_part_of_its_own() -> None:
     reply = decoded(candidate({"text": "a"}, {"text": "b", "thoughtSignature": "cw=="}, {"text": "c"}, finish="STOP"))
     assert reply.content.parts == (Text(text="a"), Text(text="b", signature="cw=="), Text(text="c"))
@@ -141,7 +231,39 @@ def test_usage_separates_thoughts_and_names_cached() -> None:
     }
     reply = decoded({**candidate({"text": "x"}, finish="STOP"), "usageMetadata": usage, "modelVersion": "m-001"})
     assert reply.usage == Usage(input_tokens=100, output_tokens=20, thought_tokens=7, cached_tokens=64)
+    assert reply.traffic_type == "SOMETHING_NEW"
     assert (reply.model, reply.location, reply.provider) == ("m-001", "global", "vertex")
+
+
+def test_usage_is_split_by_modality_and_counts_what_tools_put_in() -> None:
+    usage = {
+        "promptTokenCount": 300,
+        "toolUsePromptTokenCount": 40,
+        "candidatesTokenCount": 20,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 42}, {"modality": "IMAGE", "tokenCount": 258}],
+        "candidatesTokensDetails": [{"modality": "NEVER_SEEN", "tokenCount": 20}],
+        "trafficType": "ON_DEMAND",
+    }
+    reply = decoded({**candidate({"text": "x"}, finish="STOP"), "usageMetadata": usage})
+    assert reply.usage == Usage(
+        input_tokens=340,
+        output_tokens=20,
+        tool_tokens=40,
+        input_details=(ModalityTokens("text", 42), ModalityTokens("image", 258)),
+        output_details=(ModalityTokens("never_seen", 20),),
+    )
+    twice = reply.usage.plus(reply.usage)
+    assert twice.input_details == (ModalityTokens("text", 84), ModalityTokens("image", 516))
+    assert (twice.tool_tokens, Usage().plus(reply.usage)) == (80, reply.usage)
+    assert reply.traffic_type == "ON_DEMAND"
+
+
+def test_usage_and_traffic_may_come_last_and_alone() -> None:
+    reader = DIALECT.reader(model="m")
+    last = {"usageMetadata": {"promptTokenCount": 3, "trafficType": "PROVISIONED_THROUGHPUT"}}
+    reader.feed(sse(candidate({"text": "x"}, finish="STOP"), last))
+    reply = reader.finish()
+    assert (reply.text, reply.usage.input_tokens, reply.traffic_type) == ("x", 3, "PROVISIONED_THROUGHPUT")
 
 
 @pytest.mark.parametrize("word", [*FINISH, "UNHEARD_OF"])
@@ -157,6 +279,36 @@ def test_unknown_fields_and_parts_are_passed_over() -> None:
 def test_empty_stop_is_an_empty_reply() -> None:
     reply = decoded({"candidates": [{"content": {"role": "model"}, "finishReason": "STOP"}]})
     assert (reply.text, reply.finish_reason, reply.content.parts) == ("", "stop", ())
+    assert reply.is_empty
+
+
+def test_thoughts_alone_are_an_empty_reply_that_keeps_them() -> None:
+    reply = decoded(candidate({"text": "hmm", "thought": True}, finish="STOP"))
+    assert reply.content.parts == (Text(text="hmm", thought=True),)
+    assert reply.is_empty
+
+
+def test_malformed_call_is_an_empty_reply_that_says_so() -> None:
+    reply = decoded({"candidates": [{"content": {}, "finishReason": "MALFORMED_FUNCTION_CALL"}]})
+    assert (reply.finish_reason, reply.is_empty) == ("malformed_call", True)
+
+
+def test_stream_as_one_array_gives_all_of_it() -> None:
+    documents = [candidate({"text": "a"}), candidate({"text": "b"}), candidate({"text": "c"}, finish="STOP")]
+    reader = DIALECT.reader(model="m")
+    texts = reader.feed(json.dumps(documents, indent=1).encode())
+    reply = reader.finish()
+    assert reply.text == "abc"
+    assert "".join(texts) in ("", "abc")
+
+
+@pytest.mark.parametrize("chunks", [[b"<!DOCTYPE html>\n<html>404</html>\n"], [b" \r", b"\n", b"<html>"]])
+def test_web_page_in_place_of_a_stream_is_a_protocol_error(chunks: list[bytes]) -> None:
+    reader = DIALECT.reader(model="m")
+    for chunk in chunks[:-1]:
+        assert reader.feed(chunk) == []
+    with pytest.raises(ModelProtocolError, match="web page"):
+        reader.feed(chunks[-1])
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ngx_agents.vertex.content import (
-    ModelReply,
-    ModelRequest,
-    ToolDeclaration,
-)
+from ngx_agents.errors import ModelRequestError
+from ngx_agents.vertex.content import ModelReply, ModelRequest, ToolDeclaration
+from ngx_agents.vertex.controls import ToolChoice
 
 MAX_TOOL_SETS = 256
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last for JSON nested without end
 
 
 class StreamReader(Protocol):
@@ -33,7 +32,12 @@ class Dialect(Protocol):
 
     name: str
 
-    def encode(self, request: ModelRequest, *, model: str, streams: bool) -> bytes: ...
+    def encode(self, request: ModelRequest, *, model: str, streams: bool, cached_content: str | None = None) -> bytes:
+        """The body. `cached_content` names a prefix kept at the provider, which is then left out.
+
+        Raises ModelRequestError when the request says what this model or provider cannot be told.
+        """
+        ...
 
     def decode(self, body: bytes, *, model: str) -> ModelReply:
         """Raises ModelError."""
@@ -60,6 +64,18 @@ class ToolSets:
         return known[1]
 
 
+def checked_choice(request: ModelRequest) -> ToolChoice | None:
+    """The choice to be sent, None for the model's default. Raises ModelRequestError when it cannot be met."""
+    choice = request.tool_choice
+    if choice is None or (not request.tools and choice in ("auto", "none")):
+        return None
+    if not request.tools:
+        raise ModelRequestError("a tool must be called, but none is declared")
+    if isinstance(choice, tuple) and (not choice or not {tool.name for tool in request.tools}.issuperset(choice)):
+        raise ModelRequestError("a tool must be called that is not declared")
+    return choice
+
+
 def joined(wires: Sequence[bytes]) -> msgspec.Raw:
     """A JSON array of elements that are already encoded."""
     return msgspec.Raw(b"[%b]" % b",".join(wires))
@@ -69,5 +85,5 @@ def json_object(text: str) -> dict[str, Any] | None:
     """The object that `text` is, or None when it is not one."""
     try:
         return msgspec.json.decode(text or "{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None

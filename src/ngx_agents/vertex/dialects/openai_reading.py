@@ -7,10 +7,10 @@ import msgspec
 from ngx_agents.errors import ModelProtocolError, ModelUnavailable
 from ngx_agents.vertex.content import FinishReason, ModelReply, ToolCall, Usage
 from ngx_agents.vertex.dialects import openai_wire as wire
-from ngx_agents.vertex.dialects.dialect import json_object
+from ngx_agents.vertex.dialects.dialect import UNREADABLE, json_object
+from ngx_agents.vertex.dialects.frames import Frames
 from ngx_agents.vertex.dialects.reply_builder import ReplyBuilder
 from ngx_agents.vertex.refusal import error_in_stream
-from ngx_agents.vertex.sse import FrameSplitter
 
 DONE = b"[DONE]"
 FINISH: dict[str, FinishReason] = {
@@ -28,21 +28,21 @@ class OpenAIReading:
     """One completion being read, from one document or from the frames of a stream."""
 
     def __init__(self, model: str) -> None:
-        self._builder = ReplyBuilder(provider="openai", location="", model=model)
-        self._splitter = FrameSplitter()
+        self._builder = ReplyBuilder(provider="openai", location="", asked=model)
+        self._frames = Frames()
         self._calls: dict[int, _GrowingCall] = {}
         self._has_choice = False
         self._done = False
 
     def feed(self, chunk: bytes) -> list[str]:
         texts: list[str] = []
-        for frame in self._splitter.feed(chunk):
+        for frame in self._frames.feed(chunk):
             texts.extend(self._take_frame(frame))
         return texts
 
     def finish(self) -> ModelReply:
         """Raises ModelUnavailable unless a finish_reason or `[DONE]` came."""
-        for frame in self._splitter.finish():
+        for frame in self._frames.finish():
             try:
                 self._take_frame(frame)
             except ModelProtocolError:
@@ -75,7 +75,7 @@ class OpenAIReading:
             if arguments is None or not call.name:
                 self._builder.finish_reason = "malformed_call"
             else:
-                self._builder.add_call(ToolCall(name=call.name, arguments=arguments, id=call.id))
+                self._builder.add(ToolCall(name=call.name, arguments=arguments, id=call.id))
         return self._builder.reply()
 
     def _take_frame(self, frame: bytes) -> list[str]:
@@ -90,10 +90,11 @@ class OpenAIReading:
         for place, piece in enumerate(message.tool_calls or ()):
             index = place if piece.index is None else piece.index
             self._calls.setdefault(index, _GrowingCall()).add(piece)
-        if not message.content:
+        text = _text(message.content)
+        if not text:
             return []
-        self._builder.add_text(message.content, thought=False, signature=None)
-        return [message.content]
+        self._builder.add_text(text, thought=False, signature=None)
+        return [text]
 
 
 class _GrowingCall:
@@ -102,19 +103,28 @@ class _GrowingCall:
     def __init__(self) -> None:
         self.id: str | None = None
         self.name = ""
-        self.arguments = ""
+        self._pieces: list[str] = []
 
     def add(self, piece: wire.ChatToolCall) -> None:
         self.id = piece.id or self.id
         if piece.function is not None:
             self.name = piece.function.name or self.name
-            self.arguments += piece.function.arguments or ""
+            self._pieces.append(piece.function.arguments or "")
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self._pieces)
+
+
+def _text(content: str | list[wire.ChatPart] | None) -> str | None:
+    """Some servers answer in parts, as requests may be made of."""
+    return "".join(part.text or "" for part in content) if isinstance(content, list) else content
 
 
 def decoded(frame: bytes) -> wire.ChatReply:
     try:
         return _decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNREADABLE as exc:
         raise ModelProtocolError("the model's reply cannot be understood") from exc
 
 

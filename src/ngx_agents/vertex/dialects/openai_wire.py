@@ -5,6 +5,8 @@ Unknown fields are ignored and enums are plain strings, so that a new value on t
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ngx_agents.vertex.dialects.error_wire import ErrorBody
@@ -22,11 +24,27 @@ class ChatToolCall(msgspec.Struct, omit_defaults=True):
     function: ChatFunction | None = None
 
 
+class ImageUrl(msgspec.Struct):
+    url: str
+
+
+class ChatFile(msgspec.Struct):
+    filename: str
+    file_data: str
+
+
+class ChatPart(msgspec.Struct, omit_defaults=True):
+    type: str = ""
+    text: str | None = None
+    image_url: ImageUrl | None = None
+    file: ChatFile | None = None
+
+
 class ChatMessage(msgspec.Struct, omit_defaults=True):
     """A message sent or received, or the delta of one. `reasoning_content` is what some servers call thoughts."""
 
     role: str | None = None
-    content: str | None = None
+    content: str | list[ChatPart] | None = None
     reasoning_content: str | None = None
     tool_calls: list[ChatToolCall] | None = None
     tool_call_id: str | None = None
@@ -66,6 +84,16 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool = True
 
 
+class JsonSchema(msgspec.Struct):
+    schema: dict[str, Any]
+    name: str = "answer"
+
+
+class ResponseFormat(msgspec.Struct):
+    json_schema: JsonSchema
+    type: str = "json_schema"
+
+
 class ChatRequest(msgspec.Struct, omit_defaults=True):
     """`messages` and `tools` are arrays already encoded."""
 
@@ -76,3 +104,9 @@ class ChatRequest(msgspec.Struct, omit_defaults=True):
     max_tokens: int | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()

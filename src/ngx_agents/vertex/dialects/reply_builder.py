@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from ngx_agents.errors import ModelBlocked
-from ngx_agents.vertex.content import Content, FinishReason, ModelReply, Part, Text, ToolCall, Usage
+from ngx_agents.vertex.content import Content, FinishReason, Media, ModelReply, Part, Text, ToolCall, Usage
 
 
 class ReplyBuilder:
-    """Collects the parts of one reply, whole or in pieces, and signs it with where it came from."""
+    """Collects the parts of one reply, whole or in pieces, and signs it with where it came from.
 
-    def __init__(self, *, provider: str, location: str, model: str) -> None:
-        self.model = model
+    `asked` is the model that was asked: the parts belong to it. `model` is the one that says it answered.
+    """
+
+    def __init__(self, *, provider: str, location: str, asked: str) -> None:
+        self.model = asked
         self.finish_reason: FinishReason | None = None
         self.usage = Usage()
+        self.traffic_type: str | None = None
+        self.is_grounded = False
+        self.has_citations = False
+        self._asked = asked
         self._provider = provider
         self._location = location
         self._parts: list[Part] = []
@@ -34,9 +41,9 @@ class ReplyBuilder:
         if text:
             self._texts.append(text)
 
-    def add_call(self, call: ToolCall) -> None:
+    def add(self, part: ToolCall | Media) -> None:
         self._close_text()
-        self._parts.append(call)
+        self._parts.append(part)
 
     def reply(self) -> ModelReply:
         """Raises ModelBlocked when a safety filter left nothing of the answer."""
@@ -44,12 +51,15 @@ class ReplyBuilder:
         if self.finish_reason == "safety" and not self._says_something:
             raise ModelBlocked("a safety filter blocked the answer")
         return ModelReply(
-            content=Content(role="model", parts=tuple(self._parts)),
+            content=Content(role="model", parts=tuple(self._parts), model=self._asked),
             finish_reason=self.finish_reason or "other",
             usage=self.usage,
             model=self.model,
             location=self._location,
             provider=self._provider,
+            traffic_type=self.traffic_type,
+            is_grounded=self.is_grounded,
+            has_citations=self.has_citations,
         )
 
     def _close_text(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelUnavailable
-from ngx_agents.vertex.content import FinishReason, ModelReply, ToolCall, Usage
+from ngx_agents.vertex.content import FinishReason, Media, ModalityTokens, ModelReply, ToolCall, Usage
 from ngx_agents.vertex.dialects import vertex_wire as wire
+from ngx_agents.vertex.dialects.dialect import UNREADABLE
+from ngx_agents.vertex.dialects.frames import Frames
 from ngx_agents.vertex.dialects.reply_builder import ReplyBuilder
 from ngx_agents.vertex.refusal import error_in_stream
-from ngx_agents.vertex.sse import FrameSplitter
 
 FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -32,47 +33,34 @@ class VertexReading:
     """One reply being read, from one document or from the frames of a stream."""
 
     def __init__(self, location: str, model: str) -> None:
-        self._builder = ReplyBuilder(provider="vertex", location=location, model=model)
-        self._splitter = FrameSplitter()
+        self._builder = ReplyBuilder(provider="vertex", location=location, asked=model)
+        self._frames = Frames()
         self._blocked = False
         self._has_candidate = False
 
     def feed(self, chunk: bytes) -> list[str]:
         texts: list[str] = []
-        for frame in self._splitter.feed(chunk):
-            texts.extend(self.take(decoded(frame)))
+        for frame in self._frames.feed(chunk):
+            texts.extend(self.take_document(frame))
         return texts
 
     def finish(self) -> ModelReply:
         """Raises ModelUnavailable unless a finishReason came."""
-        for frame in self._splitter.finish():
+        for frame in self._frames.finish():
             try:
-                reply = decoded(frame)
+                self.take_document(frame)
             except ModelProtocolError:
                 break  # the last frame was cut off, which the missing finishReason tells better
-            self.take(reply)
         if self._builder.finish_reason is None and not self._blocked:
             raise ModelUnavailable("the model's stream ended before the answer was complete")
         return self.whole()
 
-    def take(self, reply: wire.GenerateReply) -> list[str]:
-        """Adds one document; the pieces of visible text in it."""
-        if reply.error is not None:
-            raise error_in_stream(reply.error)
-        builder = self._builder
-        if reply.model_version:
-            builder.model = reply.model_version
-        if reply.usage_metadata is not None:
-            builder.usage = _usage(reply.usage_metadata)
-        if reply.prompt_feedback is not None and reply.prompt_feedback.block_reason:
-            self._blocked = True
-        if not reply.candidates:
-            return []
-        self._has_candidate = True
-        candidate = reply.candidates[0]
-        if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
-            builder.finish_reason = FINISH.get(candidate.finish_reason, "other")
-        return self._add(candidate.content.parts) if candidate.content and candidate.content.parts else []
+    def take_document(self, document: bytes) -> list[str]:
+        """Adds one document, or all of an array of them; the pieces of visible text. Raises ModelError."""
+        texts: list[str] = []
+        for reply in _decoded(document):
+            texts.extend(self._take(reply))
+        return texts
 
     def whole(self) -> ModelReply:
         if self._blocked and self._builder.finish_reason is None:
@@ -81,27 +69,52 @@ class VertexReading:
             raise ModelProtocolError("the model's reply has no candidate")
         return self._builder.reply()
 
-    def _add(self, parts: list[wire.Part]) -> list[str]:
-        texts: list[str] = []
-        for part in parts:
-            if part.function_call is not None:
-                call = part.function_call
-                self._builder.add_call(
-                    ToolCall(name=call.name, arguments=call.args or {}, id=call.id, signature=part.thought_signature)
-                )
-            elif part.text is not None:
-                self._builder.add_text(part.text, thought=part.thought, signature=part.thought_signature)
-                if part.text and not part.thought:
-                    texts.append(part.text)
-        return texts
+    def _take(self, reply: wire.GenerateReply) -> list[str]:
+        if reply.error is not None:
+            raise error_in_stream(reply.error)
+        builder = self._builder
+        if reply.model_version:
+            builder.model = reply.model_version
+        if reply.usage_metadata is not None:
+            builder.usage = _usage(reply.usage_metadata)
+            builder.traffic_type = reply.usage_metadata.traffic_type or builder.traffic_type
+        if reply.prompt_feedback is not None and reply.prompt_feedback.block_reason:
+            self._blocked = True
+        if not reply.candidates:
+            return []
+        self._has_candidate = True
+        return self._add(reply.candidates[0])
+
+    def _add(self, candidate: wire.Candidate) -> list[str]:
+        builder = self._builder
+        if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
+            builder.finish_reason = FINISH.get(candidate.finish_reason, "other")
+        if candidate.grounding_metadata or candidate.url_context_metadata:
+            builder.is_grounded = True
+        if candidate.citation_metadata:
+            builder.has_citations = True
+        parts = candidate.content.parts if candidate.content else None
+        return [text for part in parts or () if (text := self._add_part(part))]
+
+    def _add_part(self, part: wire.Part) -> str | None:
+        """The visible text of the part, if it has any; parts of an unknown kind are passed over."""
+        builder = self._builder
+        if part.function_call is not None:
+            call = part.function_call
+            signature = part.thought_signature
+            builder.add(ToolCall(name=call.name, arguments=call.args or {}, id=call.id, signature=signature))
+        elif part.text is not None:
+            builder.add_text(part.text, thought=part.thought, signature=part.thought_signature)
+            return None if part.thought else part.text
+        elif part.inline_data is not None and not part.thought:
+            builder.add(Media(mime_type=part.inline_data.mime_type, data=part.inline_data.data))
+        return None
 
 
-def decoded(frame: bytes) -> wire.GenerateReply:
+def _decoded(document: bytes) -> list[wire.GenerateReply]:
     try:
-        if frame[:1] == b"[":
-            return (_decode_list(frame) or [wire.GenerateReply()])[0]
-        return _decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        return _decode_list(document) if document[:1] == b"[" else [_decode(document)]
+    except UNREADABLE as exc:
         raise ModelProtocolError("the model's reply cannot be understood") from exc
 
 
@@ -111,4 +124,11 @@ def _usage(usage: wire.UsageMetadata) -> Usage:
         output_tokens=usage.candidates_token_count,
         thought_tokens=usage.thoughts_token_count,
         cached_tokens=usage.cached_content_token_count,
+        tool_tokens=usage.tool_use_prompt_token_count,
+        input_details=_details(usage.prompt_tokens_details),
+        output_details=_details(usage.candidates_tokens_details),
     )
+
+
+def _details(counts: list[wire.ModalityTokenCount] | None) -> tuple[ModalityTokens, ...]:
+    return tuple(ModalityTokens(count.modality.lower(), count.token_count) for count in counts or ())
