@@ -19,8 +19,8 @@ from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, Journa
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.commands import Command, Grant, Question
 from ngx_agents.state.migrations import migrations
-from ngx_agents.state.sqlite_batches import in_transaction, read_batch, write_batch
-from ngx_agents.state.sqlite_thread import SqliteThread
+from ngx_agents.state.owner_thread import OwnerThread
+from ngx_agents.state.sqlite_batches import in_transaction, read_batch, understood, write_batch
 from ngx_agents.state.sqlite_turns import claim_lanes
 
 Connection = sqlite3.Connection
@@ -35,8 +35,12 @@ class SqliteJournal:
         self._exclusive = exclusive
         self._lock_file: int | None = None
         courtesy = courtesy or Courtesy()
-        self._writer = SqliteThread("ngx-journal-writer", self._connect, write_batch, courtesy)
-        self._reader = SqliteThread("ngx-journal-reader", self._connect_to_read, read_batch, courtesy)
+        self._writer = OwnerThread(
+            "ngx-journal-writer", self._connect, run_batch=write_batch, understood=understood, courtesy=courtesy
+        )
+        self._reader = OwnerThread(
+            "ngx-journal-reader", self._connect_to_read, run_batch=read_batch, understood=understood, courtesy=courtesy
+        )
 
     async def open(self) -> None:
         await asyncio.to_thread(self._prepare)

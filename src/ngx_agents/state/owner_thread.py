@@ -1,4 +1,4 @@
-"""A thread that owns one SQLite connection and applies what the event loop hands it, in batches.
+"""A thread that owns one blocking resource (a connection, a file) and does what the event loop hands it, in batches.
 
 The loop produces, this thread consumes, results go back in one wake-up per batch. At once when idle; what comes
 meanwhile is the next batch. A caller that stops waiting does not undo its work. `stop` lets everything finish.
@@ -8,29 +8,43 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from ngx_agents.errors import JournalUnavailable
+from ngx_agents.errors import JournalUnavailable, NgxError
 from ngx_agents.resilience.courtesy import Courtesy
-from ngx_agents.state.sqlite_batches import understood
 
 MAX_BATCH = 256
-Batch = Callable[[sqlite3.Connection, Sequence[Any]], list[Any]]
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Resource = TypeVar("Resource", bound=Closable)
 _Item = tuple[Any, "asyncio.Future[Any]"]
 
 
-class SqliteThread:
-    """`run_batch` does the jobs (whatever they are) on the connection: one result or exception for each, in order."""
+class OwnerThread(Generic[Resource]):
+    """`run_batch` does the jobs (whatever they are) on what `connect` gave: one result or exception for each, in order.
+
+    `understood` translates what goes wrong beyond that.
+    """
 
     def __init__(
-        self, name: str, connect: Callable[[], sqlite3.Connection], run_batch: Batch, courtesy: Courtesy
+        self,
+        name: str,
+        connect: Callable[[], Resource],
+        *,
+        run_batch: Callable[[Resource, Sequence[Any]], list[Any]],
+        understood: Callable[[Exception], NgxError],
+        courtesy: Courtesy,
     ) -> None:
         self._name = name
         self._connect = connect
         self._run_batch = run_batch
+        self._understood = understood
         self._courtesy = courtesy
         self._jobs: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -68,7 +82,7 @@ class SqliteThread:
         try:
             connection = self._connect()
         except Exception as error:  # noqa: BLE001 - the start reports whatever kept it
-            self._post(_settle_one, started, understood(error))
+            self._post(_settle_one, started, self._understood(error))
             return
         self._post(_settle_one, started, None)
         while (item := self._jobs.get()) is not None:
@@ -76,7 +90,7 @@ class SqliteThread:
             try:
                 results = self._run_batch(connection, [job for job, _ in batch])
             except Exception as error:  # noqa: BLE001 - a thread that ends would leave every caller waiting
-                results = [understood(error)] * len(batch)
+                results = [self._understood(error)] * len(batch)
             self._post(self._deliver, batch, results)
             if last:
                 break
