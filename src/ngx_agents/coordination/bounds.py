@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ngx_agents.coordination import commands as c
 from ngx_agents.errors import SharedRefused
 
@@ -14,6 +12,8 @@ MAX_VALUE_BYTES = 2**20
 MAX_TTL_S = 400 * 86_400.0
 MAX_VERSION = 2**63 - 1
 MAX_COUNT = 2**53
+MAX_TOKENS = 1e15
+MIN_REFILL_PER_S = 1e-6
 MAX_UNHEARD = 1000
 MIN_TTL_S = 0.001
 
@@ -35,12 +35,12 @@ def check(command: c.Command[object], *, max_value_bytes: int) -> None:
         case c.GetMany() | c.Drop():
             _check_keys(command.keys)
         case c.DropGroup():
-            check_key(command.group)
+            _check_group(command.group)
         case c.Reserve():
             _check_reserve(command.buckets)
         case c.Settle():
             _check_bucket(command.bucket)
-            _require(math.isfinite(command.delta), "delta", "is not a finite number")
+            _require(abs(command.delta) <= MAX_TOKENS, "delta", f"is beyond {MAX_TOKENS:.0e}")
         case c.Count():
             check_key(command.key)
             _check_ttl(command.ttl_s)
@@ -50,10 +50,11 @@ def check(command: c.Command[object], *, max_value_bytes: int) -> None:
 
 
 def check_key(key: str, field: str = "key") -> None:
-    # no character takes more than four bytes: most keys need not be encoded to be measured
-    if 0 < len(key) <= MAX_KEY_BYTES // 4:
-        return
-    _require(0 < len(key.encode("utf-8", "replace")) <= MAX_KEY_BYTES, field, f"is not of 1 to {MAX_KEY_BYTES} bytes")
+    try:
+        size_bytes = len(key.encode())
+    except UnicodeEncodeError:
+        raise SharedRefused(f"{field} is not text", field=field) from None
+    _require(0 < size_bytes <= MAX_KEY_BYTES, field, f"is not of 1 to {MAX_KEY_BYTES} bytes")
 
 
 def check_payload(payload: bytes, *, max_value_bytes: int) -> None:
@@ -65,9 +66,15 @@ def _check_put(command: c.Put | c.PutNewer, max_value_bytes: int) -> None:
     _check_ttl(command.ttl_s)
     _require(len(command.value) <= max_value_bytes, "value", f"is larger than {max_value_bytes} bytes")
     if command.group is not None:
-        check_key(command.group, "group")
+        _check_group(command.group)
     if isinstance(command, c.PutNewer):
         _require(0 < command.version <= MAX_VERSION, "version", f"is not from 1 to {MAX_VERSION}")
+
+
+def _check_group(group: str) -> None:
+    check_key(group, "group")
+    has_tag = hash_tag(group) != group
+    _require(has_tag or not ("{" in group or "}" in group), "group", "has braces that are no {tag}")
 
 
 def _check_keys(keys: tuple[str, ...]) -> None:
@@ -92,8 +99,9 @@ def _check_reserve(buckets: tuple[c.Bucket, ...]) -> None:
 
 def _check_bucket(bucket: c.Bucket) -> None:
     check_key(bucket.key)
-    _require(0 < bucket.capacity < math.inf, "capacity", "is not above 0 and finite")
-    _require(0 < bucket.refill_per_s < math.inf, "refill_per_s", "is not above 0 and finite")
+    _require(0 < bucket.capacity <= MAX_TOKENS, "capacity", f"is not above 0 and up to {MAX_TOKENS:.0e}")
+    is_rate = MIN_REFILL_PER_S <= bucket.refill_per_s <= MAX_TOKENS
+    _require(is_rate, "refill_per_s", f"is not from {MIN_REFILL_PER_S} to {MAX_TOKENS:.0e}")
 
 
 def _require(is_true: bool, field: str, fault: str) -> None:

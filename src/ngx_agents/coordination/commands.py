@@ -40,7 +40,7 @@ class Bucket(msgspec.Struct, frozen=True):
     """A token bucket and what is wanted of it.
 
     It holds `capacity` at most, fills by `refill_per_s`, starts full, and may owe (a negative level) after a `Settle`.
-    `amount` is from 0 to `capacity`; the other two are above 0.
+    `amount` is from 0 to `capacity`; the other two are above 0. None is beyond 10^15.
     """
 
     key: str
@@ -68,7 +68,10 @@ class GetVersioned(Command[Versioned | None], frozen=True):
 
 
 class Put(Command[None], frozen=True):
-    """Stores `value` for `ttl_s` seconds, over what was there. `DropGroup(group)` will erase it too."""
+    """Stores `value` for `ttl_s` seconds, over what was there.
+
+    `DropGroup(group)` will erase it. A key keeps to one group, or to none.
+    """
 
     key: str
     value: bytes
