@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import msgspec
 
+from ngx_agents.vertex.emulator import structured
+from ngx_agents.vertex.emulator.generation import Config
 from ngx_agents.vertex.emulator.prompt import Answer, Call, Prompt, tokens_of
 
 _SPANISH = frozenset(
@@ -23,6 +25,7 @@ _SPANISH = frozenset(
 _ENGLISH = frozenset(
     re.findall(r"\w+", "the a an of what how for with my me i and is in to can should do want hello much have")
 )
+COMMON_WORDS = _SPANISH | _ENGLISH
 _WORD = re.compile(r"\w+")
 _WORD_AND_SPACE = re.compile(r"\S+\s*")
 
@@ -64,40 +67,72 @@ def language_of(text: str) -> str:
     return "es" if spanish > english else "en"
 
 
-def compose_text(prompt: Prompt, chunks: int, *, is_split: bool, number: int = 0) -> Answer:
-    """An answer in words for `chunks` pieces, in one or split into them; the token bound may cut it short."""
+def compose(
+    prompt: Prompt, calls: tuple[Call, ...], *, answer_id: str, digest: int, chunks: int, traffic: str
+) -> Answer:
+    """An answer for `chunks` pieces: words, JSON where a format was asked for, or `calls`, which say nothing.
+
+    The digest decides the words; stop sequences and the token bound may cut them short.
+    """
+    config = prompt.config
+    thought_tokens = int((8 + digest % 32) * config.thought_share)
+    if config.thought_bound is not None:
+        thought_tokens = min(thought_tokens, config.thought_bound)
+    answer = Answer(
+        model=prompt.model,
+        id=answer_id,
+        traffic=traffic,
+        prompt_tokens=prompt.tokens,
+        thought_tokens=thought_tokens,
+        details=prompt.details,
+        cached=prompt.cached,
+        queries=(prompt.user_text[:QUOTE_CHARACTERS],) if prompt.is_grounded else (),
+    )
+    if calls:
+        written = sum(len(call.name) + len(msgspec.json.encode(call.arguments)) for call in calls)
+        return msgspec.structs.replace(answer, calls=calls, output_tokens=tokens_of(written))
     language = language_of(prompt.user_text)
+    words = _words(prompt, language, digest, chunks)
+    pieces, finish = _cut(_split(words, chunks) if chunks > 1 else ["".join(words)], config)
+    others = tuple(_other(prompt, language, digest + number) for number in range(1, config.candidates))
+    return msgspec.structs.replace(
+        answer,
+        pieces=tuple(pieces),
+        thought=_THOUGHT[language] if config.wants_thoughts and thought_tokens else None,
+        finish=finish,
+        output_tokens=tokens_of(sum(map(len, pieces)) + sum(map(len, others))),
+        others=others,
+    )
+
+
+def _words(prompt: Prompt, language: str, digest: int, chunks: int) -> list[str]:
+    """The words of the answer with the space after each; of JSON, pieces of a like length."""
+    if prompt.config.mime != "text/plain":
+        document = structured.text_of(prompt.config, prompt.user_text)
+        size = max(1, -(-len(document) // max(1, chunks)))
+        return [document[start : start + size] for start in range(0, len(document), size)]
     opening = _opening(prompt, language)
     words = _WORD_AND_SPACE.findall(opening + " ")
-    words.extend(_filler(language, prompt.digest % 8, max(12, chunks - len(words))))
+    words.extend(_filler(language, digest % 8, max(12, chunks - len(words))))
     words[-1] = words[-1].rstrip()
-    pieces = _split(words, chunks) if is_split else ["".join(words)]
-    finish = "STOP"
-    if prompt.max_output_tokens is not None:
-        pieces, finish = _bounded(pieces, prompt.max_output_tokens)
-    return Answer(
-        model=prompt.model,
-        id=f"{prompt.digest:08x}{number:08x}",
-        pieces=tuple(pieces),
-        thought=_THOUGHT[language] if prompt.wants_thoughts else None,
-        finish=finish,
-        prompt_tokens=prompt.tokens,
-        output_tokens=tokens_of(sum(map(len, pieces))),
-        thought_tokens=8 + prompt.digest % 32,
-    )
+    return words
 
 
-def compose_calls(prompt: Prompt, calls: tuple[Call, ...], *, number: int = 0) -> Answer:
-    """An answer that asks for tools and says nothing."""
-    written = sum(len(call.name) + len(msgspec.json.encode(call.arguments)) for call in calls)
-    return Answer(
-        model=prompt.model,
-        id=f"{prompt.digest:08x}{number:08x}",
-        calls=calls,
-        prompt_tokens=prompt.tokens,
-        output_tokens=tokens_of(written),
-        thought_tokens=8 + prompt.digest % 32,
-    )
+def _other(prompt: Prompt, language: str, digest: int) -> str:
+    text = "".join(_words(prompt, language, digest, 1))
+    return _cut([text], prompt.config)[0][0]
+
+
+def _cut(pieces: list[str], config: Config) -> tuple[list[str], str]:
+    """What is left before the first stop sequence and within the token bound, and why it ends."""
+    if config.stops:
+        text = "".join(pieces)
+        found = [at for stop in config.stops if (at := text.find(stop)) >= 0]
+        if found:
+            pieces, _ = _bounded(pieces, min(found))
+    if config.max_output_tokens is None:
+        return pieces, "STOP"
+    return _bounded(pieces, 4 * config.max_output_tokens)
 
 
 def _opening(prompt: Prompt, language: str) -> str:
@@ -124,15 +159,16 @@ def _filler(language: str, start: int, count: int) -> tuple[str, ...]:
 
 def _split(words: list[str], chunks: int) -> list[str]:
     total = len(words)
+    chunks = min(chunks, total)
     return ["".join(words[i * total // chunks : (i + 1) * total // chunks]) for i in range(chunks)]
 
 
-def _bounded(pieces: list[str], max_tokens: int) -> tuple[list[str], str]:
-    left = 4 * max_tokens
+def _bounded(pieces: list[str], left: int) -> tuple[list[str], str]:
+    """The first `left` characters."""
     kept: list[str] = []
     for piece in pieces:
         if len(piece) > left:
-            return [*kept, piece[:left]] if left else kept, "MAX_TOKENS"
+            return [*kept, piece[:left]], "MAX_TOKENS"
         kept.append(piece)
         left -= len(piece)
     return kept, "STOP"

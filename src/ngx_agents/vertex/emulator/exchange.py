@@ -11,6 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ngx_agents.vertex.emulator.refusal import Refusal
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,6 +23,8 @@ JSON: Header = (b"content-type", b"application/json; charset=UTF-8")
 HTML: Header = (b"content-type", b"text/html; charset=UTF-8")
 EVENT_STREAM: Header = (b"content-type", b"text/event-stream")
 _SOCKET = "ngx.socket"
+EXPOSITION: Header = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+ALT_SVC: Header = (b"alt-svc", b'h3=":443"; ma=2592000,h3-29=":443"; ma=2592000')
 _VENDOR: tuple[Header, ...] = (
     (b"vary", b"Origin, X-Origin, Referer"),
     (b"server", b"scaffolding on HTTPServer2"),
@@ -54,15 +58,26 @@ class Exchange:
         headers: list[Header] = self.scope["headers"]
         return next((value for key, value in headers if key == name), None)
 
-    async def body(self) -> bytes:
+    async def body(self, limit_bytes: int = 1 << 20) -> bytes:
+        """The whole body. Raises Refusal as soon as it is longer than the limit."""
         message = await self._receive()
         if not message.get("more_body"):
-            return bytes(message.get("body", b""))
+            return self._within(bytes(message.get("body", b"")), limit_bytes)
         parts = [message.get("body", b"")]
+        size_bytes = len(parts[0])
         while message.get("more_body"):
             message = await self._receive()
             parts.append(message.get("body", b""))
-        return b"".join(parts)
+            size_bytes += len(parts[-1])
+            if size_bytes > limit_bytes:
+                break
+        return self._within(b"".join(parts), limit_bytes)
+
+    @staticmethod
+    def _within(body: bytes, limit_bytes: int) -> bytes:
+        if len(body) > limit_bytes:
+            raise Refusal(400, f"Request payload size exceeds the limit: {limit_bytes} bytes.")
+        return body
 
     async def respond(
         self, status: int, body: bytes, *, content_type: Header = JSON, extra: tuple[Header, ...] = ()
@@ -71,6 +86,11 @@ class Exchange:
         headers = [content_type, length, *_VENDOR, *extra]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+    async def start_body(self, length: int) -> None:
+        """Announces a whole answer of so many bytes, to be written in pieces."""
+        headers = [JSON, (b"content-length", b"%d" % length), *_VENDOR]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def start_stream(self, content_type: Header) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": [content_type, *_VENDOR]})

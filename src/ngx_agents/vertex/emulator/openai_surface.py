@@ -7,15 +7,16 @@ from typing import Any
 
 import msgspec
 
+from ngx_agents.vertex.emulator.generation import Config
 from ngx_agents.vertex.emulator.prompt import (
     Answer,
-    BadRequestError,
     Prompt,
     Result,
     Tool,
     ToolMode,
     tokens_of,
 )
+from ngx_agents.vertex.emulator.refusal import Refusal
 
 _encode = msgspec.json.encode
 _FINISH = {
@@ -37,11 +38,13 @@ _ERROR_TYPES = {
 def read(doc: Any) -> Prompt:
     """The prompt of a chat completion body. Raises BadRequestError."""
     if not isinstance(doc, dict) or not isinstance(doc.get("messages"), list) or not doc["messages"]:
-        raise BadRequestError("'messages' must be a non-empty list")
+        raise Refusal(400, "'messages' must be a non-empty list")
     messages: list[dict[str, Any]] = doc["messages"]
     tools = tuple(_tools(doc.get("tools") or ()))
     mode, allowed = _mode(doc.get("tool_choice"))
     user_text, results = _last_said(messages)
+    config = _config(doc)
+    tokens = tokens_of(sum(len(_text(message)) for message in messages) + len(_encode(doc.get("tools") or ())))
     return Prompt(
         model=str(doc.get("model") or "emulated"),
         user_text=user_text,
@@ -49,20 +52,23 @@ def read(doc: Any) -> Prompt:
         tools=tools,
         mode=mode,
         allowed=allowed,
-        max_output_tokens=doc.get("max_completion_tokens") or doc.get("max_tokens"),
-        tokens=tokens_of(sum(len(_text(message)) for message in messages) + len(_encode(doc.get("tools") or ()))),
+        max_output_tokens=config.max_output_tokens,
+        tokens=tokens,
+        details={"TEXT": tokens},
+        config=config,
+        tier=str(doc.get("service_tier") or ""),
     )
 
 
-def error(status: int, message: str | None = None) -> bytes:
-    """The error body of `status`."""
-    kind = _ERROR_TYPES.get(status, "server_error")
-    return _encode({"error": {"message": message or kind, "type": kind, "param": None, "code": None}})
+def error(refusal: Refusal) -> bytes:
+    """The error body of a refusal."""
+    kind = _ERROR_TYPES.get(refusal.status, "server_error")
+    return _encode({"error": {"message": str(refusal), "type": kind, "param": None, "code": None}})
 
 
-def error_in_stream(status: int, message: str | None = None) -> bytes:
+def error_in_stream(refusal: Refusal) -> bytes:
     """The error as it appears inside a stream: as data."""
-    return b"data: " + error(status, message) + b"\n\n"
+    return b"data: " + error(refusal) + b"\n\n"
 
 
 def reply(answer: Answer) -> bytes:
@@ -101,11 +107,25 @@ def models(names: Iterable[str]) -> bytes:
     return _encode({"object": "list", "data": data})
 
 
+def _config(doc: dict[str, Any]) -> Config:
+    form = doc.get("response_format") or {}
+    bound = doc.get("max_completion_tokens") or doc.get("max_tokens")
+    if bound is not None and (not isinstance(bound, int) or bound < 1):
+        raise Refusal(400, "'max_completion_tokens' must be a positive number")
+    stop = doc.get("stop") or ()
+    return Config(
+        max_output_tokens=bound,
+        stops=(stop,) if isinstance(stop, str) else tuple(map(str, stop)),
+        mime="text/plain" if form.get("type", "text") == "text" else "application/json",
+        schema=(form.get("json_schema") or {}).get("schema"),
+    )
+
+
 def _tools(declared: Iterable[dict[str, Any]]) -> Iterable[Tool]:
     for each in declared:
         function = each.get("function") or {}
         if not function.get("name"):
-            raise BadRequestError("'tools[].function.name' is missing")
+            raise Refusal(400, "'tools[].function.name' is missing")
         yield Tool(function["name"], function.get("description") or "", function.get("parameters") or {})
 
 

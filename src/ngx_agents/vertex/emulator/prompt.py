@@ -6,11 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from ngx_agents.vertex.emulator.generation import Config
+
 ToolMode = Literal["auto", "any", "none"]
-
-
-class BadRequestError(Exception):
-    """The body is refused with 400; `str(error)` is the message on the wire."""
+_PLAIN = Config()
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -27,7 +26,10 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """`results` are the tool results after the last words of the user. `tokens` counts the whole prompt."""
+    """`results` are the tool results after the last words of the user. `tokens` counts the whole prompt.
+
+    `details` and `cached` are its tokens by modality, all of them and those that a cached content holds.
+    """
 
     model: str
     user_text: str
@@ -38,7 +40,11 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     wants_thoughts: bool = False
     tokens: int = 0
-    digest: int = 0
+    details: dict[str, int] = {}
+    cached: dict[str, int] = {}
+    config: Config = _PLAIN
+    tier: str = ""
+    is_grounded: bool = False
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -47,7 +53,10 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """`pieces` joined are the text. `finish` is Vertex's word. `blocked`: the prompt was refused."""
+    """`pieces` joined are the text. `finish` is Vertex's word. `blocked`: the prompt was refused.
+
+    `others` are the texts of the candidates after the first; `queries` what was searched for, if anything.
+    """
 
     model: str
     id: str
@@ -60,6 +69,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
     thought_tokens: int = 0
     usage_apart: bool = False
+    traffic: str = "ON_DEMAND"
+    details: dict[str, int] = {}
+    cached: dict[str, int] = {}
+    others: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
 
 
 def tokens_of(characters: int) -> int:

@@ -1,26 +1,35 @@
-"""Reads a Vertex request body into a `Prompt`: lowerCamelCase and snake_case, strict where it is strict."""
+"""Reads a Vertex request body into a `Prompt`: lowerCamelCase and snake_case, strict where the service is strict."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-from ngx_agents.vertex.emulator.prompt import BadRequestError, Prompt, Result, Tool, ToolMode, tokens_of
+from ngx_agents.vertex.emulator import fields
+from ngx_agents.vertex.emulator.caches import Cache, Caches
+from ngx_agents.vertex.emulator.catalog import Model
+from ngx_agents.vertex.emulator.generation import check_safety, read_config
+from ngx_agents.vertex.emulator.parts import Weight, read_content, read_contents
+from ngx_agents.vertex.emulator.prompt import Prompt, Result, Tool, ToolMode, tokens_of
+from ngx_agents.vertex.emulator.refusal import Refusal, named
+from ngx_agents.vertex.emulator.target import Target
 
 SKIP_SIGNATURE = "skip_thought_signature_validator"
-_MODES: dict[str, ToolMode] = {"ANY": "any", "NONE": "none"}
-_PART_KINDS = (
-    ("text", "text"),
-    ("inlineData", "inline_data"),
-    ("fileData", "file_data"),
-    ("functionCall", "function_call"),
-    ("functionResponse", "function_response"),
-    ("executableCode", "executable_code"),
-    ("codeExecutionResult", "code_execution_result"),
+_REQUEST = fields.names(
+    "contents systemInstruction cachedContent tools toolConfig safetySettings generationConfig labels modelArmorConfig"
+    " serviceTier model"
 )
+_COUNT = _REQUEST | {"instances", "generateContentRequest"}
+_MODES: dict[str, ToolMode] = {"ANY": "any", "NONE": "none", "AUTO": "auto", "VALIDATED": "auto"}
+_MODE_NAMES = frozenset((*_MODES, "MODE_UNSPECIFIED"))
+_TOOL = fields.names(
+    "functionDeclarations googleSearch googleSearchRetrieval codeExecution urlContext googleMaps enterpriseWebSearch"
+    " computerUse retrieval fileSearch mcpServers parallelAiSearch"
+)
+_GROUNDING = frozenset(("googleSearch", "googleSearchRetrieval", "enterpriseWebSearch", "googleMaps", "retrieval"))
 
 
 def signature_for(model: str, name: str) -> str:
@@ -28,119 +37,167 @@ def signature_for(model: str, name: str) -> str:
     return base64.b64encode(f"thought:{model}:{name}".encode()).decode()
 
 
-def read(doc: Any, model: str) -> Prompt:
-    """The prompt of a generateContent, streamGenerateContent or countTokens body. Raises BadRequestError."""
-    if not isinstance(doc, dict):
-        raise BadRequestError("Invalid JSON payload received. Root element must be a message.")
-    contents = _contents(doc)
-    system = _get(doc, "systemInstruction", "system_instruction") or {}
-    config = _get(doc, "generationConfig", "generation_config") or {}
-    tools = tuple(_tools(doc))
-    for content in contents:
-        if content.get("role") == "model":
-            _check_signatures(content, model)
-    mode, allowed = _tool_config(doc)
+def read(doc: dict[str, Any], target: Target, model: Model, caches: Caches) -> Prompt:
+    """The prompt of a generateContent or streamGenerateContent body. Raises Refusal."""
+    doc = fields.known(doc, _REQUEST)
+    config = read_config(doc.get("generationConfig"), model)
+    weight = Weight()
+    contents = read_contents(doc, weight, config.resolution)
+    cache = _cache(doc, target, caches)
+    tools, is_grounded = read_setting(doc, weight)
+    mode, allowed = read_tool_config(doc, tools)
+    if cache is not None:
+        tools, mode, allowed = cache.tools, cache.mode, cache.allowed
+    if doc.get("safetySettings"):
+        check_safety(fields.listed(doc, "safetySettings"))
+    if model.needs_signatures:
+        for content in contents:
+            if content["role"] == "model":
+                _check_signatures(content, target.model)
     user_text, results = _last_said(contents)
-    thinking = _get(config, "thinkingConfig", "thinking_config") or {}
-    return Prompt(
-        model=model,
+    details = tokens_by_modality(weight)
+    cached = cache.details if cache is not None else {}
+    for modality, count in cached.items():
+        details[modality] = details.get(modality, 0) + count
+    prompt = Prompt(
+        model=target.model,
         user_text=user_text,
         results=results,
         tools=tools,
         mode=mode,
         allowed=allowed,
-        max_output_tokens=_get(config, "maxOutputTokens", "max_output_tokens"),
-        wants_thoughts=bool(_get(thinking, "includeThoughts", "include_thoughts")),
-        tokens=tokens_of(_characters([system, *contents]) + _tool_characters(tools)),
+        max_output_tokens=config.max_output_tokens,
+        wants_thoughts=config.wants_thoughts,
+        tokens=sum(details.values()),
+        details=details,
+        cached=cached,
+        config=config,
+        tier=str(doc.get("serviceTier") or "").lower(),
+        is_grounded=is_grounded,
     )
+    if prompt.tokens > model.input_limit:
+        raise Refusal(
+            400,
+            f"The input token count ({prompt.tokens}) exceeds the maximum number of tokens allowed"
+            f" ({model.input_limit}).",
+        )
+    return prompt
 
 
-def _get(doc: dict[str, Any], camel: str, snake: str) -> Any:
-    value = doc.get(camel)
-    return doc.get(snake) if value is None else value
+def read_count(doc: dict[str, Any], model: Model) -> tuple[dict[str, int], int]:
+    """Tokens by modality and billable characters of a countTokens body. Raises Refusal."""
+    doc = fields.known(doc, _COUNT)
+    if isinstance(nested := doc.get("generateContentRequest"), dict):
+        doc = fields.known(nested, _REQUEST, "generate_content_request")
+    config = read_config(doc.get("generationConfig"), model)
+    weight = Weight()
+    contents = read_contents(doc, weight, config.resolution)
+    tools, _ = read_setting(doc, weight)
+    texts = [part["text"] for content in contents for part in content["parts"] if isinstance(part.get("text"), str)]
+    if (system := doc.get("systemInstruction")) is not None:
+        texts.extend(str(part.get("text") or "") for part in _system(system).get("parts") or ())
+    texts.extend(tool.name + tool.description for tool in tools)
+    return tokens_by_modality(weight), sum(len("".join(text.split())) for text in texts)
 
 
-def _contents(doc: dict[str, Any]) -> list[dict[str, Any]]:
-    contents = doc.get("contents")
-    if isinstance(contents, dict):
-        contents = [contents]
-    if not isinstance(contents, list) or not contents:
-        raise BadRequestError("Unable to submit request because at least one contents field is required.")
-    for content in contents:
-        if content.get("role", "user") not in ("user", "model"):
-            raise BadRequestError("Please use a valid role: user, model.")
-        if not content.get("parts"):
-            raise BadRequestError("Unable to submit request because it must include at least one parts field.")
-        for part in content["parts"]:
-            _check_part(part)
-    return cast("list[dict[str, Any]]", contents)
+def read_setting(doc: dict[str, Any], weight: Weight) -> tuple[tuple[Tool, ...], bool]:
+    """The tools, and whether one of them searches; the weight of tools and system instruction is added."""
+    system = doc.get("systemInstruction")
+    if system is not None and (system := _system(system)).get("parts"):
+        read_content(system, weight, "HIGH", "system_instruction")
+    if not doc.get("tools"):
+        return (), False
+    tools = tuple(_tools(doc))
+    weight.characters += sum(
+        len(tool.name) + len(tool.description) + len(msgspec.json.encode(tool.schema)) for tool in tools
+    )
+    is_grounded = any(not _GROUNDING.isdisjoint(map(fields.camel, tool)) for tool in fields.listed(doc, "tools"))
+    return tools, is_grounded
 
 
-def _check_part(part: dict[str, Any]) -> None:
-    given = sum(1 for camel, snake in _PART_KINDS if camel in part or snake in part)
-    if given != 1:
-        raise BadRequestError("Unable to submit request because each part must have exactly one data field set.")
+def read_tool_config(doc: dict[str, Any], tools: tuple[Tool, ...]) -> tuple[ToolMode, frozenset[str]]:
+    """Raises Refusal."""
+    config = doc.get("toolConfig")
+    if not config:
+        return "auto", frozenset()
+    calling = fields.get(config, "functionCallingConfig") if isinstance(config, dict) else None
+    if not calling:
+        return "auto", frozenset()
+    if not isinstance(calling, dict):
+        raise fields.wrong("tool_config.function_calling_config", calling)
+    mode = fields.chosen(calling.get("mode") or "AUTO", _MODE_NAMES, "tool_config.function_calling_config.mode")
+    allowed = frozenset(map(str, fields.get(calling, "allowedFunctionNames") or ()))
+    if allowed and mode not in ("ANY", "VALIDATED"):
+        raise Refusal(
+            400, "Allowed function names should be set only when the function calling mode is ANY or VALIDATED."
+        )
+    if missing := allowed - {tool.name for tool in tools}:
+        raise Refusal(400, f"Allowed function names are not declared: {', '.join(sorted(missing))}.")
+    return _MODES.get(mode, "auto"), allowed
+
+
+def tokens_by_modality(weight: Weight) -> dict[str, int]:
+    """TEXT first, then what else there is."""
+    return {"TEXT": tokens_of(weight.characters), **weight.media}
+
+
+def _system(system: Any) -> dict[str, Any]:
+    if isinstance(system, str):
+        return {"role": "user", "parts": [{"text": system}]}
+    return fields.known(system, frozenset(("role", "parts")), "system_instruction")
+
+
+def _cache(doc: dict[str, Any], target: Target, caches: Caches) -> Cache | None:
+    name = fields.text(doc, "cachedContent")
+    if not name:
+        return None
+    if any(doc.get(field) for field in ("systemInstruction", "tools", "toolConfig")):
+        raise named("cache_conflict")
+    return caches.use(name, target)
 
 
 def _check_signatures(content: dict[str, Any], model: str) -> None:
     """The first call of a step carries the signature; the calls beside it need none."""
     for position, part in enumerate(content["parts"], start=1):
-        call = _get(part, "functionCall", "function_call")
+        call = part.get("functionCall")
         if call is None:
             continue
-        signature = _get(part, "thoughtSignature", "thought_signature")
+        signature = part.get("thoughtSignature")
         if signature == SKIP_SIGNATURE:
             return
         if not signature:
-            raise BadRequestError(
-                "Function call is missing a thought_signature in functionCall parts. This is required for"
-                f" tools to work correctly. Additional data, function call `default_api:{call.get('name')}`,"
-                f" position {position}."
-            )
+            raise named("missing_signature", name=call.get("name"), position=position)
         if signature != signature_for(model, str(call.get("name"))):
-            raise BadRequestError("Thought signature is not valid.")
+            raise Refusal(400, "Thought signature is not valid.")
         return
 
 
 def _tools(doc: dict[str, Any]) -> Iterable[Tool]:
-    for tool in doc.get("tools") or ():
-        for declared in _get(tool, "functionDeclarations", "function_declarations") or ():
-            name = declared.get("name")
-            if not name:
-                raise BadRequestError("Invalid function declaration: the name is missing.")
-            schema = _get(declared, "parametersJsonSchema", "parameters_json_schema") or declared.get("parameters")
-            yield Tool(name, declared.get("description") or "", schema or {})
-
-
-def _tool_config(doc: dict[str, Any]) -> tuple[ToolMode, frozenset[str]]:
-    config = _get(doc, "toolConfig", "tool_config") or {}
-    calling = _get(config, "functionCallingConfig", "function_calling_config") or {}
-    allowed = _get(calling, "allowedFunctionNames", "allowed_function_names") or ()
-    return _MODES.get(str(calling.get("mode", "AUTO")).upper(), "auto"), frozenset(allowed)
+    names: set[str] = set()
+    for at, tool in enumerate(fields.listed(doc, "tools")):
+        tool = fields.known(tool, _TOOL, f"tools[{at}]")
+        for declared in tool.get("functionDeclarations") or ():
+            name = declared.get("name") if isinstance(declared, dict) else None
+            if not name or not isinstance(name, str):
+                raise Refusal(400, "Invalid function declaration: the name is missing.")
+            if name in names:
+                raise Refusal(400, f"Duplicate function declaration found: {name}")
+            names.add(name)
+            schema = fields.get(declared, "parametersJsonSchema") or declared.get("parameters") or {}
+            if not isinstance(schema, dict):
+                raise fields.wrong(f"tools[{at}].function_declarations.parameters", schema)
+            yield Tool(name, declared.get("description") or "", schema)
 
 
 def _last_said(contents: list[dict[str, Any]]) -> tuple[str, tuple[Result, ...]]:
     """The last words of the user and the tool results after them."""
     results: list[Result] = []
     for content in reversed(contents):
-        if content.get("role", "user") != "user":
+        if content["role"] == "model":
             continue
         text = " ".join(part["text"] for part in content["parts"] if part.get("text"))
-        found = [_get(part, "functionResponse", "function_response") for part in content["parts"]]
-        results[:0] = [Result(str(each.get("name")), each.get("response")) for each in found if each is not None]
+        found = [part["functionResponse"] for part in content["parts"] if part.get("functionResponse") is not None]
+        results[:0] = [Result(str(each.get("name")), each.get("response")) for each in found]
         if text:
             return text, tuple(results)
     return "", tuple(results)
-
-
-def _characters(contents: Iterable[dict[str, Any]]) -> int:
-    total = 0
-    for content in contents:
-        for part in content.get("parts") or ():
-            text = part.get("text")
-            total += len(text) if text is not None else len(msgspec.json.encode(part))
-    return total
-
-
-def _tool_characters(tools: tuple[Tool, ...]) -> int:
-    return sum(len(tool.name) + len(tool.description) + len(msgspec.json.encode(tool.schema)) for tool in tools)

@@ -7,41 +7,32 @@ from typing import Any
 import msgspec
 
 from ngx_agents.vertex.emulator.prompt import Answer
+from ngx_agents.vertex.emulator.refusal import Refusal
 from ngx_agents.vertex.emulator.vertex_reader import signature_for
 
 _encode = msgspec.json.encode
-_STATUS: dict[int, tuple[str, str]] = {
-    400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
-    401: (
-        "UNAUTHENTICATED",
-        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other"
-        " valid authentication credential.",
-    ),
-    403: (
-        "PERMISSION_DENIED",
-        "Permission 'aiplatform.endpoints.predict' denied on resource (or it may not exist).",
-    ),
-    404: ("NOT_FOUND", "Publisher model was not found or your project does not have access to it."),
-    429: (
-        "RESOURCE_EXHAUSTED",
-        "Resource exhausted. Please try again later. Please refer to"
-        " https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
-    ),
-    499: ("CANCELLED", "The operation was cancelled."),
-    500: ("INTERNAL", "Internal error encountered."),
-    503: ("UNAVAILABLE", "The model is overloaded. Please try again later."),
-    504: ("DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
-}
 
 
-def error(status: int, message: str | None = None) -> bytes:
-    """The error body of `status`."""
-    return _encode(_error(status, message))
-
-
-def error_in_stream(status: int, message: str | None = None) -> bytes:
-    """The same, pretty-printed over several lines, as it appears inside a stream."""
-    return msgspec.json.format(error(status, message), indent=2) + b"\n"
+def error(refusal: Refusal, method: str = "") -> bytes:
+    """The error body of a refusal, pretty-printed over several lines as the service writes it."""
+    body: dict[str, Any] = {"code": refusal.status, "message": str(refusal), "status": refusal.word}
+    details: list[dict[str, Any]] = []
+    if refusal.reason is not None:
+        metadata = {"service": "aiplatform.googleapis.com", **({"method": method} if method else {})}
+        details.append(
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": refusal.reason,
+                "domain": "googleapis.com",
+                "metadata": metadata,
+            }
+        )
+    if refusal.fields:
+        violations = [{"field": field, "description": why} for field, why in refusal.fields]
+        details.append({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations})
+    if details:
+        body["details"] = details
+    return msgspec.json.format(_encode({"error": body}), indent=2) + b"\n"
 
 
 def reply(answer: Answer) -> bytes:
@@ -54,8 +45,8 @@ def reply(answer: Answer) -> bytes:
     if answer.pieces:
         parts.append({"text": "".join(answer.pieces)})
     parts.extend(_call_parts(answer))
-    candidate = {"content": _content(answer, parts), "finishReason": answer.finish, "index": 0}
-    return _encode({"candidates": [candidate], "usageMetadata": _usage(answer), **_tail(answer)})
+    candidate = {"content": _content(answer, parts), "finishReason": answer.finish, "index": 0, **_extras(answer)}
+    return _encode({"candidates": [candidate, *_others(answer)], "usageMetadata": usage(answer), **_tail(answer)})
 
 
 def frames(answer: Answer) -> list[bytes]:
@@ -72,22 +63,64 @@ def frames(answer: Answer) -> list[bytes]:
     return documents
 
 
-def counted(total: int, characters: int) -> bytes:
+def counted(details: dict[str, int], characters: int) -> bytes:
     """The answer of countTokens."""
-    details = [{"modality": "TEXT", "tokenCount": total}]
-    return _encode({"totalTokens": total, "totalBillableCharacters": characters, "promptTokensDetails": details})
+    return _encode(
+        {
+            "totalTokens": sum(details.values()),
+            "totalBillableCharacters": characters,
+            "promptTokensDetails": _by_modality(details),
+        }
+    )
+
+
+def usage(answer: Answer) -> dict[str, Any]:
+    """The usageMetadata; counts of zero are left out, as on the wire."""
+    made: dict[str, Any] = {
+        "promptTokenCount": answer.prompt_tokens,
+        "candidatesTokenCount": answer.output_tokens,
+        "totalTokenCount": answer.prompt_tokens + answer.output_tokens + answer.thought_tokens,
+        "promptTokensDetails": _by_modality(answer.details),
+        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": answer.output_tokens}],
+        "trafficType": answer.traffic,
+    }
+    if answer.thought_tokens:
+        made["thoughtsTokenCount"] = answer.thought_tokens
+    if answer.cached:
+        made["cachedContentTokenCount"] = sum(answer.cached.values())
+        made["cacheTokensDetails"] = _by_modality(answer.cached)
+    return made
+
+
+def _by_modality(details: dict[str, int]) -> list[dict[str, Any]]:
+    return [{"modality": modality, "tokenCount": count} for modality, count in details.items()]
 
 
 def _last_frames(answer: Answer) -> list[bytes]:
     parts: list[dict[str, Any]] = [{"text": answer.pieces[-1]}] if answer.pieces else []
     parts.extend(_call_parts(answer))
-    candidate: dict[str, Any] = {"content": _content(answer, parts), "index": 0}
+    candidate: dict[str, Any] = {"content": _content(answer, parts), "index": 0, **_extras(answer)}
     if answer.finish:
         candidate["finishReason"] = answer.finish
-    last: dict[str, Any] = {"candidates": [candidate], **_tail(answer)}
+    last: dict[str, Any] = {"candidates": [candidate, *_others(answer)], **_tail(answer)}
     if not answer.usage_apart:
-        return [_encode({**last, "usageMetadata": _usage(answer)})]
-    return [_encode(last), _encode({"usageMetadata": _usage(answer), **_tail(answer)})]
+        return [_encode({**last, "usageMetadata": usage(answer)})]
+    return [_encode(last), _encode({"usageMetadata": usage(answer), **_tail(answer)})]
+
+
+def _others(answer: Answer) -> list[dict[str, Any]]:
+    return [
+        {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP", "index": number}
+        for number, text in enumerate(answer.others, start=1)
+    ]
+
+
+def _extras(answer: Answer) -> dict[str, Any]:
+    """Where the answer was searched for, when it was."""
+    if not answer.queries:
+        return {}
+    source = {"web": {"uri": "https://example.com/", "title": "example.com", "domain": "example.com"}}
+    return {"groundingMetadata": {"webSearchQueries": list(answer.queries), "groundingChunks": [source]}}
 
 
 def _content(answer: Answer, parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -105,19 +138,6 @@ def _call_parts(answer: Answer) -> list[dict[str, Any]]:
     return parts
 
 
-def _usage(answer: Answer) -> dict[str, Any]:
-    total = answer.prompt_tokens + answer.output_tokens + answer.thought_tokens
-    return {
-        "promptTokenCount": answer.prompt_tokens,
-        "candidatesTokenCount": answer.output_tokens,
-        "thoughtsTokenCount": answer.thought_tokens,
-        "totalTokenCount": total,
-        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": answer.prompt_tokens}],
-        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": answer.output_tokens}],
-        "trafficType": "ON_DEMAND",
-    }
-
-
 def _tail(answer: Answer) -> dict[str, Any]:
     return {"modelVersion": answer.model, "responseId": answer.id}
 
@@ -127,20 +147,5 @@ def _blocked(answer: Answer) -> dict[str, Any]:
         "blockReason": "PROHIBITED_CONTENT",
         "blockReasonMessage": "The prompt could not be submitted.",
     }
-    usage = {"promptTokenCount": answer.prompt_tokens, "totalTokenCount": answer.prompt_tokens}
-    return {"promptFeedback": feedback, "usageMetadata": usage, **_tail(answer)}
-
-
-def _error(status: int, message: str | None) -> dict[str, Any]:
-    name, usual = _STATUS.get(status, ("UNKNOWN", "Unknown error."))
-    body: dict[str, Any] = {"code": status, "message": message or usual, "status": name}
-    if status == 401:
-        body["details"] = [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "ACCESS_TOKEN_TYPE_UNSUPPORTED",
-                "domain": "googleapis.com",
-                "metadata": {"service": "aiplatform.googleapis.com"},
-            }
-        ]
-    return {"error": body}
+    counts = {"promptTokenCount": answer.prompt_tokens, "totalTokenCount": answer.prompt_tokens}
+    return {"promptFeedback": feedback, "usageMetadata": counts, **_tail(answer)}

@@ -1,43 +1,64 @@
-"""The emulator's surfaces behind one face: reading a prompt, writing a reply, frames and errors."""
+"""The surfaces of generation behind one face: reading a prompt, writing a reply, frames and errors."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-import msgspec
-
 from ngx_agents.vertex.emulator import openai_surface, vertex_reader, vertex_surface
+from ngx_agents.vertex.emulator.caches import Caches
+from ngx_agents.vertex.emulator.catalog import Catalog
 from ngx_agents.vertex.emulator.exchange import EVENT_STREAM, JSON, Header
 from ngx_agents.vertex.emulator.prompt import Answer, Prompt
+from ngx_agents.vertex.emulator.refusal import Refusal
+from ngx_agents.vertex.emulator.target import Target
 
 
-class Surface(Protocol):
-    """One call as its surface sees it. `content_type` is of the stream."""
+class Errors(Protocol):
+    """How a surface says no."""
+
+    def error(self, refusal: Refusal) -> bytes: ...
+    def error_in_stream(self, refusal: Refusal) -> bytes: ...
+
+
+class Surface(Errors, Protocol):
+    """One call of generation as its surface sees it. `content_type` is of the stream; `read` raises Refusal."""
 
     streams: bool
     content_type: Header
 
-    def read(self, doc: Any) -> Prompt: ...
+    def read(self, doc: dict[str, Any], catalog: Catalog, caches: Caches) -> Prompt: ...
     def reply(self, answer: Answer) -> bytes: ...
     def frames(self, answer: Answer) -> list[bytes]:
         """The bytes to send, in order, the framing included."""
         ...
 
-    def error(self, status: int, message: str | None) -> bytes: ...
-    def error_in_stream(self, status: int, message: str | None) -> bytes: ...
+
+class VertexErrors:
+    """Errors as every Vertex call writes them; in a stream that is a JSON array, as its only element."""
+
+    def __init__(self, target: Target, *, in_array: bool = False) -> None:
+        self._target = target
+        self._in_array = in_array
+
+    def error(self, refusal: Refusal) -> bytes:
+        body = vertex_surface.error(refusal, self._target.facts()["method"])
+        return b"[" + body.rstrip() + b"\n]\n" if self._in_array else body
+
+    def error_in_stream(self, refusal: Refusal) -> bytes:
+        return vertex_surface.error(refusal)
 
 
-class VertexCall:
+class VertexCall(VertexErrors):
     """`generateContent` or `streamGenerateContent`; as events with `alt=sse`, otherwise one JSON array."""
 
-    def __init__(self, model: str, *, streams: bool, events: bool) -> None:
-        self.streams = streams
+    def __init__(self, target: Target, *, events: bool) -> None:
+        self.streams = target.operation == "streamGenerateContent"
+        super().__init__(target, in_array=self.streams and not events)
         self.content_type = EVENT_STREAM if events else JSON
-        self._model = model
         self._events = events
 
-    def read(self, doc: Any) -> Prompt:
-        return vertex_reader.read(doc, self._model)
+    def read(self, doc: dict[str, Any], catalog: Catalog, caches: Caches) -> Prompt:
+        return vertex_reader.read(doc, self._target, catalog.find(self._target), caches)
 
     def reply(self, answer: Answer) -> bytes:
         return vertex_surface.reply(answer)
@@ -51,42 +72,19 @@ class VertexCall:
         framed[-1] += b"]"
         return framed
 
-    def error(self, status: int, message: str | None) -> bytes:
-        return vertex_surface.error(status, message)
 
-    def error_in_stream(self, status: int, message: str | None) -> bytes:
-        return vertex_surface.error_in_stream(status, message)
+class OpenAIErrors:
+    """Errors as OpenAI-compatible servers write them."""
 
+    def error(self, refusal: Refusal) -> bytes:
+        return openai_surface.error(refusal)
 
-class VertexCount:
-    """`countTokens`."""
-
-    streams = False
-    content_type = JSON
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-
-    def read(self, doc: Any) -> Prompt:
-        if isinstance(doc, dict) and "generateContentRequest" in doc:
-            doc = doc["generateContentRequest"]
-        return vertex_reader.read(doc, self._model)
-
-    def reply(self, answer: Answer) -> bytes:
-        return vertex_surface.counted(answer.prompt_tokens, 4 * answer.prompt_tokens)
-
-    def frames(self, answer: Answer) -> list[bytes]:
-        return [self.reply(answer)]
-
-    def error(self, status: int, message: str | None) -> bytes:
-        return vertex_surface.error(status, message)
-
-    def error_in_stream(self, status: int, message: str | None) -> bytes:
-        return vertex_surface.error_in_stream(status, message)
+    def error_in_stream(self, refusal: Refusal) -> bytes:
+        return openai_surface.error_in_stream(refusal)
 
 
-class OpenAICall:
-    """`/v1/chat/completions`. Whether it streams, and with usage, stands in the body."""
+class OpenAICall(OpenAIErrors):
+    """`/v1/chat/completions`. Whether it streams, and with usage, stands in the body; any model is served."""
 
     content_type = EVENT_STREAM
 
@@ -94,10 +92,13 @@ class OpenAICall:
         self.streams = False
         self._with_usage = False
 
-    def read(self, doc: Any) -> Prompt:
-        prompt = openai_surface.read(doc)
+    def read(self, doc: dict[str, Any], catalog: Catalog, caches: Caches) -> Prompt:
+        try:
+            prompt = openai_surface.read(doc)
+            self._with_usage = bool((doc.get("stream_options") or {}).get("include_usage"))
+        except (AttributeError, TypeError, ValueError) as exc:
+            raise Refusal(400, "Invalid type for a field of the request.") from exc
         self.streams = bool(doc.get("stream"))
-        self._with_usage = bool((doc.get("stream_options") or {}).get("include_usage"))
         return prompt
 
     def reply(self, answer: Answer) -> bytes:
@@ -108,14 +109,3 @@ class OpenAICall:
         framed = [b"data: %b\n\n" % document for document in documents]
         framed[-1] += b"data: [DONE]\n\n" if answer.finish else b""
         return framed
-
-    def error(self, status: int, message: str | None) -> bytes:
-        return openai_surface.error(status, message)
-
-    def error_in_stream(self, status: int, message: str | None) -> bytes:
-        return openai_surface.error_in_stream(status, message)
-
-
-def parse_body(body: bytes) -> Any:
-    """The JSON document of a body. Raises ValueError."""
-    return msgspec.json.decode(body)
