@@ -23,6 +23,7 @@ COMMANDS = {
     "keys": "create, list and revoke API keys",
     "config": "print the effective settings and where each came from",
     "emulator": "run a Vertex AI emulator to develop against",
+    "local-model": "run the small local model alone",
 }
 
 
@@ -58,7 +59,7 @@ def new_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         prog="ngx",
         description="NGX Agents: a server for teams of LLM agents.",
         epilog="start with:  ngx serve    and in another terminal:  ngx chat\nhelp of one command:  ngx COMMAND --help",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28),
     )
     parser.add_argument("--version", action="version", version=f"ngx {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -70,7 +71,7 @@ def new_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in argv:
-            command = import_module(f"ngx_agents.cli.{name}")
+            command = import_module(f"ngx_agents.cli.{name.replace('-', '_')}")
             command.add_arguments(sub)
             sub.epilog = command.DETAILS
             sub.set_defaults(run=command.run)
