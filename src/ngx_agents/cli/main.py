@@ -59,9 +59,9 @@ def new_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         prog="ngx",
         description="NGX Agents: a server for teams of LLM agents.",
         epilog="start with:  ngx serve    and in another terminal:  ngx chat\nhelp of one command:  ngx COMMAND --help",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"ngx {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"ngx {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(
