@@ -1,0 +1,52 @@
+"""Questions of the server itself and of its operators: keys, instances, who runs a turn, dead turns."""
+
+from __future__ import annotations
+
+from ngx_agents.state import commands as c
+from ngx_agents.state.model import Page
+from ngx_agents.state.postgres_connections import Connection
+from ngx_agents.state.postgres_records import KEY, NEWEST, TURN, api_key, page, place_of, turn
+from ngx_agents.state.postgres_rows import shard_in
+
+
+async def find_key(connection: Connection, question: c.FindKey) -> c.ApiKey | None:
+    shard = question.digest[0] if question.digest else 0
+    row = await connection.fetchrow(f"{KEY} WHERE shard = $1 AND digest = $2", shard, question.digest)
+    return api_key(row) if row else None
+
+
+async def list_keys(connection: Connection, question: c.ListKeys) -> tuple[c.ApiKey, ...]:
+    return tuple(api_key(row) for row in await connection.fetch(f"{KEY} ORDER BY created_at, id"))
+
+
+async def holder_of(connection: Connection, question: c.HolderOf) -> c.Holder | None:
+    row = await connection.fetchrow(
+        "SELECT v.lane_owner, v.epoch, i.address FROM ngx.turn t"
+        " JOIN ngx.conversation v ON v.shard = t.shard AND v.id = t.conversation_id AND v.running = t.id"
+        " JOIN ngx.instance i ON i.id = v.lane_owner AND i.expires_at > statement_timestamp()"
+        " WHERE t.shard = $1 AND t.id = $2 AND t.tenant = $3 AND t.user_id = $4",
+        shard_in(question.turn_id),
+        question.turn_id,
+        question.owner.tenant,
+        question.owner.user,
+    )
+    return c.Holder(instance=row[0], epoch=row[1], address=row[2]) if row else None
+
+
+async def list_instances(connection: Connection, question: c.ListInstances) -> tuple[c.Instance, ...]:
+    rows = await connection.fetch(
+        "SELECT i.id, i.address, (SELECT count(*) FROM ngx.conversation v WHERE v.pending > 0 AND v.lane_owner = i.id)"
+        " FROM ngx.instance i WHERE i.expires_at > statement_timestamp() ORDER BY i.id"
+    )
+    return tuple(c.Instance(id=row[0], address=row[1], lanes=row[2]) for row in rows)
+
+
+async def list_dead(connection: Connection, question: c.ListDead) -> Page:
+    place = place_of(question.cursor) or NEWEST
+    rows = await connection.fetch(
+        f"{TURN} WHERE t.status = 'dead' AND (t.accepted_at, t.id) < ($1, $2)"
+        " ORDER BY t.accepted_at DESC, t.id DESC LIMIT $3",
+        *place,
+        question.limit + 1,
+    )
+    return page([turn(row) for row in rows], question.limit, lambda item: (item.accepted_at, item.id))

@@ -1,0 +1,133 @@
+"""Between the decisions on lanes and the database: reads what they need under its locks, writes what they decided.
+
+All of it inside a transaction of the caller's. Lanes are locked in the order of their ids, so that transactions of
+several instances cannot wait for each other in a ring; what is read after the locks is the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from ngx_agents.state import commands as c
+from ngx_agents.state.ids import shard_of
+from ngx_agents.state.model import Owner
+from ngx_agents.state.postgres_changes import Changes
+from ngx_agents.state.postgres_connections import Connection
+from ngx_agents.state.postgres_lanes import LaneBatch, needs_open_turns
+from ngx_agents.state.postgres_rows import Key, Lane, OpenTurn, shard_in
+from ngx_agents.state.postgres_statements import (
+    KNOWN_KEYS,
+    LOCK_LANES,
+    OPEN_TURNS,
+    TEXTS,
+    columns_of,
+    writing,
+)
+
+
+def lane_of(command: c.Command) -> str | None:
+    """The conversation that the command names, if it names one."""
+    match command:
+        case c.CreateConversation() | c.DeleteConversation():
+            return command.id
+        case c.AddLog():
+            return None if command.lease is None else command.lease[0]
+        case (
+            c.AcceptTurn()
+            | c.FinishTurn()
+            | c.SaveCheckpoint()
+            | c.RecordEffect()
+            | c.ReleaseLane()
+            | c.ImportMessages()
+        ):
+            return command.conversation_id
+        case _:
+            return None
+
+
+async def load(connection: Connection, commands: Sequence[c.Command]) -> LaneBatch:
+    """Locks the lanes of the commands and reads what their decisions need."""
+    names = {lane_id for command in commands if (lane_id := lane_of(command)) is not None}
+    lanes = await lock_lanes(connection, names)
+    needing = {
+        lane.id: lane
+        for command in commands
+        if (lane := lanes.get(lane_of(command) or "")) is not None and needs_open_turns(lane, command)
+    }
+    if needing:
+        await read_open_turns(connection, list(needing.values()))
+    keys = {key for command in commands if (key := _key_of(command)) is not None}
+    return LaneBatch(lanes, await _known_keys(connection, keys) if keys else {})
+
+
+async def lock_lanes(connection: Connection, names: Iterable[str]) -> dict[str, Lane]:
+    ordered = sorted(names)
+    rows = await connection.fetch(LOCK_LANES, [shard_in(name) for name in ordered], ordered)
+    return {row[1]: _lane(row) for row in rows}
+
+
+def _lane(row: Any) -> Lane:
+    lane = Lane(
+        shard=row[0], id=row[1], owner=Owner(row[2], row[3]), title=row[4], next_turn=row[5], pending=row[6],
+        epoch=row[7], lane_owner=row[8], running=row[9], sort_key=row[10], updated_at=row[11],
+    )  # fmt: skip
+    if lane.pending > (lane.running is not None):
+        lane.open_turns = None
+    elif lane.running is not None:
+        only = OpenTurn(id=lane.running, number=0, turn_class=0, accepted_at=0, deadline_at=0, is_running=True)
+        lane.open_turns = [only]
+    return lane
+
+
+async def read_open_turns(connection: Connection, lanes: Sequence[Lane]) -> None:
+    """Gives the lanes their open turns, in order, without their texts."""
+    by_id = {lane.id: lane for lane in lanes}
+    rows = await connection.fetch(OPEN_TURNS, [lane.shard for lane in lanes], list(by_id))
+    for lane in lanes:
+        lane.open_turns = []
+    for row in rows:
+        turn = OpenTurn(
+            id=row[1], number=row[2], turn_class=row[3], accepted_at=row[4], deadline_at=row[5], attempts=row[6],
+            is_running=row[7], cancel_requested=row[8], agent=row[9], locale=row[10],
+        )  # fmt: skip
+        turns = by_id[row[0]].open_turns
+        assert turns is not None
+        turns.append(turn)
+
+
+def _key_of(command: c.Command) -> Key | None:
+    if isinstance(command, c.AcceptTurn) and command.idempotency_key is not None:
+        return command.owner.tenant, command.owner.user, command.idempotency_key
+    return None
+
+
+async def _known_keys(connection: Connection, keys: Iterable[Key]) -> dict[Key, tuple[bytes, str]]:
+    columns = columns_of([(shard_of(key[1]), *key) for key in sorted(keys)])
+    rows = await connection.fetch(KNOWN_KEYS, *columns)
+    return {(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
+
+
+async def write(connection: Connection, changes: Changes, mark: tuple[str, int]) -> None:
+    """Writes all changes and the writer's mark in one statement."""
+    statement, values = writing(changes.rows(), mark)
+    await connection.execute(statement, *values)
+
+
+async def complete(connection: Connection, changes: Changes, results: list[Any]) -> list[Any]:
+    """The results, with the texts of turns that were granted and not read before."""
+    if not changes.texts_to_read:
+        return results
+    columns = columns_of([(turn_id, *place) for turn_id, place in changes.texts_to_read.items()])
+    texts = {row[0]: row[1] for row in await connection.fetch(TEXTS, *columns)}
+    return [_completed(result, texts) for result in results]
+
+
+def _completed(result: Any, texts: dict[str, str]) -> Any:
+    if isinstance(result, c.Finished) and result.next is not None and result.next.turn_id in texts:
+        return msgspec.structs.replace(result, next=_completed(result.next, texts))
+    if isinstance(result, c.Grant) and result.turn_id in texts:
+        return msgspec.structs.replace(result, text=texts[result.turn_id])
+    return result
