@@ -60,70 +60,85 @@ QUOTE_CHARACTERS = 200
 def language_of(text: str) -> str:
     """`es` or `en`: whose small words the text has more of; marks only Spanish has decide a tie."""
     words = _WORD.findall(text[:QUOTE_CHARACTERS].lower())
-    spanish = sum(word in _SPANISH for word in words)
-    english = sum(word in _ENGLISH for word in words)
+    spanish = sum(map(_SPANISH.__contains__, words))
+    english = sum(map(_ENGLISH.__contains__, words))
     if spanish == english:
         return "es" if any(mark in text for mark in "¿¡ñáéíóúÑÁÉÍÓÚ") else "en"
     return "es" if spanish > english else "en"
 
 
-def compose(
-    prompt: Prompt, calls: tuple[Call, ...], *, answer_id: str, digest: int, chunks: int, traffic: str
-) -> Answer:
-    """An answer for `chunks` pieces: words, JSON where a format was asked for, or `calls`, which say nothing.
+class Draw(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides an answer besides the prompt: the digest its words, `chunks` its length and, split, its pieces."""
 
-    The digest decides the words; stop sequences and the token bound may cut them short.
+    digest: int
+    number: int
+    chunks: int
+    is_split: bool
+
+
+def compose(prompt: Prompt, calls: tuple[Call, ...], draw: Draw, *, traffic: str) -> Answer:
+    """An answer: words, JSON where a format was asked for, or `calls`, which say nothing.
+
+    The whole is the same split or not. Stop sequences and the token bound may cut it short.
     """
     config = prompt.config
-    thought_tokens = int((8 + digest % 32) * config.thought_share)
+    thought_tokens = int((8 + draw.digest % 32) * config.thought_share)
     if config.thought_bound is not None:
         thought_tokens = min(thought_tokens, config.thought_bound)
-    answer = Answer(
-        model=prompt.model,
-        id=answer_id,
-        traffic=traffic,
-        prompt_tokens=prompt.tokens,
-        thought_tokens=thought_tokens,
-        details=prompt.details,
-        cached=prompt.cached,
-        queries=(prompt.user_text[:QUOTE_CHARACTERS],) if prompt.is_grounded else (),
-    )
+    language = language_of(prompt.user_text)
+    pieces: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    finish = "STOP"
     if calls:
         written = sum(len(call.name) + len(msgspec.json.encode(call.arguments)) for call in calls)
-        return msgspec.structs.replace(answer, calls=calls, output_tokens=tokens_of(written))
-    language = language_of(prompt.user_text)
-    words = _words(prompt, language, digest, chunks)
-    pieces, finish = _cut(_split(words, chunks) if chunks > 1 else ["".join(words)], config)
-    others = tuple(_other(prompt, language, digest + number) for number in range(1, config.candidates))
-    return msgspec.structs.replace(
-        answer,
-        pieces=tuple(pieces),
-        thought=_THOUGHT[language] if config.wants_thoughts and thought_tokens else None,
+    else:
+        pieces, finish = _cut(_pieces(prompt, language, draw), config)
+        if config.candidates > 1:
+            others = _others(prompt, language, draw)
+        written = sum(map(len, pieces)) + sum(map(len, others))
+    return Answer(
+        model=prompt.model,
+        id=f"{draw.digest:08x}{draw.number:08x}",
+        pieces=pieces,
+        thought=_THOUGHT[language] if config.wants_thoughts and thought_tokens and not calls else None,
+        calls=calls,
         finish=finish,
-        output_tokens=tokens_of(sum(map(len, pieces)) + sum(map(len, others))),
+        prompt_tokens=prompt.tokens,
+        output_tokens=tokens_of(written),
+        thought_tokens=thought_tokens,
+        traffic=traffic,
+        details=prompt.details,
+        cached=prompt.cached,
         others=others,
+        queries=(prompt.user_text[:QUOTE_CHARACTERS],) if prompt.is_grounded else (),
     )
 
 
-def _words(prompt: Prompt, language: str, digest: int, chunks: int) -> list[str]:
-    """The words of the answer with the space after each; of JSON, pieces of a like length."""
+def _pieces(prompt: Prompt, language: str, draw: Draw) -> tuple[str, ...]:
     if prompt.config.mime != "text/plain":
         document = structured.text_of(prompt.config, prompt.user_text)
-        size = max(1, -(-len(document) // max(1, chunks)))
-        return [document[start : start + size] for start in range(0, len(document), size)]
+        size = max(1, -(-len(document) // draw.chunks)) if draw.is_split else len(document)
+        return tuple(document[start : start + size] for start in range(0, len(document), size))
     opening = _opening(prompt, language)
+    start = draw.digest % 8
+    if not draw.is_split:
+        return (f"{opening} {_filler_text(language, start, max(12, draw.chunks - len(opening.split())))}",)
     words = _WORD_AND_SPACE.findall(opening + " ")
-    words.extend(_filler(language, digest % 8, max(12, chunks - len(words))))
+    words.extend(_filler(language, start, max(12, draw.chunks - len(words))))
     words[-1] = words[-1].rstrip()
-    return words
+    return _split(words, draw.chunks)
 
 
-def _other(prompt: Prompt, language: str, digest: int) -> str:
-    text = "".join(_words(prompt, language, digest, 1))
-    return _cut([text], prompt.config)[0][0]
+def _others(prompt: Prompt, language: str, draw: Draw) -> tuple[str, ...]:
+    """The texts of the candidates after the first: each goes on with other sentences."""
+    draws = (
+        msgspec.structs.replace(draw, digest=draw.digest + number, is_split=False)
+        for number in range(1, prompt.config.candidates)
+    )
+    return tuple(_cut(_pieces(prompt, language, each), prompt.config)[0][0] for each in draws)
 
 
-def _cut(pieces: list[str], config: Config) -> tuple[list[str], str]:
+def _cut(pieces: tuple[str, ...], config: Config) -> tuple[tuple[str, ...], str]:
     """What is left before the first stop sequence and within the token bound, and why it ends."""
     if config.stops:
         text = "".join(pieces)
@@ -157,18 +172,23 @@ def _filler(language: str, start: int, count: int) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _split(words: list[str], chunks: int) -> list[str]:
+@lru_cache(maxsize=4096)
+def _filler_text(language: str, start: int, count: int) -> str:
+    return "".join(_filler(language, start, count)).rstrip()
+
+
+def _split(words: list[str], chunks: int) -> tuple[str, ...]:
     total = len(words)
     chunks = min(chunks, total)
-    return ["".join(words[i * total // chunks : (i + 1) * total // chunks]) for i in range(chunks)]
+    return tuple("".join(words[i * total // chunks : (i + 1) * total // chunks]) for i in range(chunks))
 
 
-def _bounded(pieces: list[str], left: int) -> tuple[list[str], str]:
+def _bounded(pieces: tuple[str, ...], left: int) -> tuple[tuple[str, ...], str]:
     """The first `left` characters."""
     kept: list[str] = []
     for piece in pieces:
         if len(piece) > left:
-            return [*kept, piece[:left]], "MAX_TOKENS"
+            return (*kept, piece[:left]), "MAX_TOKENS"
         kept.append(piece)
         left -= len(piece)
-    return kept, "STOP"
+    return tuple(kept), "STOP"

@@ -55,8 +55,15 @@ class Exchange:
         return self._socket is not None and self._socket.is_closing()
 
     def header(self, name: bytes) -> bytes | None:
-        headers: list[Header] = self.scope["headers"]
-        return next((value for key, value in headers if key == name), None)
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value)
+        return None
+
+    def headers_with(self, prefix: bytes) -> dict[bytes, bytes]:
+        """The headers whose names begin with `prefix`, under the rest of their names."""
+        length = len(prefix)
+        return {key[length:]: value for key, value in self.scope["headers"] if key[:length] == prefix}
 
     async def body(self, limit_bytes: int = 1 << 20) -> bytes:
         """The whole body. Raises Refusal as soon as it is longer than the limit."""
@@ -97,6 +104,15 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def write_all(self, frames: list[bytes]) -> bool:
+        """Writes the frames one by one; whether the client stayed."""
+        send, socket = self._send, self._socket
+        for frame in frames:
+            if socket is not None and socket.is_closing():
+                return False
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        return True
 
     async def finish(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})

@@ -39,6 +39,7 @@ _RANGES: dict[str, tuple[float, float]] = {  # both ends included
     "frequencyPenalty": (-2.0, 2.0),
     "logprobs": (0, 20),
 }
+_NUMBERS = frozenset((*_RANGES, "maxOutputTokens", "seed"))
 MAX_STOP_SEQUENCES = 5
 
 
@@ -65,6 +66,8 @@ def read_config(config: Any, model: Model) -> Config:
         return _PLAIN
     config = fields.known(config, _CONFIG, "generation_config")
     _check_ranges(config, model)
+    if config.keys() <= _NUMBERS:
+        return Config(max_output_tokens=config.get("maxOutputTokens"), candidates=config.get("candidateCount") or 1)
     mime, schema = _format(config)
     stops = fields.listed(config, "stopSequences", "generation_config.")
     if len(stops) > MAX_STOP_SEQUENCES or not all(isinstance(stop, str) and stop for stop in stops):

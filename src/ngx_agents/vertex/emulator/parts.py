@@ -25,11 +25,11 @@ _TEXT_TYPES = ("application/json", "application/xml", "application/x-javascript"
 
 
 class Weight(msgspec.Struct):
-    """What contents weigh: characters of text (`billable` without white space), tokens of other modalities."""
+    """What contents weigh: characters of text, tokens of other modalities, and how many pieces of each."""
 
     characters: int = 0
-    media: dict[str, int] = msgspec.field(default_factory=dict)
-    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    media: dict[str, int] = {}
+    counts: dict[str, int] = {}
 
 
 def read_contents(doc: dict[str, Any], weight: Weight, resolution: str) -> list[dict[str, Any]]:

@@ -70,6 +70,11 @@ class Playback:
         await exchange.start_stream(self._surface.content_type)
         if fault is not None and fault.kind == "byte_split":
             return await self._split(b"".join(frames), fault.size_bytes)
+        if fault is None and gap_s is None:
+            if not await exchange.write_all(frames):
+                return "left"
+            await exchange.finish()
+            return "done"
         for number, frame in enumerate(frames):
             if number and gap_s is not None:
                 await asyncio.sleep(gap_s())

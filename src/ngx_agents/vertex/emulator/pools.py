@@ -117,7 +117,7 @@ class Pool:
 
 
 class Grant:
-    """A call that may run. `traffic` is what usageMetadata calls it. `release` exactly once."""
+    """A call that may run. `traffic` is what usageMetadata calls it. `release` exactly once: a pool counts it."""
 
     __slots__ = ("_charged", "_pools", "traffic")
 
@@ -132,6 +132,7 @@ class Grant:
 
 
 _TRAFFIC = {"priority": "ON_DEMAND_PRIORITY", "flex": "ON_DEMAND_FLEX"}
+_FREE: dict[Tier, Grant] = {tier: Grant(_TRAFFIC.get(tier, "ON_DEMAND"), [], 0) for tier in ("", "shared", "flex")}
 
 
 class Capacity:
@@ -147,6 +148,8 @@ class Capacity:
 
     def admit(self, target: Target, tier: Tier, prompt_tokens: int, output_bound: int | None) -> Grant:
         """Raises Refusal: 429, or 400 for priority outside `global`."""
+        if not self.pools and tier in _FREE:
+            return _FREE[tier]
         if tier == "priority" and target.location != "global":
             raise Refusal(400, f"Priority pay-as-you-go is not supported in location {target.location}.")
         tokens = prompt_tokens + (OUTPUT_ESTIMATE_TOKENS if output_bound is None else output_bound)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from ngx_agents.vertex.emulator import cache_calls, embedding_calls, fields, tokens, vertex_reader, vertex_surface
-from ngx_agents.vertex.emulator.answers import compose
+from ngx_agents.vertex.emulator.answers import Draw, compose
 from ngx_agents.vertex.emulator.control import ControlState
 from ngx_agents.vertex.emulator.exchange import ALT_SVC, HTML, JSON, Exchange, Header
 from ngx_agents.vertex.emulator.faults import Fault
@@ -25,7 +25,7 @@ from ngx_agents.vertex.emulator.settings import EmulatorSettings
 from ngx_agents.vertex.emulator.target import Target
 from ngx_agents.vertex.emulator.tool_choice import choose
 from ngx_agents.vertex.emulator.traffic import Received, Tally, Traffic
-from ngx_agents.vertex.emulator.writers import OpenAICall, Surface, VertexCall, VertexErrors
+from ngx_agents.vertex.emulator.writers import OpenAICall, Surface, VertexErrors, vertex_call
 
 HTML_PAGE = (
     b"<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title>"
@@ -34,7 +34,7 @@ HTML_PAGE = (
 _OPENAI = ("chatCompletions", "embeddings")
 _GENERATING = ("generateContent", "streamGenerateContent", "chatCompletions")
 _TIERS: dict[bytes, Tier] = {b"dedicated": "dedicated", b"shared": "shared"}
-_SHARED_TIERS: dict[str, Tier] = {"priority": "priority", "flex": "flex"}
+_SHARED_TIERS: dict[bytes, Tier] = {b"priority": "priority", b"flex": "flex"}
 
 
 class _Ended(Exception):
@@ -161,17 +161,16 @@ class CallService:
             calls: tuple[Call, ...] = (Call(name, fault.arguments),)
         else:
             calls = choose(prompt) if prompt.tools else ()
-        answer_id = f"{digest:08x}{self._traffic.calls:08x}"
-        chunks = self._state.latency.chunks if streams else 1
-        answer = compose(prompt, calls, answer_id=answer_id, digest=digest, chunks=chunks, traffic=traffic)
-        return spoil(answer, fault)
+        chunks = self._state.latency.chunks
+        draw = Draw(digest=digest, number=self._traffic.calls, chunks=chunks, is_split=streams and chunks > 1)
+        return spoil(compose(prompt, calls, draw, traffic=traffic), fault)
 
     def _admit(self, prompt_tokens: int, output_bound: int | None, service_tier: str) -> Grant:
-        exchange = self._exchange
-        tier: Tier = _TIERS.get(exchange.header(b"x-vertex-ai-llm-request-type") or b"", "")
-        if tier != "dedicated":
-            asked = exchange.header(b"x-vertex-ai-llm-shared-request-type")
-            tier = _SHARED_TIERS.get(asked.decode("latin-1").lower() if asked else service_tier, tier)
+        asked = self._exchange.headers_with(b"x-vertex-ai-llm-")
+        tier: Tier = _TIERS.get(asked.get(b"request-type", b""), "") if asked else ""
+        if tier != "dedicated" and (asked or service_tier):
+            wish = asked.get(b"shared-request-type", service_tier.encode()).lower()
+            tier = _SHARED_TIERS.get(wish, tier)
         grant = self._state.capacity.admit(self._target, tier, prompt_tokens, output_bound)
         assert self._tally is not None
         self._tally.traffic[grant.traffic] = self._tally.traffic.get(grant.traffic, 0) + 1
@@ -237,7 +236,7 @@ class CallService:
         if target.operation in _OPENAI:
             return OpenAICall()
         if target.operation in _GENERATING:
-            return VertexCall(target, events=b"alt=sse" in self._exchange.scope.get("query_string", b""))
+            return vertex_call(target, b"alt=sse" in self._exchange.scope.get("query_string", b""))
         return VertexErrors(target)
 
     def _receive(self, body: bytes) -> None:
@@ -256,7 +255,8 @@ class CallService:
         self._tally.answered += 1
         used = self._tally.tokens
         used.prompt += answer.prompt_tokens
-        used.cached += sum(answer.cached.values())
+        if answer.cached:
+            used.cached += sum(answer.cached.values())
         used.output += answer.output_tokens
         used.thought += answer.thought_tokens
 

@@ -76,9 +76,11 @@ class Traffic:
         """Counts a call in; `leave` counts it out."""
         self.calls += 1
         self.in_flight += 1
-        self.in_flight_max = max(self.in_flight_max, self.in_flight)
+        if self.in_flight > self.in_flight_max:
+            self.in_flight_max = self.in_flight
         self.last = request
-        self.kept.append(request)
+        if self.kept.maxlen:
+            self.kept.append(request)
         key = (target.operation, target.location, target.model)
         tally = self._tallies.get(key)
         if tally is None:

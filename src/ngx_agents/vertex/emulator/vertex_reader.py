@@ -46,19 +46,13 @@ def read(doc: dict[str, Any], target: Target, model: Model, caches: Caches) -> P
     cache = _cache(doc, target, caches)
     tools, is_grounded = read_setting(doc, weight)
     mode, allowed = read_tool_config(doc, tools)
+    details = tokens_by_modality(weight)
     if cache is not None:
         tools, mode, allowed = cache.tools, cache.mode, cache.allowed
-    if doc.get("safetySettings"):
-        check_safety(fields.listed(doc, "safetySettings"))
-    if model.needs_signatures:
-        for content in contents:
-            if content["role"] == "model":
-                _check_signatures(content, target.model)
+        for modality, count in cache.details.items():
+            details[modality] = details.get(modality, 0) + count
+    _check(doc, contents, target, model)
     user_text, results = _last_said(contents)
-    details = tokens_by_modality(weight)
-    cached = cache.details if cache is not None else {}
-    for modality, count in cached.items():
-        details[modality] = details.get(modality, 0) + count
     prompt = Prompt(
         model=target.model,
         user_text=user_text,
@@ -70,7 +64,7 @@ def read(doc: dict[str, Any], target: Target, model: Model, caches: Caches) -> P
         wants_thoughts=config.wants_thoughts,
         tokens=sum(details.values()),
         details=details,
-        cached=cached,
+        cached=cache.details if cache is not None else {},
         config=config,
         tier=str(doc.get("serviceTier") or "").lower(),
         is_grounded=is_grounded,
@@ -94,8 +88,9 @@ def read_count(doc: dict[str, Any], model: Model) -> tuple[dict[str, int], int]:
     contents = read_contents(doc, weight, config.resolution)
     tools, _ = read_setting(doc, weight)
     texts = [part["text"] for content in contents for part in content["parts"] if isinstance(part.get("text"), str)]
-    if (system := doc.get("systemInstruction")) is not None:
-        texts.extend(str(part.get("text") or "") for part in _system(system).get("parts") or ())
+    if system := doc.get("systemInstruction"):
+        parts = read_content(_system(system), Weight(), "HIGH", "system_instruction")["parts"]
+        texts.extend(str(part.get("text") or "") for part in parts)
     texts.extend(tool.name + tool.description for tool in tools)
     return tokens_by_modality(weight), sum(len("".join(text.split())) for text in texts)
 
@@ -103,8 +98,8 @@ def read_count(doc: dict[str, Any], model: Model) -> tuple[dict[str, int], int]:
 def read_setting(doc: dict[str, Any], weight: Weight) -> tuple[tuple[Tool, ...], bool]:
     """The tools, and whether one of them searches; the weight of tools and system instruction is added."""
     system = doc.get("systemInstruction")
-    if system is not None and (system := _system(system)).get("parts"):
-        read_content(system, weight, "HIGH", "system_instruction")
+    if system:
+        read_content(_system(system), weight, "HIGH", "system_instruction")
     if not doc.get("tools"):
         return (), False
     tools = tuple(_tools(doc))
@@ -141,10 +136,8 @@ def tokens_by_modality(weight: Weight) -> dict[str, int]:
     return {"TEXT": tokens_of(weight.characters), **weight.media}
 
 
-def _system(system: Any) -> dict[str, Any]:
-    if isinstance(system, str):
-        return {"role": "user", "parts": [{"text": system}]}
-    return fields.known(system, frozenset(("role", "parts")), "system_instruction")
+def _system(system: Any) -> Any:
+    return {"role": "user", "parts": [{"text": system}]} if isinstance(system, str) else system
 
 
 def _cache(doc: dict[str, Any], target: Target, caches: Caches) -> Cache | None:
@@ -154,6 +147,15 @@ def _cache(doc: dict[str, Any], target: Target, caches: Caches) -> Cache | None:
     if any(doc.get(field) for field in ("systemInstruction", "tools", "toolConfig")):
         raise named("cache_conflict")
     return caches.use(name, target)
+
+
+def _check(doc: dict[str, Any], contents: list[dict[str, Any]], target: Target, model: Model) -> None:
+    if doc.get("safetySettings"):
+        check_safety(fields.listed(doc, "safetySettings"))
+    if model.needs_signatures:
+        for content in contents:
+            if content["role"] == "model":
+                _check_signatures(content, target.model)
 
 
 def _check_signatures(content: dict[str, Any], model: str) -> None:
@@ -195,6 +197,9 @@ def _last_said(contents: list[dict[str, Any]]) -> tuple[str, tuple[Result, ...]]
     for content in reversed(contents):
         if content["role"] == "model":
             continue
+        parts = content["parts"]
+        if len(parts) == 1 and (text := parts[0].get("text")):
+            return text, tuple(results)
         text = " ".join(part["text"] for part in content["parts"] if part.get("text"))
         found = [part["functionResponse"] for part in content["parts"] if part.get("functionResponse") is not None]
         results[:0] = [Result(str(each.get("name")), each.get("response")) for each in found]

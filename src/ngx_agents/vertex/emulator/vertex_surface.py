@@ -11,6 +11,14 @@ from ngx_agents.vertex.emulator.refusal import Refusal
 from ngx_agents.vertex.emulator.vertex_reader import signature_for
 
 _encode = msgspec.json.encode
+_PLAIN = (
+    b'{"candidates":[{"content":{"role":"model","parts":[{"text":%b}]},"finishReason":"%b","index":0}],'
+    b'"usageMetadata":%b,%b'
+)
+_USAGE = (
+    b'{"promptTokenCount":%d,"candidatesTokenCount":%d,"totalTokenCount":%d,"promptTokensDetails":%b,'
+    b'"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":%d}],"trafficType":"%b"%b}'
+)
 
 
 def error(refusal: Refusal, method: str = "") -> bytes:
@@ -37,6 +45,9 @@ def error(refusal: Refusal, method: str = "") -> bytes:
 
 def reply(answer: Answer) -> bytes:
     """The whole answer as one document."""
+    if len(answer.pieces) == 1 and answer.thought is None and not (answer.calls or answer.others or answer.queries):
+        finish = answer.finish.encode()
+        return _PLAIN % (_encode(answer.pieces[0]), finish, bytes(usage(answer)), _encode(_tail(answer))[1:])
     if answer.blocked:
         return _encode(_blocked(answer))
     parts: list[dict[str, Any]] = []
@@ -74,22 +85,20 @@ def counted(details: dict[str, int], characters: int) -> bytes:
     )
 
 
-def usage(answer: Answer) -> dict[str, Any]:
+def usage(answer: Answer) -> msgspec.Raw:
     """The usageMetadata; counts of zero are left out, as on the wire."""
-    made: dict[str, Any] = {
-        "promptTokenCount": answer.prompt_tokens,
-        "candidatesTokenCount": answer.output_tokens,
-        "totalTokenCount": answer.prompt_tokens + answer.output_tokens + answer.thought_tokens,
-        "promptTokensDetails": _by_modality(answer.details),
-        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": answer.output_tokens}],
-        "trafficType": answer.traffic,
-    }
-    if answer.thought_tokens:
-        made["thoughtsTokenCount"] = answer.thought_tokens
+    prompt, output, thoughts = answer.prompt_tokens, answer.output_tokens, answer.thought_tokens
+    more = b""
+    if thoughts:
+        more = b',"thoughtsTokenCount":%d' % thoughts
     if answer.cached:
-        made["cachedContentTokenCount"] = sum(answer.cached.values())
-        made["cacheTokensDetails"] = _by_modality(answer.cached)
-    return made
+        cached = sum(answer.cached.values()), _encode(_by_modality(answer.cached))
+        more += b',"cachedContentTokenCount":%d,"cacheTokensDetails":%b' % cached
+    details = b"[%b]" % b",".join(
+        [b'{"modality":"%b","tokenCount":%d}' % (name.encode(), count) for name, count in answer.details.items()]
+    )
+    traffic = answer.traffic.encode()
+    return msgspec.Raw(_USAGE % (prompt, output, prompt + output + thoughts, details, output, traffic, more))
 
 
 def _by_modality(details: dict[str, int]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Protocol
 
 from ngx_agents.vertex.emulator import openai_surface, vertex_reader, vertex_surface
@@ -71,6 +72,12 @@ class VertexCall(VertexErrors):
         framed[0] = b"[" + documents[0]
         framed[-1] += b"]"
         return framed
+
+
+@lru_cache(maxsize=1024)
+def vertex_call(target: Target, events: bool, /) -> VertexCall:
+    """The surface of a call of generation. It holds nothing of a call, so one serves all that look alike."""
+    return VertexCall(target, events=events)
 
 
 class OpenAIErrors:
