@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from sys import getsizeof
 
 import msgspec
 
@@ -19,6 +20,8 @@ from ngx_agents.vertex.content import FinishReason, ModelReply, Text, Usage
 FORMAT = b"\x01"
 SIGNED_BYTES = 16
 MAX_ENTRY_BYTES = 1024 * 1024
+OVERHEAD_BYTES = 1500  # the other objects of an entry, its key and its places in the tables
+CUT_BYTES = 8  # a place in a tuple; small numbers are nobody's own
 MAX_AHEAD_S = 60.0  # what the clocks of two instances may differ by
 
 
@@ -26,7 +29,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One answer. `cuts` are the lengths of the pieces in which its visible text came, in characters.
 
     `written_at_s` is in seconds since the Unix epoch; the three lifetimes count from it as in `ClassRule`.
-    `generation` is the last erasure of the user that was known when the question was asked.
+    `asked_model` is the content's own. `generation` is the last erasure of the user that was known when the question
+    was asked.
     """
 
     parts: tuple[Text, ...]
@@ -42,11 +46,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     ttl_s: float
     stale_while_revalidate_s: float
     stale_if_error_s: float
+    asked_model: str | None = None
     generation: bytes = b""
 
     @property
     def kept_s(self) -> float:
         return self.ttl_s + max(self.stale_while_revalidate_s, self.stale_if_error_s)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory, where one emoji makes a text four times as large as its characters."""
+        texts = sum(getsizeof(part.text) + getsizeof(part.signature) for part in self.parts)
+        return texts + CUT_BYTES * len(self.cuts) + OVERHEAD_BYTES
 
     @property
     def text(self) -> str:
@@ -75,6 +86,7 @@ def entry_of(
         ttl_s=life.ttl_s,
         stale_while_revalidate_s=life.stale_while_revalidate_s,
         stale_if_error_s=life.stale_if_error_s,
+        asked_model=reply.content.model,
         generation=generation,
     )
 

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 from typing_extensions import override
 
-from ngx_agents.errors import ConfigError
+from ngx_agents.errors import ConfigError, ModelRequestError
 from ngx_agents.vertex.scope import CacheRule, Cohort, QueryClass, User
 
 SCHEMA = 1  # raised whenever what is hashed or stored changes its meaning
@@ -88,7 +88,10 @@ class KeyMaker:
     def digest(
         self, body: bytes, *, model: str, location_class: str, rule: CacheRule, labels: Mapping[str, str] | None = None
     ) -> tuple[bytes, str | None]:
-        """(32 bytes, the user's group or None). `labels` are those that stand at the end of `body`, if any do."""
+        """(32 bytes, the user's group or None). `labels` are those that stand at the end of `body`, if any do.
+
+        Raises ModelRequestError for a rule that is no text.
+        """
         scope = rule.scope
         group: str | None = None
         if isinstance(scope, User):
@@ -99,7 +102,10 @@ class KeyMaker:
         else:
             who = ["public", ""]
         beside = (SCHEMA, model, location_class, who, rule.query_class, rule.version, rule.ttl_s, rule.is_repeatable)
-        hashed = sha256(_encode(beside))
+        try:
+            hashed = sha256(_encode(beside))
+        except UnicodeEncodeError:
+            raise ModelRequestError("the cache rule, the model or the location is not valid text") from None
         tail = _tail("labels", labels) if labels else b""
         if tail and body.endswith(tail):
             hashed.update(memoryview(body)[: -len(tail)])

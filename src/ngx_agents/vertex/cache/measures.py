@@ -10,7 +10,7 @@ from ngx_agents.vertex.scope import QueryClass
 Tier = Literal["memory", "shared"]
 Eviction = Literal["entries", "bytes", "expired"]
 Refusal = Literal[
-    "class_off", "no_rule", "red_flag", "fallback", "unfinished", "tool_call", "empty", "grounded", "sampled",
+    "class_off", "no_rule", "red_flag", "fallback", "unfinished", "tool_call", "media", "empty", "grounded", "sampled",
     "torn", "too_large", "erased", "unchecked",
 ]  # fmt: skip
 

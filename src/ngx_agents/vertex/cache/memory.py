@@ -13,19 +13,17 @@ from ngx_agents.clock import Clock
 from ngx_agents.vertex.cache.entry import Entry
 from ngx_agents.vertex.cache.measures import CacheMeasures
 
-OVERHEAD_BYTES = 1000  # what the objects of an entry take beside its encoded size
-
 
 class Lying:
     """An entry as it lies in memory. `born_s` and `checked_s` are monotonic; see `CacheKey` for the group."""
 
     __slots__ = ("born_s", "checked_s", "entry", "group", "size_bytes", "until_s")
 
-    def __init__(self, entry: Entry, *, born_s: float, size_bytes: int, group: str | None, checked_s: float) -> None:
+    def __init__(self, entry: Entry, *, born_s: float, group: str | None, checked_s: float) -> None:
         self.entry = entry
         self.born_s = born_s
         self.until_s = born_s + entry.kept_s
-        self.size_bytes = size_bytes + OVERHEAD_BYTES
+        self.size_bytes = entry.size_bytes
         self.group = group
         self.checked_s = checked_s
 
