@@ -1,4 +1,4 @@
-"""Ways to Redis from its URL: whole clients for those who block, and single connections for `servers`.
+"""Whole redis-py clients from a URL: for those who block, and for asking the Sentinels.
 
 redis-py retries nothing here: who asks knows whether it may be repeated. Answers are bytes, the protocol is RESP2.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from redis.asyncio import Connection, Redis, RedisCluster, SSLConnection
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 from typing_extensions import override
 
 from ngx_agents.coordination.address import Address, read_address
-from ngx_agents.coordination.failures import unreachable
+from ngx_agents.coordination.failures import CredentialsRefused, unreachable
 
 Client: TypeAlias = "Redis | RedisCluster"
 CONNECT_TIMEOUT_S = 1.0
@@ -25,6 +25,11 @@ SENTINEL_TIMEOUT_S = 0.3
 
 class MasterClient(Redis):
     """A client of the master that the Sentinels name; closing it closes its connections to them too."""
+
+    async def address(self) -> tuple[str, int]:
+        """Where they say that the master is. Raises RedisError."""
+        found: tuple[str, int] = await self.connection_pool.get_master_address()  # type: ignore[attr-defined]  # its own
+        return found
 
     @override
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
@@ -47,17 +52,11 @@ async def dedicated(url: str, *, max_connections: int = 4) -> Client:
             await client.ping()
     except (RedisError, OSError) as error:
         await client.aclose()
-        raise unreachable(error, address) from error
+        raise unreachable(CredentialsRefused() if _is_refusal(error) else error, address) from error
     except BaseException:
         await client.aclose()
         raise
     return client
-
-
-def connection_to(host: str, port: int, address: Address) -> Connection:
-    """A connection that is not open yet, without a time limit for reads."""
-    kind = SSLConnection if address.is_tls else Connection
-    return kind(host=host, port=port, **_options(address), **_tls(address))
 
 
 def master_client(address: Address, *, max_connections: int = 4) -> MasterClient:
@@ -93,13 +92,18 @@ def _no_retry() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether credentials were refused, here or in what the error was made from."""
+    while error is not None:
+        if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _ssl(address: Address) -> dict[str, Any]:
-    return {"ssl": True, **_tls(address)} if address.is_tls else {}
-
-
-def _tls(address: Address) -> dict[str, Any]:
     if not address.is_tls:
         return {}
     return {
-        "ssl_ca_certs": address.ca_file, "ssl_certfile": address.cert_file, "ssl_keyfile": address.key_file
+        "ssl": True, "ssl_ca_certs": address.ca_file, "ssl_certfile": address.cert_file, "ssl_keyfile": address.key_file
     }  # fmt: skip

@@ -1,28 +1,35 @@
-"""What redis-py raises, told in our errors: never its text, never a secret."""
+"""What goes wrong between us and Redis, inside this room; outside it, it is one of our errors, without foreign text."""
 
 from __future__ import annotations
-
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from ngx_agents.coordination.address import SETTING, Address
 from ngx_agents.errors import ConfigError, NgxError, SharedUnavailable
 
-REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
-FOREIGN = (RedisError, OSError, TimeoutError, EOFError)
 RETRY_AFTER_S = 1.0
+
+
+class Lost(Exception):
+    """The connection ended before the answer came."""
+
+
+class CredentialsRefused(Exception):
+    """User, password or database are not accepted."""
+
+
+class Refusal(Exception):
+    """An error reply. `code` is its first word."""
+
+    @property
+    def code(self) -> str:
+        return str(self).partition(" ")[0]
+
+
+# what opening a connection and asking on it can raise
+FAILURES = (Lost, CredentialsRefused, Refusal, OSError, TimeoutError)
 
 
 def unreachable(error: BaseException, address: Address) -> NgxError:
     """ConfigError when credentials are refused, else SharedUnavailable."""
-    if is_refusal(error):
-        return ConfigError(f"{SETTING}: Redis at {address.place} refuses the user or password")
+    if isinstance(error, CredentialsRefused):
+        return ConfigError(f"{SETTING}: Redis at {address.place} refuses the user, password or database")
     return SharedUnavailable(f"Redis at {address.place} cannot be reached", retry_after_s=RETRY_AFTER_S)
-
-
-def is_refusal(error: BaseException | None) -> bool:
-    """Whether credentials were refused, here or in what the error was made from."""
-    while error is not None:
-        if isinstance(error, REFUSALS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

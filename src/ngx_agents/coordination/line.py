@@ -1,80 +1,70 @@
-"""Commands on their way to one server: what is asked within one tick of the loop leaves in one write.
+"""Commands on their way to one server, over one connection: what is asked within one tick of the loop leaves in one
+write, without waiting for the answers of what left before.
 
-At most `WIDTH` connections, each with one batch under way; what is asked meanwhile is the next batch. Producers: tasks
-that `send`. Consumers: one short task per busy connection, which resolves the answers in order; `close` of the `Tasks`
-it runs in cancels it. A timer per tick fails what has no answer after `timeout_s`; the connection is kept, because its
-answers may still come, and given up after `GIVE_UP_S`. An answer is a reply, or an exception as a value.
+Producers: tasks that `send`. Consumer: the `Wire`, which resolves the answers. A task opens the connection when it is
+missing; what is asked meanwhile waits for it. A timer per tick fails what has no answer after `timeout_s` and tells
+the breaker what the tick came to; the connection is kept, because answers may still come, and given up when none did
+for `GIVE_UP_S` more. An answer is a reply, or an exception as a value.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import ResponseError
-
-from ngx_agents.coordination.failures import FOREIGN, RETRY_AFTER_S
+from ngx_agents.coordination.failures import FAILURES, RETRY_AFTER_S, Lost
 from ngx_agents.coordination.meters import Meters
 from ngx_agents.coordination.tasks import Tasks
+from ngx_agents.coordination.wire import Wire, Words, pack
 from ngx_agents.errors import SharedUnavailable
 from ngx_agents.resilience.breaker import Breaker, Ticket
 from ngx_agents.telemetry.log import event_log
 
-Words: TypeAlias = "tuple[str | bytes | int, ...]"
-WIDTH = 2
-MAX_BATCH = 256
 MAX_WAITING = 10_000
+MAX_WAITING_BYTES = 32 * 2**20
 DIAL_S = 2.0
 GIVE_UP_S = 1.0
 LAG_S = 0.002  # a loop that was late looks at its sockets before it blames the server
 log = event_log("coordination")
-
-
-class _Request:
-    __slots__ = ("answer", "is_asking", "words")
-
-    def __init__(self, words: Words, answer: asyncio.Future[Any], is_asking: bool) -> None:
-        self.words = words
-        self.answer = answer
-        self.is_asking = is_asking
+_ASKING = pack(("ASKING",))
 
 
 class _Tick:
-    __slots__ = ("due_s", "requests", "ticket")
+    """What was asked within one tick: packed commands, and one future for the reply of each."""
+
+    __slots__ = ("answers", "due_s", "packed", "ticket")
 
     def __init__(self, ticket: Ticket, due_s: float) -> None:
         self.ticket = ticket
         self.due_s = due_s
-        self.requests: list[_Request] = []
+        self.packed: list[bytes] = []
+        self.answers: list[asyncio.Future[Any]] = []
 
-    def fail(self, message: str) -> bool:
+    def fail(self, failure: Exception) -> bool:
         """Whether anything still waited."""
-        waiting = [request for request in self.requests if not request.answer.done()]
-        for request in waiting:
-            request.answer.set_result(SharedUnavailable(message, retry_after_s=RETRY_AFTER_S))
+        waiting = [answer for answer in self.answers if not answer.done()]
+        for answer in waiting:
+            answer.set_result(failure)
         return bool(waiting)
 
-
-class _Link:
-    """A place for a connection."""
-
-    __slots__ = ("connection", "was_used")
-
-    def __init__(self) -> None:
-        self.connection: AbstractConnection | None = None
-        self.was_used = False
+    def judge(self) -> None:
+        """All is answered: says what it came to. What was cancelled says nothing."""
+        replies = [answer.result() for answer in self.answers if not answer.cancelled()]
+        if any(isinstance(reply, Lost | SharedUnavailable) for reply in replies):
+            self.ticket.failed()
+        elif replies:
+            self.ticket.succeeded()
+        else:
+            self.ticket.ignored()
 
 
 class Line:
-    """`dial` opens a connection; `on_lost` hears of each that broke."""
+    """`dial(on_end)` opens a connection; `on_lost` hears when one broke or could not be opened."""
 
     def __init__(
         self,
-        dial: Callable[[], Awaitable[AbstractConnection]],
+        dial: Callable[[Callable[[], None]], Awaitable[Wire]],
         on_lost: Callable[[], None],
         *,
         tasks: Tasks,
@@ -88,12 +78,14 @@ class Line:
         self._breaker = breaker
         self._meters = meters
         self._timeout_s = timeout_s
-        self._links = [_Link() for _ in range(WIDTH)]
-        self._idle = list(self._links)
-        self._gathering: _Tick | None = None
-        self._ticks: deque[_Tick] = deque()
-        self._waiting = 0
+        self._wire: Wire | None = None
+        self._is_dialling = False
+        self._was_open = False
         self._is_closed = False
+        self._gathering: _Tick | None = None
+        self._undialled: list[_Tick] = []
+        self._waiting = 0
+        self._waiting_bytes = 0
 
     def send(self, words: Words, *, is_asking: bool = False) -> asyncio.Future[Any]:
         """What will be a reply or an exception. `is_asking`: the slot is on its way here (ASK).
@@ -101,24 +93,40 @@ class Line:
         Raises SharedUnavailable.
         """
         tick = self._gathering or self._begin()
-        if self._waiting >= MAX_WAITING:
+        if is_asking:
+            _ = self._add(tick, _ASKING)
+        return self._add(tick, pack(words))
+
+    def drop(self) -> None:
+        """Gives the connection up: it leads to the wrong server."""
+        if self._wire is not None:
+            self._wire.abort()
+
+    def close(self) -> None:
+        """What waits fails."""
+        self._is_closed = True
+        for tick in (*self._undialled, *([self._gathering] if self._gathering else ())):
+            tick.fail(SharedUnavailable("what instances share is closed"))
+        self._undialled.clear()
+        self.drop()
+
+    def _add(self, tick: _Tick, packed: bytes) -> asyncio.Future[Any]:
+        wire, size_bytes = self._wire, len(packed)
+        waiting, waiting_bytes = self._waiting, self._waiting_bytes
+        if wire is not None:
+            waiting, waiting_bytes = waiting + wire.unanswered, waiting_bytes + wire.unsent_bytes
+        if waiting >= MAX_WAITING or waiting_bytes + size_bytes > MAX_WAITING_BYTES:
             raise SharedUnavailable("too many commands wait for Redis", retry_after_s=RETRY_AFTER_S)
         self._waiting += 1
-        request = _Request(words, asyncio.get_running_loop().create_future(), is_asking)
-        tick.requests.append(request)
-        return request.answer
-
-    async def close(self) -> None:
-        """Fails what waits; what is under way fails by itself."""
-        self._is_closed = True
-        self._idle.clear()
-        for tick in (*self._ticks, *([self._gathering] if self._gathering else ())):
-            tick.fail("what instances share is closed")
-        self._ticks.clear()
-        for link in self._links:
-            await _hang_up(link)
+        self._waiting_bytes += size_bytes
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        tick.packed.append(packed)
+        tick.answers.append(answer)
+        return answer
 
     def _begin(self) -> _Tick:
+        if self._is_closed:
+            raise SharedUnavailable("what instances share is closed")
         ticket = self._breaker.admit()
         if ticket is None:
             raise SharedUnavailable("Redis did not answer lately", retry_after_s=self._breaker.retry_after_s)
@@ -130,102 +138,74 @@ class Line:
 
     def _flush(self) -> None:
         tick, self._gathering = self._gathering, None
-        if tick is not None:
-            self._ticks.append(tick)
-            if self._idle:
-                self._tasks.spawn(self._work(self._idle.pop()))
+        assert tick is not None
+        if self._wire is not None:
+            self._write(self._wire, tick)
+        elif not self._is_closed:
+            self._undialled.append(tick)
+            if not self._is_dialling:
+                self._is_dialling = True
+                self._tasks.spawn(self._open())
+
+    def _write(self, wire: Wire, tick: _Tick) -> None:
+        self._waiting -= len(tick.answers)
+        packed = b"".join(tick.packed)
+        self._waiting_bytes -= len(packed)
+        wire.send(packed, tick.answers)
+
+    async def _open(self) -> None:
+        failure: Exception = Lost()
+        wire: Wire | None = None
+        try:
+            async with asyncio.timeout(DIAL_S):
+                wire = await self._dial(self._ended)
+        except FAILURES as error:
+            log.warning("shared.not_connected", reason=type(error).__name__)
+            failure = SharedUnavailable("Redis cannot be reached", retry_after_s=RETRY_AFTER_S)
+            self._on_lost()
+        finally:
+            self._opened(wire, failure)
+
+    def _opened(self, wire: Wire | None, failure: Exception) -> None:
+        self._is_dialling = False
+        ticks, self._undialled = self._undialled, []
+        if wire is None or not wire.is_open:
+            for tick in ticks:
+                self._forget(tick)
+                tick.fail(failure)
+            return
+        if self._was_open:
+            self._meters.reconnected()
+        self._was_open, self._wire = True, wire
+        for tick in ticks:
+            # what has expired is not sent: nobody waits for it
+            if all(answer.done() for answer in tick.answers):
+                self._forget(tick)
+            else:
+                self._write(wire, tick)
+
+    def _forget(self, tick: _Tick) -> None:
+        self._waiting -= len(tick.answers)
+        self._waiting_bytes -= sum(map(len, tick.packed))
+
+    def _ended(self) -> None:
+        self._wire = None
+        if not self._is_closed:
+            self._on_lost()
 
     def _expire(self, tick: _Tick) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() - tick.due_s > LAG_S:
             tick.due_s = loop.time() + LAG_S
             loop.call_later(LAG_S, self._expire, tick)
-        elif tick.fail("Redis did not answer in time"):
-            tick.ticket.failed()
+            return
+        if tick.fail(SharedUnavailable("Redis did not answer in time", retry_after_s=RETRY_AFTER_S)):
+            wire = self._wire
+            if wire is not None:
+                loop.call_later(GIVE_UP_S, self._give_up, wire, wire.replies)
+        tick.judge()
 
-    async def _work(self, link: _Link) -> None:
-        while self._ticks:
-            await self._exchange(link, self._take())
-        if not self._is_closed:
-            self._idle.append(link)
-
-    def _take(self) -> list[_Tick]:
-        taken = [self._ticks.popleft()]
-        count = len(taken[0].requests)
-        while self._ticks and count < MAX_BATCH:
-            taken.append(self._ticks.popleft())
-            count += len(taken[-1].requests)
-        self._waiting -= count
-        return taken
-
-    async def _exchange(self, link: _Link, ticks: list[_Tick]) -> None:
-        try:
-            requests = [request for tick in ticks for request in tick.requests if not request.answer.done()]
-            if requests:
-                connection = await self._connected(link)
-                async with asyncio.timeout(GIVE_UP_S):
-                    await _converse(connection, requests)
-        except FOREIGN as error:
-            log.warning("shared.lost", reason=type(error).__name__)
-            await _hang_up(link)
-            for tick in ticks:
-                tick.ticket.failed()
-            self._on_lost()
-        except BaseException:
-            await _hang_up(link)
-            raise
-        else:
-            for tick in ticks:
-                tick.ticket.succeeded() if requests else tick.ticket.ignored()
-        finally:
-            for tick in ticks:
-                tick.fail("Redis cannot be reached")
-
-    async def _connected(self, link: _Link) -> AbstractConnection:
-        connection = link.connection
-        if connection is not None:
-            if await _is_usable(connection):
-                return connection
-            await _hang_up(link)
-        async with asyncio.timeout(DIAL_S):
-            link.connection = await self._dial()
-        if link.was_used:
-            self._meters.reconnected()
-        link.was_used = True
-        return link.connection
-
-
-async def _converse(connection: AbstractConnection, requests: list[_Request]) -> None:
-    words: list[Words] = []
-    for request in requests:
-        if request.is_asking:
-            words.append(("ASKING",))
-        words.append(request.words)
-    await connection.send_packed_command(connection.pack_commands(words), check_health=False)
-    for request in requests:
-        if request.is_asking:
-            await _reply(connection)
-        reply = await _reply(connection)
-        if not request.answer.done():
-            request.answer.set_result(reply)
-
-
-async def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as refused:
-        return refused
-
-
-async def _is_usable(connection: AbstractConnection) -> bool:
-    """False when it was closed from the other side or has something to say that nobody asked for."""
-    try:
-        return connection.is_connected and not await connection.can_read()
-    except LostConnection:
-        return False
-
-
-async def _hang_up(link: _Link) -> None:
-    connection, link.connection = link.connection, None
-    if connection is not None:
-        await connection.disconnect(nowait=True)
+    def _give_up(self, wire: Wire, replies: int) -> None:
+        if wire.replies == replies and wire.unanswered:
+            log.warning("shared.given_up")
+            wire.abort()

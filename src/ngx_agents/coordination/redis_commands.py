@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination import scripts
 from ngx_agents.coordination.bounds import hash_tag
 from ngx_agents.coordination.envelope import HEAD_BYTES, is_damaged, seal, unseal
+from ngx_agents.coordination.failures import Refusal
 from ngx_agents.coordination.meters import Meters
-from ngx_agents.coordination.switchboard import Switchboard, is_wrong_kind
+from ngx_agents.coordination.switchboard import Switchboard
 from ngx_agents.errors import SharedUnavailable
 
 DROP_GROUP_S = 5.0
@@ -55,8 +54,8 @@ class RedisCommands:
         key = self._prefix + key
         try:
             stored = await self._switchboard.send(key, ("GETRANGE", key, 0, self._last_byte))
-        except ResponseError as error:
-            if not is_wrong_kind(error):
+        except Refusal as error:
+            if error.code != "WRONGTYPE":
                 raise
             self._meters.corrupt()
             return None

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TypeVar, cast
 
-from redis.exceptions import ResponseError
-
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.address import read_address
 from ngx_agents.coordination.bounds import MAX_VALUE_BYTES, check, check_key, check_payload
 from ngx_agents.coordination.commands import Command
+from ngx_agents.coordination.failures import Refusal
 from ngx_agents.coordination.meters import Meters, Outcome
 from ngx_agents.coordination.redis_commands import RedisCommands
 from ngx_agents.coordination.subscriber import Subscriber
@@ -55,9 +54,7 @@ class RedisShared:
             address, self._tasks, clock=clock, rng=rng, meters=self._meters, timeout_s=timeout_s
         )
         self._commands = RedisCommands(self._switchboard, self._meters, prefix, max_value_bytes=max_value_bytes)
-        self._subscriber = Subscriber(
-            self._switchboard.servers, self._tasks, prefix=prefix, clock=clock, rng=rng, metrics=metrics
-        )
+        self._subscriber = Subscriber(self._switchboard.servers, prefix=prefix, clock=clock, rng=rng, metrics=metrics)
 
     async def open(self) -> None:
         await self._tasks.open()
@@ -87,8 +84,8 @@ class RedisShared:
         except SharedRefused:
             outcome = "refused"
             raise
-        except ResponseError as error:
-            raise _refused(error) from error
+        except Refusal as error:
+            raise _refused(error) from None
         finally:
             self._meters.answered(command, outcome, self._now_s() - started_s)
 
@@ -102,8 +99,8 @@ class RedisShared:
         try:
             await self._switchboard.send(name, ("PUBLISH", name, payload))
             outcome = "ok"
-        except ResponseError as error:
-            raise _refused(error) from error
+        except Refusal as error:
+            raise _refused(error) from None
         finally:
             self._meters.answered("Publish", outcome, self._now_s() - started_s)
 
@@ -116,7 +113,7 @@ class RedisShared:
             raise SharedUnavailable("what instances share is closed")
 
 
-def _refused(error: ResponseError) -> SharedUnavailable:
+def _refused(error: Refusal) -> SharedUnavailable:
     """Redis is there and will not: full (OOM), read-only, or moving a slot."""
-    log.warning("shared.refused", reason=type(error).__name__)
+    log.warning("shared.refused", code=error.code)
     return SharedUnavailable("Redis does not accept the command now")

@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
 from ngx_agents.clock import Rng
 from ngx_agents.coordination.address import Address
-from ngx_agents.coordination.connections import connection_to, master_client
-from ngx_agents.coordination.failures import FOREIGN
+from ngx_agents.coordination.connections import master_client
+from ngx_agents.coordination.failures import FAILURES, Lost
+from ngx_agents.coordination.wire import Wire, connect
 from ngx_agents.errors import SharedUnavailable
 
 SLOTS = 16_384
 ASK_NODE_S = 1.0
 MAX_ASKED = 4
+OnEnd: TypeAlias = "Callable[[], None]"
+OnUnasked: TypeAlias = "Callable[[Any], None]"
 
 
 class OneServer:
@@ -37,16 +40,14 @@ class OneServer:
         """Whether one script may touch them all."""
         return True
 
-    async def connect(self, place: str) -> AbstractConnection:
-        if self._master is not None:
-            connection: AbstractConnection = self._master.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        else:
-            connection = connection_to(*self._address.hosts[0], self._address)
-        return await connected(connection)
+    async def connect(self, place: str, on_end: OnEnd) -> Wire:
+        host, port = await self._find()
+        return await connect(host, port, self._address, on_end=on_end)
 
-    async def connect_any(self) -> AbstractConnection:
+    async def connect_any(self, on_end: OnEnd | None = None, on_unasked: OnUnasked | None = None) -> Wire:
         """For subscribing."""
-        return await self.connect("")
+        host, port = await self._find()
+        return await connect(host, port, self._address, on_end=on_end, on_unasked=on_unasked)
 
     async def refresh(self) -> None:
         return
@@ -54,6 +55,14 @@ class OneServer:
     async def close(self) -> None:
         if self._master is not None:
             await self._master.aclose()
+
+    async def _find(self) -> tuple[str, int]:
+        if self._master is None:
+            return self._address.hosts[0]
+        try:
+            return await self._master.address()
+        except RedisError as error:
+            raise Lost from error
 
 
 class ClusterServers:
@@ -75,19 +84,20 @@ class ClusterServers:
     def shares_place(self, keys: tuple[str, ...]) -> bool:
         return len({key_slot(key.encode()) for key in keys}) == 1
 
-    async def connect(self, place: str) -> AbstractConnection:
-        host, _, port = place.rpartition(":")
-        return await connected(connection_to(host, int(port), self._address))
-
-    async def connect_any(self) -> AbstractConnection:
-        nodes = self._nodes or list(self._address.hosts)
-        host, port = nodes[self._rng.bits(16) % len(nodes)]
-        return await connected(connection_to(host, port, self._address))
-
     @property
     def masters(self) -> set[str]:
         """Those that hold keys, as far as known."""
         return {place for place in self._places if place is not None}
+
+    async def connect(self, place: str, on_end: OnEnd) -> Wire:
+        host, _, port = place.rpartition(":")
+        return await connect(host, int(port), self._address, on_end=on_end)
+
+    async def connect_any(self, on_end: OnEnd | None = None, on_unasked: OnUnasked | None = None) -> Wire:
+        """To any node: all of them hear what is published anywhere."""
+        nodes = self._nodes or list(self._address.hosts)
+        host, port = nodes[self._rng.bits(16) % len(nodes)]
+        return await connect(host, port, self._address, on_end=on_end, on_unasked=on_unasked)
 
     async def refresh(self) -> None:
         """Asks a few of the known nodes, then those of the URL, until one tells. Raises what the last one raised."""
@@ -99,7 +109,7 @@ class ClusterServers:
                 async with asyncio.timeout(ASK_NODE_S):
                     self._learn(await self._slots(host, port), host)
                 return
-            except FOREIGN:
+            except FAILURES:
                 if index + 1 == len(nodes):
                     raise
 
@@ -107,21 +117,20 @@ class ClusterServers:
         return
 
     async def _slots(self, host: str, port: int) -> list[Any]:
-        connection = await connected(connection_to(host, port, self._address))
+        wire = await connect(host, port, self._address)
         try:
-            await connection.send_command("CLUSTER", "SLOTS")
-            told: list[Any] = await connection.read_response(disable_decoding=True)
+            told: list[Any] = await wire.ask("CLUSTER", "SLOTS")
         finally:
-            await connection.disconnect(nowait=True)
+            wire.abort()
         if not told:
-            raise ResponseError("the node knows no slots")
+            raise Lost
         return told
 
     def _learn(self, told: list[Any], teller: str) -> None:
         places: list[str | None] = [None] * SLOTS
         nodes: dict[tuple[str, int], None] = {}
         for first, last, *holders in told:
-            hosts = [(holder[0].decode() or teller, int(holder[1])) for holder in holders]
+            hosts = [((holder[0] or b"").decode() or teller, int(holder[1])) for holder in holders]
             nodes.update(dict.fromkeys(hosts))
             host, port = hosts[0]
             places[first : last + 1] = [f"{host}:{port}"] * (last + 1 - first)
@@ -130,12 +139,3 @@ class ClusterServers:
 
 
 Servers: TypeAlias = "OneServer | ClusterServers"
-
-
-async def connected(connection: AbstractConnection) -> AbstractConnection:
-    try:
-        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py does not type it
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    return connection

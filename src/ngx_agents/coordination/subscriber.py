@@ -1,24 +1,20 @@
 """Hints from Redis: one connection for publish and subscribe, which comes back by itself.
 
-One task from `open` to `close`; it connects when a first listener comes, subscribes to what is listened to, and hands
-what it hears to the `Fanout`. A connection that is silent for `SILENT_S` is asked (PING) and given up when it does not
-answer. It waits `jitter * min(5 s, 0.1 s * 2^n)` before the n-th attempt.
+One task from `open` to `close`; it connects when a first listener comes, subscribes to what is listened to, and what
+the connection hears goes to the `Fanout`. A connection that is silent for `SILENT_S` is asked (PING) and given up when
+it does not answer. It waits `jitter * min(5 s, 0.1 s * 2^n)` before the attempt after n failures in a row.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
-
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.coordination.failures import FOREIGN
+from ngx_agents.coordination.failures import FAILURES, Lost
 from ngx_agents.coordination.fanout import Fanout
 from ngx_agents.coordination.servers import Servers
-from ngx_agents.coordination.tasks import Tasks
-from ngx_agents.errors import NgxError
+from ngx_agents.coordination.wire import Wire, pack
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 
@@ -33,17 +29,15 @@ log = event_log("coordination")
 class Subscriber:
     """`prefix` stands before the names of channels in Redis and nowhere else."""
 
-    def __init__(
-        self, servers: Servers, tasks: Tasks, *, prefix: str, clock: Clock, rng: Rng, metrics: Metrics
-    ) -> None:
+    def __init__(self, servers: Servers, *, prefix: str, clock: Clock, rng: Rng, metrics: Metrics) -> None:
         self._servers = servers
-        self._tasks = tasks
         self._prefix = prefix
         self._clock = clock
         self._rng = rng
         self.fanout = Fanout(metrics, self._changed)
-        self._wanted = asyncio.Event()
-        self._connection: AbstractConnection | None = None
+        self._is_wanted = asyncio.Event()
+        self._has_news = asyncio.Event()
+        self._wire: Wire | None = None
         self._reconnects = metrics.counter(
             "ngx_shared_reconnects_total", "Connections to Redis made anew after one broke.", "use"
         ).labels("listen")
@@ -51,54 +45,57 @@ class Subscriber:
     async def run(self) -> None:
         failures = 0
         while True:
-            await self._wanted.wait()
+            await self._is_wanted.wait()
             try:
                 async with asyncio.timeout(DIAL_S):
-                    connection = await self._servers.connect_any()
+                    wire = await self._servers.connect_any(self._has_news.set, self._hear)
                 failures = 0
-                await self._serve(connection)
-            except (*FOREIGN, NgxError) as error:
+                await self._serve(wire)
+            except FAILURES as error:
                 log.warning("shared.listen_lost", reason=type(error).__name__)
                 self._reconnects.inc()
                 await self._clock.sleep(next_delay_s(failures, self._rng))
                 failures += 1
 
-    async def _serve(self, connection: AbstractConnection) -> None:
+    async def _serve(self, wire: Wire) -> None:
+        """Until nobody listens any more. Raises Lost."""
         try:
-            self._connection = connection
+            self._wire = wire
             for channel in self.fanout.channels:
-                await self._say(connection, "SUBSCRIBE", channel)
-            is_asked = False
-            while self._wanted.is_set():
-                heard = await connection.read_response(
-                    disable_decoding=True, timeout=ANSWER_S if is_asked else SILENT_S
-                )
-                if heard is None and is_asked:
-                    raise TimeoutError
-                is_asked = heard is None
-                if heard is None:
-                    await connection.send_command("PING", check_health=False)
-                else:
-                    self._hear(heard)
+                self._say("SUBSCRIBE", channel)
+            while self._is_wanted.is_set():
+                if not wire.is_open:
+                    raise Lost
+                if not await self._hears_something(SILENT_S):
+                    wire.send(pack(("PING",)))
+                    if not await self._hears_something(ANSWER_S):
+                        raise Lost
         finally:
-            self._connection = None
-            await connection.disconnect(nowait=True)
+            self._wire = None
+            wire.abort()
+
+    async def _hears_something(self, within_s: float) -> bool:
+        self._has_news.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._has_news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _changed(self, channel: str, is_wanted: bool) -> None:
         if self.fanout.channels:
-            self._wanted.set()
+            self._is_wanted.set()
         else:
-            self._wanted.clear()
-        if self._connection is not None:
-            self._tasks.spawn(self._say(self._connection, "SUBSCRIBE" if is_wanted else "UNSUBSCRIBE", channel))
+            self._is_wanted.clear()
+        self._say("SUBSCRIBE" if is_wanted else "UNSUBSCRIBE", channel)
 
-    async def _say(self, connection: AbstractConnection, word: str, channel: str) -> None:
-        # a broken connection is noticed by who reads from it; written to, it would be opened again behind our back
-        if connection.is_connected:
-            with contextlib.suppress(*FOREIGN):
-                await connection.send_command(word, self._prefix + channel, check_health=False)
+    def _say(self, word: str, channel: str) -> None:
+        if self._wire is not None:
+            self._wire.send(pack((word, self._prefix + channel)))
 
     def _hear(self, heard: Any) -> None:
+        self._has_news.set()
         match heard:
             case [b"message", bytes(channel), bytes(payload)]:
                 self.fanout.deliver(channel.decode("utf-8", "replace").removeprefix(self._prefix), payload)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from redis.exceptions import AskError, MovedError, NoScriptError, ResponseError
-
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.address import Address
-from ngx_agents.coordination.failures import FOREIGN, is_refusal, unreachable
-from ngx_agents.coordination.line import Line, Words
+from ngx_agents.coordination.failures import FAILURES, RETRY_AFTER_S, Lost, Refusal, unreachable
+from ngx_agents.coordination.line import Line
 from ngx_agents.coordination.meters import Meters
 from ngx_agents.coordination.scripts import Script
 from ngx_agents.coordination.servers import ClusterServers, OneServer, Servers
 from ngx_agents.coordination.tasks import Tasks
-from ngx_agents.errors import ConfigError, NgxError, SharedUnavailable
+from ngx_agents.coordination.wire import Words
+from ngx_agents.errors import ConfigError, SharedUnavailable
 from ngx_agents.resilience.breaker import Breaker, BreakerRules
 from ngx_agents.telemetry.log import event_log
 
@@ -27,6 +26,8 @@ RULES = BreakerRules(min_calls=10, window_s=5.0, open_s=0.5, max_open_s=4.0, pro
 MAX_LINES = 256
 REFRESH_PAUSE_S = 0.25
 OPEN_S = 3.0
+REDIRECTIONS = ("MOVED", "ASK")
+WRONG_SERVER = ("READONLY", "MASTERDOWN")  # it was the master
 log = event_log("coordination")
 
 
@@ -50,31 +51,29 @@ class Switchboard:
         try:
             async with asyncio.timeout(OPEN_S):
                 await self.servers.refresh()
-                await self._greet()
-        except FOREIGN as error:
+                (await self.servers.connect_any()).abort()
+        except FAILURES as error:
             told = unreachable(error, self._address)
             if isinstance(told, ConfigError):
                 raise told from error
             log.warning("shared.absent", place=self._address.place, reason=type(error).__name__)
 
-    async def _greet(self) -> None:
-        connection = await self.servers.connect_any()
-        try:
-            await connection.send_command("PING", check_health=False)
-            await connection.read_response()
-        finally:
-            await connection.disconnect(nowait=True)
-
     async def close(self) -> None:
         for line in self._lines.values():
-            await line.close()
+            line.close()
         await self.servers.close()
 
     async def send(self, key: str | bytes, words: Words) -> Any:
-        """The reply. Raises SharedUnavailable, or the ResponseError that came for a reply."""
-        reply = await self._line(self._place_of(key)).send(words)
-        if isinstance(reply, AskError):
-            reply = await self._follow(reply, words)
+        """The reply. Raises SharedUnavailable, or the Refusal that came for a reply."""
+        line = self._line(self._place_of(key))
+        reply = await line.send(words)
+        if isinstance(reply, Refusal):
+            if reply.code in REDIRECTIONS:
+                reply = await self._follow(reply, words)
+            elif reply.code in WRONG_SERVER:
+                line.drop()
+        if isinstance(reply, Lost):
+            raise SharedUnavailable("Redis cannot be reached", retry_after_s=RETRY_AFTER_S) from reply
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -84,7 +83,9 @@ class Switchboard:
         rest = (len(keys), *keys, *args)
         try:
             return await self.send(keys[0], ("EVALSHA", script.sha, *rest))
-        except NoScriptError:
+        except Refusal as refusal:
+            if refusal.code != "NOSCRIPT":
+                raise
             return await self.send(keys[0], ("EVAL", script.text, *rest))
 
     def _place_of(self, key: str | bytes) -> str:
@@ -110,17 +111,18 @@ class Switchboard:
         )  # fmt: skip
 
         return Line(
-            lambda: self.servers.connect(place), self._refresh,
+            lambda on_end: self.servers.connect(place, on_end), self._refresh,
             tasks=self._tasks, breaker=breaker, meters=self._meters, timeout_s=self._timeout_s,
         )  # fmt: skip
 
-    async def _follow(self, redirection: AskError, words: Words) -> Any:
+    async def _follow(self, redirection: Refusal, words: Words) -> Any:
         """Once: where the key has moved to, or (ASK) is moving to."""
-        is_moved = isinstance(redirection, MovedError)
-        if is_moved:
+        is_moving = redirection.code == "ASK"
+        if not is_moving:
             self._refresh()
-        host = redirection.host or self._address.hosts[0][0]
-        return await self._line(f"{host}:{redirection.port}").send(words, is_asking=not is_moved)
+        host, _, port = str(redirection).rpartition(" ")[2].rpartition(":")
+        place = f"{host or self._address.hosts[0][0]}:{port}"
+        return await self._line(place).send(words, is_asking=is_moving)
 
     def _refresh(self) -> None:
         if not self._is_refreshing and isinstance(self.servers, ClusterServers):
@@ -130,20 +132,15 @@ class Switchboard:
     async def _refresh_map(self) -> None:
         try:
             await self.servers.refresh()
-            await self._forget_lines()
-        except (*FOREIGN, NgxError) as error:
-            log.warning("shared.map_unknown", reason=type(error).__name__, is_refusal=is_refusal(error))
+            self._forget_lines()
+        except FAILURES as error:
+            log.warning("shared.map_unknown", reason=type(error).__name__)
         finally:
             await self._clock.sleep(REFRESH_PAUSE_S)
             self._is_refreshing = False
 
-    async def _forget_lines(self) -> None:
+    def _forget_lines(self) -> None:
         """Of servers that hold nothing any more: addresses come and go."""
         if isinstance(self.servers, ClusterServers):
             for place in self._lines.keys() - self.servers.masters:
-                await self._lines.pop(place).close()
-
-
-def is_wrong_kind(error: ResponseError) -> bool:
-    """Whether a command met an entry of another kind than it works on."""
-    return str(error).startswith("WRONGTYPE")
+                self._lines.pop(place).close()
