@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.postgres_process import *  # noqa: F403
 from tests.state.journal_conformance import *  # noqa: F403
+from tests.state.journal_conformance_operations import *  # noqa: F403
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.state.journal import Journal

@@ -15,7 +15,7 @@ import msgspec
 from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import Owner
-from ngx_agents.state.sqlite_turns import accept_turn, finish_turn, request_cancel
+from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
 
 Connection = sqlite3.Connection
 encode_json = msgspec.json.Encoder().encode
@@ -192,6 +192,32 @@ def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
     return erased
 
 
+def _replay_turn(db: Connection, command: c.ReplayTurn) -> None:
+    row = db.execute(
+        "UPDATE turn SET status = 'queued', attempts = 0, cancel_requested = 0, answer = NULL, finished_at = NULL,"
+        " deadline_at = ? WHERE id = ? AND status = 'dead' RETURNING conversation_id, number, turn_class",
+        (command.deadline_at, command.turn_id),
+    ).fetchone()
+    if row is None:
+        raise NotFound("no such dead turn")
+    conversation_id, number, turn_class = row
+    db.execute("DELETE FROM message WHERE conversation_id = ? AND seq = ?", (conversation_id, 2 * number))
+    db.execute(
+        "UPDATE conversation SET pending = pending + 1,"
+        " sort_key = CASE WHEN pending = 0 THEN ?1 ELSE min(sort_key, ?1) END WHERE id = ?2",
+        (command.now + turn_class * AGEING_S_PER_CLASS, conversation_id),
+    )
+
+
+def _beat(db: Connection, command: c.Beat) -> bool:
+    """Always valid: the file's lock lets one incarnation in, and it lives as long as it holds that."""
+    return True
+
+
+def _leave(db: Connection, command: c.Leave) -> None:
+    """Whoever opens the file next may claim every lane anyway."""
+
+
 _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.CreateConversation: _create_conversation,
     c.DeleteConversation: _delete_conversation,
@@ -207,4 +233,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.PutKey: _put_key,
     c.RevokeKey: _revoke_key,
     c.EraseUser: _erase_user,
+    c.Beat: _beat,
+    c.Leave: _leave,
+    c.ReplayTurn: _replay_turn,
 }

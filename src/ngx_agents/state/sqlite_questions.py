@@ -305,6 +305,31 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
     return built
 
 
+def _holder_of(db: Connection, question: c.HolderOf) -> c.Holder | None:
+    row = db.execute(
+        "SELECT v.lane_owner, v.epoch FROM turn t JOIN conversation v ON v.id = t.conversation_id AND v.running = t.id"
+        " WHERE t.id = ? AND t.tenant = ? AND t.user = ? AND v.lane_owner IS NOT NULL",
+        (question.turn_id, question.owner.tenant, question.owner.user),
+    ).fetchone()
+    return c.Holder(instance=row[0], epoch=row[1]) if row else None
+
+
+def _list_instances(db: Connection, question: c.ListInstances) -> tuple[c.Instance, ...]:
+    """One process has the file, and needs no heartbeat to know it."""
+    return ()
+
+
+def _list_dead(db: Connection, question: c.ListDead) -> Page:
+    place = _cursor(question.cursor) or (float("inf"), "~")
+    rows = db.execute(
+        "SELECT id, tenant, user FROM turn WHERE status = 'dead' AND (accepted_at, id) < (?, ?)"
+        " ORDER BY accepted_at DESC, id DESC LIMIT ?",
+        (*place, question.limit + 1),
+    ).fetchall()
+    turns = [_get_turn(db, c.GetTurn(id=row[0], owner=Owner(row[1], row[2]))) for row in rows]
+    return _page(turns, question.limit, lambda item: (item.accepted_at, item.id))
+
+
 def _ping(db: Connection, question: c.Ping) -> int:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return int(version)
@@ -325,5 +350,8 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.FindKey: _find_key,
     c.ListKeys: _list_keys,
     c.ExportUser: _export_user,
+    c.HolderOf: _holder_of,
+    c.ListInstances: _list_instances,
+    c.ListDead: _list_dead,
     c.Ping: _ping,
 }
