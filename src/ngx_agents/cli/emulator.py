@@ -50,11 +50,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=known.seed,
         help="the same seed gives the same answers (default: %(default)s)",
     )
+    add(
+        "--sigma",
+        type=float,
+        default=known.sigma,
+        help="above 0: both times are lognormal with this sigma (default: %(default)s)",
+    )
+    _add_capacity(parser, known)
     add("--require-auth", action="store_true", help="refuse calls without a token or key")
     add("--http2", action="store_true", help="speak HTTP/2 too; needs the extra `emulator`")
     add("--tls", action="store_true", help="speak TLS with a certificate made at start; its authority is told")
     add("--tls-cert", default=known.tls_cert, metavar="FILE", help="speak TLS with this certificate (PEM)")
     add("--tls-key", default=known.tls_key, metavar="FILE", help="the certificate's key (PEM)")
+
+
+def _add_capacity(parser: argparse.ArgumentParser, known: EmulatorSettings) -> None:
+    add = parser.add_argument
+    add("--requests-per-s", type=float, default=known.requests_per_s, help="capacity; 0 is no bound (the default)")
+    add("--concurrent", type=int, default=known.concurrent, help="calls at once; 0 is no bound (the default)")
+    add("--tokens-per-min", type=float, default=known.tokens_per_min, help="capacity; 0 is no bound (the default)")
+    add(
+        "--cache-min-tokens",
+        type=int,
+        default=known.cache_min_tokens,
+        help="the least size of a cached content (default: %(default)s)",
+    )
+    add(
+        "--body-limit-bytes",
+        type=int,
+        default=known.body_limit_bytes,
+        help="larger requests are refused with 400 (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,6 +92,12 @@ def run(args: argparse.Namespace) -> int:
         chunk_gap_ms=args.chunk_gap_ms,
         jitter=args.jitter,
         seed=args.seed,
+        sigma=args.sigma,
+        requests_per_s=args.requests_per_s,
+        concurrent=args.concurrent,
+        tokens_per_min=args.tokens_per_min,
+        cache_min_tokens=args.cache_min_tokens,
+        body_limit_bytes=args.body_limit_bytes,
         require_auth=args.require_auth,
         http2=args.http2,
         tls=args.tls,
