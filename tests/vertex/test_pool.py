@@ -8,17 +8,34 @@ import pytest
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ModelTimeout, ModelUnavailable
 from ngx_agents.vertex import pool as pool_module
-from ngx_agents.vertex.pool import SPREAD_AT, Pool, Slot
+from ngx_agents.vertex.pool import SPREAD_AT, Pool, PoolBounds, Slot
 
 CLOCK = SystemClock()
+
+
+class Closed:
+    """Pools of numbered connections, and which of them were closed."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def pool(self, slots: int, calls: int, **bounds: float) -> Pool[int]:
+        opened = itertools.count()
+        return Pool(
+            lambda: next(opened),
+            self.numbers.append,
+            bounds=PoolBounds(max_slots=slots, calls_per_slot=calls, **bounds),
+            clock=CLOCK,
+            on_wait=lambda _: None,
+        )
 
 
 def pool_of(slots: int, calls: int, waits: list[float] | None = None) -> Pool[int]:
     numbers = itertools.count()
     return Pool(
         lambda: next(numbers),
-        max_slots=slots,
-        calls_per_slot=calls,
+        lambda _: None,
+        bounds=PoolBounds(max_slots=slots, calls_per_slot=calls),
         clock=CLOCK,
         on_wait=[].append if waits is None else waits.append,
     )
@@ -118,3 +135,85 @@ async def test_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await pool.wait(in_s(5))
         pool.give_back(slot)
         assert await waiting is slot
+
+
+def test_connection_that_failed_in_a_row_takes_no_more_calls_and_ends_with_its_last() -> None:
+    closed = Closed()
+    pool = closed.pool(1, 10, max_failures=3)
+    first, beside = taken(pool), taken(pool)
+    for _ in range(3):
+        pool.failed(first)
+    assert taken(pool).carrier == 1  # although its neighbour still uses the first
+    pool.give_back(first)
+    assert closed.numbers == []
+    pool.give_back(beside)
+    assert closed.numbers == [0]
+
+
+def test_answer_in_between_forgives_failures() -> None:
+    pool = Closed().pool(1, 10, max_failures=2)
+    slot = taken(pool)
+    pool.failed(slot)
+    slot.failures = 0  # as an answer does
+    pool.failed(slot)
+    assert taken(pool) is slot
+    assert not pool.is_failed
+
+
+def test_given_up_connections_that_drain_are_bounded() -> None:
+    pool = Closed().pool(2, 1, max_failures=1)
+    for _ in range(4):
+        pool.failed(taken(pool))
+    assert pool.take() is None
+    assert pool.in_flight == 4
+
+
+async def test_call_that_waits_gets_the_place_of_a_given_up_connection_at_once() -> None:
+    pool = Closed().pool(1, 1, max_failures=1)
+    slot = taken(pool)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(pool.wait(in_s(5)))
+        await asyncio.sleep(0)
+        pool.failed(slot)
+        assert (await waiting).carrier == 1
+
+
+def test_pool_without_connections_after_failures_says_so_until_it_is_adapted() -> None:
+    pool = Closed().pool(2, 10, max_failures=1)
+    slot = taken(pool)
+    pool.failed(slot)
+    assert pool.is_failed
+    pool.adapt(lambda: 77, PoolBounds(max_slots=1, calls_per_slot=1))
+    assert not pool.is_failed
+    assert taken(pool).carrier == 77
+    assert pool.take() is None
+
+
+async def test_idle_connections_are_closed_and_used_ones_stay() -> None:
+    closed = Closed()
+    pool = closed.pool(2, 1, idle_s=0.02)
+    kept, idle = taken(pool), taken(pool)
+    pool.give_back(idle)
+    await asyncio.sleep(0.05)
+    assert closed.numbers == [1]
+    pool.give_back(kept)
+    assert taken(pool) is kept
+    await asyncio.sleep(0.05)
+    assert closed.numbers == [1]
+    pool.clear()
+    assert closed.numbers == [1, 0]
+
+
+async def test_cleared_pool_sends_the_waiting_away() -> None:
+    pool = pool_of(1, 1)
+    taken(pool)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(_refused(pool))
+        await asyncio.sleep(0)
+        pool.clear()
+        await waiting
+
+
+async def _refused(pool: Pool[int]) -> None:
+    with pytest.raises(ModelUnavailable):
+        await pool.wait(in_s(5))

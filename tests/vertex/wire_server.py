@@ -1,134 +1,195 @@
 """A server on a real socket that says exactly the bytes a test wants, when it wants them.
 
-The path names the behaviour, so that one server serves a whole suite. It counts what it sees in `seen`.
+The path names the behaviour, so that one server serves a whole suite, over HTTP/1.1 or HTTP/2, in clear or under TLS.
+It counts what it sees in `seen`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-import struct
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
+from tests.emulator_process import certificate
+
+Wire = Literal["http1", "h2c", "tls-h2", "tls-http1"]
 BIG = bytes(range(256)) * 8192  # 2 MiB
 PIECES = (b"one ", b"tw", b"o \xc3", b"\xa9 three")
+SPLIT = 'data: {"text": "sí\u2028no ✓"}\r\n\r\n'.encode()  # sent byte by byte
+PAGE = b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>"
+TINY = b"data: {}\r\n\r\n"
+LONG_HEADER_BYTES = 3000
 
 
 @dataclass
 class Seen:
-    """`gone` is set when a client leaves a connection on which an answer is under way."""
+    """`gone` is set when a client leaves an answer that is under way. `lines` are the connections, oldest first."""
 
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    lines: list[asyncio.Transport] = field(default_factory=list)
     connections: int = 0
     open_now: int = 0
     open_most: int = 0
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @asynccontextmanager
+    async def call(self, headers: dict[str, str], body: bytes) -> AsyncIterator[None]:
+        self.headers.append(headers)
+        self.bodies.append(body)
+        self.open_now += 1
+        self.open_most = max(self.open_most, self.open_now)
+        try:
+            yield
+        finally:
+            self.open_now -= 1
+
+
+class Exchange(Protocol):
+    """One call being answered. `end` leaves the connection usable, `cut` and `reset` do not say the end."""
+
+    headers: dict[str, str]
+    body: bytes
+
+    async def begin(self, status: int, headers: dict[str, str]) -> None: ...
+
+    async def chunk(self, data: bytes) -> None: ...
+
+    async def end(self) -> None: ...
+
+    async def until_gone(self) -> None: ...
+
+    def cut(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def farewell(self) -> None:
+        """Tells the client that the connection takes no more calls after this one."""
+
 
 @asynccontextmanager
-async def wire_server() -> AsyncIterator[tuple[str, Seen]]:
+async def wire_server(
+    wire: Wire = "http1", *, max_streams: int = 100, port: int = 0
+) -> AsyncIterator[tuple[str, Seen]]:
     """Yields the origin and what the server sees."""
+    from tests.vertex.wire_http1 import serve_http1
+    from tests.vertex.wire_http2 import serve_http2
+
     seen = Seen()
+    context = _context(wire) if wire.startswith("tls") else None
+    open_lines: set[asyncio.Transport] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.connections += 1
+        open_lines.add(writer.transport)
+        tls = writer.get_extra_info("ssl_object")
+        is_multiplexed = wire == "h2c" or (tls is not None and tls.selected_alpn_protocol() == "h2")
         try:
-            while await _exchange(reader, writer, seen):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client left, or the test is over
+            with contextlib.suppress(
+                ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError
+            ):
+                if is_multiplexed:
+                    await serve_http2(reader, writer, seen, max_streams)
+                else:
+                    await serve_http1(reader, writer, seen)
         finally:
+            open_lines.discard(writer.transport)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=context)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+        port = server.sockets[0].getsockname()[1]
+        yield f"{'https' if context else 'http'}://127.0.0.1:{port}", seen
     finally:
         seen.go_on.set()
         server.close()
+        for line in list(open_lines):
+            line.abort()
         await server.wait_closed()
+        while open_lines:  # noqa: ASYNC110  # their handlers end on their own
+            await asyncio.sleep(0.001)
 
 
-def refused_origin() -> str:
+def refused_origin(scheme: str = "http") -> str:
     """An origin nobody listens at."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+        return f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> bool:
-    """Whether the connection goes on."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    request, *lines = head.split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
-    seen.bodies.append(await reader.readexactly(int(headers.get("content-length", "0"))))
-    seen.headers.append(headers)
-    seen.open_now += 1
-    seen.open_most = max(seen.open_most, seen.open_now)
-    try:
-        return await _answer(request.split(" ")[1].strip("/"), reader, writer, seen)
-    finally:
-        seen.open_now -= 1
-
-
-async def _answer(behaviour: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> bool:
+async def behave(behaviour: str, exchange: Exchange, seen: Seen) -> None:
+    """Answers as the path says."""
     kind, _, argument = behaviour.partition("/")
     if kind in ("wait", "late"):
         await seen.go_on.wait()
-    if kind in ("held", "late"):
-        _begin(writer)
-        _chunk(writer, b"first")
     if kind in ("held", "late", "silent"):
-        await _until_gone(reader, seen)
-    elif kind in ("pieces", "cut"):
-        await _pieces(writer, end=kind == "pieces")
-    elif kind == "short":
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this")
+        await _hold(exchange, seen, says=b"" if kind == "silent" else b"first")
+    elif kind == "flood":
+        await _flood(exchange, seen)
     elif kind == "reset":
-        _reset(writer)
+        exchange.reset()
+    elif kind in ("pieces", "cut", "bytes", "short", "tiny"):
+        await _stream(kind, argument, exchange)
     else:
-        whole = {"status": b'{"said": "so"}', "echo": seen.bodies[-1], "big": BIG, "wait": b"{}"}
-        _whole(writer, int(argument or 200), whole[kind])
-    if kind in ("pieces", "status", "echo", "big", "wait"):
-        await writer.drain()
-        return True
-    return False
+        await _whole(kind, argument, exchange)
 
 
-def _whole(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
-    writer.write(b"HTTP/1.1 %d X\r\nretry-after: 7\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+async def _stream(kind: str, argument: str, exchange: Exchange) -> None:
+    chunks = {"bytes": [bytes([byte]) for byte in SPLIT], "short": [b"only this"], "tiny": [TINY] * int(argument or 0)}
+    await exchange.begin(200, {"content-length": "100"} if kind == "short" else {})
+    for chunk in chunks.get(kind, PIECES):
+        await exchange.chunk(chunk)
+        if kind in ("pieces", "cut"):
+            await asyncio.sleep(0.002)
+    if kind in ("cut", "short"):
+        exchange.cut()
+    else:
+        await exchange.end()
 
 
-def _begin(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+async def _whole(kind: str, argument: str, exchange: Exchange) -> None:
+    bodies = {"status": b'{"said": "so"}', "echo": exchange.body, "big": BIG, "html": PAGE}
+    body = bodies.get(kind, b"{}")
+    headers = {"retry-after": "7", "content-length": str(len(body))}
+    if kind == "long":
+        headers["x-long"] = "x" * LONG_HEADER_BYTES
+    if kind == "html":
+        headers["content-type"] = "text/html; charset=UTF-8"
+    if kind == "farewell":
+        exchange.farewell()
+    await exchange.begin(int(argument or 200) if kind == "status" else 404 if kind == "html" else 200, headers)
+    if body:
+        await exchange.chunk(body)
+    await exchange.end()
 
 
-def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
-    writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-
-async def _pieces(writer: asyncio.StreamWriter, *, end: bool) -> None:
-    _begin(writer)
-    for piece in PIECES:
-        _chunk(writer, piece)
-        await writer.drain()
-        await asyncio.sleep(0.002)
-    if end:
-        writer.write(b"0\r\n\r\n")
-
-
-async def _until_gone(reader: asyncio.StreamReader, seen: Seen) -> None:
+async def _flood(exchange: Exchange, seen: Seen) -> None:
     try:
-        await reader.read(1)
+        await exchange.begin(200, {})
+        while True:
+            await exchange.chunk(BIG[:65536])
     finally:
         seen.gone.set()
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+async def _hold(exchange: Exchange, seen: Seen, *, says: bytes = b"") -> None:
+    try:
+        if says:
+            await exchange.begin(200, {})
+            await exchange.chunk(says)
+        await exchange.until_gone()
+    finally:
+        seen.gone.set()
+
+
+def _context(wire: Wire) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate().cert_file, certificate().key_file)
+    if wire == "tls-h2":
+        context.set_alpn_protocols(["h2", "http/1.1"])
+    return context

@@ -6,6 +6,7 @@ call still open. All methods belong to one event loop and may be called concurre
 Contract of every implementation (`tests/vertex/transport_conformance.py`):
 - any status is an answer, not an error; bodies arrive byte for byte
 - ModelUnavailable: refused, reset, cut before the body's end, or too many calls waiting for a place
+- ModelProtocolError: the body is larger than `max_body_bytes`; its connection, or its stream of it, is closed
 - ModelTimeout: `deadline_s` passed, wherever the call was: waiting for a place, connecting, or between two chunks
 - leaving a stream early, or cancelling its reader, closes it upstream and frees its place at once
 - a cancelled call lets its caller go at once; what was not answered yet is closed, with its place, at the latest when
@@ -22,6 +23,21 @@ from typing import Literal, Protocol, Self
 import msgspec
 
 Http2 = Literal["auto", "prior_knowledge", "off"]
+
+
+class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How connections are made and used. `ca_file`: a PEM bundle trusted beside the system's authorities.
+
+    `max_body_bytes` bounds one answer, streamed or not, inclusive. `calls_per_connection` bounds the calls at once on
+    an HTTP/2 connection, where the peer does not announce less. After `max_failures` failed calls in a row a
+    connection is replaced; idle for `idle_s`, it is closed.
+    """
+
+    ca_file: str | None = None
+    max_body_bytes: int = 32 * 1024 * 1024
+    calls_per_connection: int = 100  # what Google's front ends and most proxies allow at the least
+    max_failures: int = 5
+    idle_s: float = 60.0
 
 
 class PostCall(msgspec.Struct, frozen=True):

@@ -1,9 +1,10 @@
-"""The second transport: aiohttp, HTTP/1.1, no threads. One call per connection."""
+"""The second transport: aiohttp, HTTP/1.1, no threads. One call per connection; one whose call failed is closed."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -13,24 +14,37 @@ import aiohttp
 from yarl import URL
 
 from ngx_agents.clock import Clock
-from ngx_agents.errors import ModelError, ModelTimeout, ModelUnavailable
-from ngx_agents.vertex.pool import Pool
-from ngx_agents.vertex.transport import PostCall, Posted, PostStream
+from ngx_agents.errors import ConfigError, ModelError, ModelProtocolError, ModelTimeout, ModelUnavailable
+from ngx_agents.vertex.pool import Pool, PoolBounds
+from ngx_agents.vertex.transport import ConnectionSettings, PostCall, Posted, PostStream
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_BYTES_AT_ONCE = 512 * 1024
+DEFAULT_CONNECTIONS = ConnectionSettings()
 
 
 class AiohttpTransport:
     """`connection_pool_size` bounds the connections to each origin, and so the calls at once."""
 
-    def __init__(self, *, connection_pool_size: int, clock: Clock, on_wait: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        *,
+        connection_pool_size: int,
+        clock: Clock,
+        on_wait: Callable[[float], None],
+        connections: ConnectionSettings = DEFAULT_CONNECTIONS,
+    ) -> None:
         self._size = connection_pool_size
+        self._connections = connections
         self._clock = clock
         self._on_wait = on_wait
+        self._tls: ssl.SSLContext | None = None
         self._pools: dict[str, Pool[aiohttp.ClientSession]] = {}
+        self._closing: list[aiohttp.ClientSession] = []
 
     async def __aenter__(self) -> Self:
+        """Raises ConfigError when `ca_file` cannot be read."""
+        self._tls = _context(self._connections.ca_file)
         return self
 
     async def __aexit__(
@@ -38,16 +52,15 @@ class AiohttpTransport:
     ) -> None:
         pools, self._pools = self._pools, {}
         for pool in pools.values():
-            for slot in pool.slots:
-                await slot.carrier.close()
+            pool.clear()
+        sessions, self._closing = self._closing, []
+        for session in sessions:
+            await session.close()
 
     async def post(self, call: PostCall) -> Posted:
         async with self._answer(call) as response:
-            try:
-                body = await response.read()
-            except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-                raise _translated(exc) from exc
-            return Posted(response.status, body, response.headers.get)
+            parts = [chunk async for chunk in self._chunks(response)]
+            return Posted(response.status, parts[0] if len(parts) == 1 else b"".join(parts), response.headers.get)
 
     def stream(self, call: PostCall) -> AbstractAsyncContextManager[PostStream]:
         return self._stream(call)
@@ -55,7 +68,7 @@ class AiohttpTransport:
     @asynccontextmanager
     async def _stream(self, call: PostCall) -> AsyncGenerator[PostStream]:
         async with self._answer(call) as response:
-            yield PostStream(response.status, response.headers.get, _chunks(response))
+            yield PostStream(response.status, response.headers.get, self._chunks(response))
 
     @asynccontextmanager
     async def _answer(self, call: PostCall) -> AsyncGenerator[aiohttp.ClientResponse]:
@@ -83,23 +96,41 @@ class AiohttpTransport:
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise _translated(exc) from exc
 
+    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        left_bytes = self._connections.max_body_bytes
+        try:
+            async for chunk in response.content.iter_any():
+                left_bytes -= len(chunk)
+                if left_bytes < 0:
+                    most = self._connections.max_body_bytes
+                    raise ModelProtocolError(f"the model's answer is larger than {most} bytes")
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            raise _translated(exc) from exc
+
     def _open(self, origin: str) -> Pool[aiohttp.ClientSession]:
+        bounds = PoolBounds(max_slots=1, calls_per_slot=self._size)  # aiohttp closes what is idle
         pool = self._pools[origin] = Pool(
-            self._new_session, max_slots=1, calls_per_slot=self._size, clock=self._clock, on_wait=self._on_wait
+            self._new_session, self._closing.append, bounds=bounds, clock=self._clock, on_wait=self._on_wait
         )
         return pool
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0)
+        tls = self._tls or True
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=self._connections.idle_s, ssl=tls)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+def _context(ca_file: str | None) -> ssl.SSLContext | None:
+    """The system's authorities and those of `ca_file`; None for the library's default."""
+    if ca_file is None:
+        return None
+    context = ssl.create_default_context()
     try:
-        async for chunk in response.content.iter_any():
-            yield chunk
-    except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-        raise _translated(exc) from exc
+        context.load_verify_locations(cafile=ca_file)
+    except OSError as exc:
+        raise ConfigError(f"ca_file {ca_file} is no readable PEM bundle of certificates") from exc
+    return context
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:

@@ -1,8 +1,8 @@
 """The default transport: pyreqwest (Rust), HTTP/2 where the peer speaks it.
 
 One pyreqwest client holds one HTTP/2 connection and queues silently above the peer's stream limit, so the pool is
-made of clients and never puts more than `STREAMS_PER_CONNECTION` calls on one. Over HTTP/1.1 one client holds all the
-connections. Every hand-over to its threads is announced to `Courtesy`; a stream only while a chunk is awaited.
+made of clients and keeps to that limit (`origins`). Over HTTP/1.1 one client holds all the connections, one call each;
+the library drops one whose call failed. Every call is announced to `Courtesy` from its hand-over to its end.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.client import Client
 from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.request import RequestBuilder, StreamRequest
+from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from ngx_agents.clock import Clock
-from ngx_agents.errors import ModelError, ModelTimeout, ModelUnavailable
+from ngx_agents.errors import ModelError, ModelProtocolError, ModelTimeout, ModelUnavailable
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.vertex.origins import Origins
 from ngx_agents.vertex.pool import Pool, Slot
 from ngx_agents.vertex.strays import Strays, Unbroken
-from ngx_agents.vertex.transport import Http2, PostCall, Posted, PostStream
+from ngx_agents.vertex.transport import ConnectionSettings, Http2, PostCall, Posted, PostStream
 
-STREAMS_PER_CONNECTION = 100  # what Google's front ends and most proxies allow at the least
-CONNECT_TIMEOUT_S = 10.0
+READ_AHEAD_BYTES = 64 * 1024  # of a whole answer, before the loop hears of it: most answers are one hand-over
 MIN_TIMEOUT_S = 0.001
+DEFAULT_CONNECTIONS = ConnectionSettings()
 
 
 class PyreqwestTransport:
@@ -41,140 +42,136 @@ class PyreqwestTransport:
         clock: Clock,
         courtesy: Courtesy,
         on_wait: Callable[[float], None],
+        connections: ConnectionSettings = DEFAULT_CONNECTIONS,
     ) -> None:
-        self._size = connection_pool_size
-        self._http2 = http2
         self._clock = clock
         self._courtesy = courtesy
-        self._on_wait = on_wait
-        self._pools: dict[str, Pool[Client]] = {}
+        self._max_body_bytes = connections.max_body_bytes
         self._strays = Strays()
+        self._origins = Origins(
+            connections,
+            http2=http2,
+            connection_pool_size=connection_pool_size,
+            clock=clock,
+            on_wait=on_wait,
+            strays=self._strays,
+        )
 
     async def __aenter__(self) -> Self:
+        """Raises ConfigError when `ca_file` cannot be read."""
+        self._origins.load()
         await self._strays.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._origins.clear()
         await self._strays.close()
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            for slot in pool.slots:
-                await slot.carrier.close()
 
     async def post(self, call: PostCall) -> Posted:
-        pool = self._pools.get(call.origin) or self._open(call.origin)
-        slot = pool.take() or await pool.wait(call.deadline_s)
-        place = _Place(pool, slot)
+        place = await self._take(call)
         self._courtesy.begin()
         try:
-            request = self._request(slot, call).build()
-            response = await Unbroken(request.send(), lambda sent: self._abandon(sent, place))
-            body = await response.bytes()
-        except PyreqwestError as exc:
-            raise _translated(exc) from exc
+            request = self._request(place, call, READ_AHEAD_BYTES)
+            response = await self._begin(request, place)
+            try:
+                parts = [chunk async for chunk in self._chunks(response, place)]
+            finally:
+                await request.__aexit__(None, None, None)
         finally:
             self._courtesy.end()
             place.leave()
-        return Posted(response.status, body.to_bytes(), response.get_header)
+        return Posted(response.status, parts[0] if len(parts) == 1 else b"".join(parts), response.get_header)
 
     def stream(self, call: PostCall) -> AbstractAsyncContextManager[PostStream]:
         return self._stream(call)
 
     @asynccontextmanager
     async def _stream(self, call: PostCall) -> AsyncGenerator[PostStream]:
-        pool = self._pools.get(call.origin) or self._open(call.origin)
-        slot = pool.take() or await pool.wait(call.deadline_s)
-        place = _Place(pool, slot)
+        place = await self._take(call)
+        self._courtesy.begin()
         try:
-            request = self._request(slot, call).streamed_read_buffer_limit(0).build_streamed()
+            request = self._request(place, call, 0)  # or the first chunk would wait for as many bytes
             response = await self._begin(request, place)
             try:
-                yield PostStream(response.status, response.get_header, self._chunks(response))
+                yield PostStream(response.status, response.get_header, self._chunks(response, place))
             finally:
                 await request.__aexit__(None, None, None)
         finally:
+            self._courtesy.end()
             place.leave()
 
     async def _begin(self, request: StreamRequest, place: _Place) -> Response:
         try:
-            with self._courtesy.work():
-                return await Unbroken(request.__aenter__(), lambda sent: self._abandon(sent, place, request))
+            response = await Unbroken(request.__aenter__(), lambda sent: self._abandon(sent, place, request))
         except PyreqwestError as exc:
+            place.failed()
+            raise _translated(exc) from exc
+        place.answered()
+        return response
+
+    async def _chunks(self, response: Response, place: _Place) -> AsyncIterator[bytes]:
+        read_chunk = response.body_reader.read_chunk
+        left_bytes = self._max_body_bytes
+        try:
+            while (chunk := await read_chunk()) is not None:
+                data = chunk.to_bytes()
+                left_bytes -= len(data)
+                if left_bytes < 0:
+                    raise ModelProtocolError(f"the model's answer is larger than {self._max_body_bytes} bytes")
+                yield data
+        except PyreqwestError as exc:
+            place.failed()
             raise _translated(exc) from exc
 
-    async def _chunks(self, response: Response) -> AsyncIterator[bytes]:
-        read_chunk = response.body_reader.read_chunk
-        courtesy = self._courtesy
-        while True:
-            courtesy.begin()
-            try:
-                chunk = await read_chunk()
-            except PyreqwestError as exc:
-                raise _translated(exc) from exc
-            finally:
-                courtesy.end()
-            if chunk is None:
-                return
-            yield chunk.to_bytes()
-
-    def _abandon(self, sent: Awaitable[Response], place: _Place, request: StreamRequest | None = None) -> None:
+    def _abandon(self, sent: Awaitable[Response], place: _Place, request: StreamRequest) -> None:
         place.is_taken_along = True
         self._strays.adopt(_see_out(sent, place, request))
 
-    def _request(self, slot: Slot[Client], call: PostCall) -> RequestBuilder:
+    async def _take(self, call: PostCall) -> _Place:
+        pool = self._origins.ready(call.origin) or await self._origins.open(call.origin, call.deadline_s)
+        return _Place(pool, pool.take() or await pool.wait(call.deadline_s))
+
+    def _request(self, place: _Place, call: PostCall, read_ahead_bytes: int) -> StreamRequest:
         left_s = call.deadline_s - self._clock.monotonic_s()
         if left_s < MIN_TIMEOUT_S:
             raise ModelTimeout("the deadline passed before the model was called")
-        builder = slot.carrier.post(call.origin + call.path).headers(call.headers)
-        return builder.body_bytes(call.body).timeout(timedelta(seconds=left_s))
-
-    def _open(self, origin: str) -> Pool[Client]:
-        multiplexed = self._http2 == "prior_knowledge" or (self._http2 == "auto" and origin.startswith("https:"))
-        pool = self._pools[origin] = Pool(
-            self._new_client,
-            max_slots=self._size if multiplexed else 1,
-            calls_per_slot=STREAMS_PER_CONNECTION if multiplexed else self._size,
-            clock=self._clock,
-            on_wait=self._on_wait,
-        )
-        return pool
-
-    def _new_client(self) -> Client:
-        builder = (
-            ClientBuilder().no_proxy().follow_redirects(False).connect_timeout(timedelta(seconds=CONNECT_TIMEOUT_S))
-        )
-        if self._http2 == "prior_knowledge":
-            return builder.http2_prior_knowledge().http2_adaptive_window(True).build()
-        if self._http2 == "off":
-            return builder.http1_only().build()
-        return builder.http2(True).http2_adaptive_window(True).build()
+        builder = place.client.post(call.origin + call.path).headers(call.headers)
+        builder = builder.body_bytes(call.body).timeout(timedelta(seconds=left_s))
+        return builder.streamed_read_buffer_limit(read_ahead_bytes).build_streamed()
 
 
 class _Place:
     """A slot held by one call; a call that goes on as a stray takes it along."""
 
-    __slots__ = ("_pool", "_slot", "is_taken_along")
+    __slots__ = ("_pool", "_slot", "client", "is_taken_along")
 
     def __init__(self, pool: Pool[Client], slot: Slot[Client]) -> None:
         self._pool = pool
         self._slot = slot
+        self.client = slot.carrier
         self.is_taken_along = False
+
+    def answered(self) -> None:
+        self._slot.failures = 0
+
+    def failed(self) -> None:
+        self._pool.failed(self._slot)
 
     def leave(self) -> None:
         if not self.is_taken_along:
             self._pool.give_back(self._slot)
 
 
-async def _see_out(sent: Awaitable[Response], place: _Place, request: StreamRequest | None = None) -> None:
+async def _see_out(sent: Awaitable[Response], place: _Place, request: StreamRequest) -> None:
     """Waits until an abandoned call is answered or fails, closes the answer, frees the place."""
     try:
         await sent
-        if request is not None:
-            await request.__aexit__(None, None, None)
+        place.answered()
+        await request.__aexit__(None, None, None)
     except PyreqwestError:
-        pass
+        place.failed()
     finally:
         place.is_taken_along = False
         place.leave()
