@@ -17,8 +17,8 @@ from ngx_agents.vertex.emulator.answers import COMMON_WORDS
 _WORD = re.compile(r"\w+")
 WORD_WEIGHT = 1.0
 COMMON_WEIGHT = 0.2
-PAIR_WEIGHT = 0.5
-GROUP_WEIGHT = 0.35
+PAIR_WEIGHT = 0.3
+GROUP_WEIGHT = 0.5
 GROUP_LETTERS = 3
 CHARACTERS = 40_000
 
