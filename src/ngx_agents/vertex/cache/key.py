@@ -16,6 +16,7 @@ import msgspec
 from typing_extensions import override
 
 from ngx_agents.errors import ConfigError, ModelRequestError
+from ngx_agents.vertex.ladder.residency import LOCAL, Residency
 from ngx_agents.vertex.scope import CacheRule, Cohort, QueryClass, User
 
 SCHEMA = 1  # raised whenever what is hashed or stored changes its meaning
@@ -29,6 +30,7 @@ UNHASHED_FIELDS: Mapping[str, str] = {
     "ModelRequest.on_cut": "how a broken stream goes on; only whole answers are kept",
     "ModelRequest.is_simple": "allows the local model, whose answers are never kept",
     "ModelRequest.labels": "for billing",
+    "ModelRequest.prefix_scope": "where the provider keeps the beginning of the prompt does not change what is said",
     "Content.wire": "made of the other fields",
 }
 # fields whose set value means that nothing is looked up, kept or joined
@@ -39,6 +41,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
 LocationClass = Literal["global", "eu", "us", "local"] | str  # or the name of one region
+
+
+def location_class_of(location: str, residency: Residency) -> LocationClass:
+    """Where an answer may have been made, to be the same answer: within the residency rule, or in the one location."""
+    return location if residency == "any" or location == LOCAL else residency
 
 
 class CacheKey:

@@ -9,15 +9,17 @@ is above 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ngx_agents.vertex.cache.key import CacheKey
 from ngx_agents.vertex.cache.measures import Refusal
 from ngx_agents.vertex.content import Media, ModelReply, ModelRequest, Text
+from ngx_agents.vertex.ladder.residency import LOCAL, Residency, may_go
 from ngx_agents.vertex.scope import CacheRule
 
 # rungs of the ladder on which the model that was asked for answers where it was asked for
 OWN_RUNGS = frozenset({"provisioned", "shared", "priority"})
+_WIDE: Mapping[str, Residency] = {"eu": "eu", "us": "us"}
 _VERSION = re.compile(r"[-@:](\d|latest$)")
 
 
@@ -61,8 +63,5 @@ def _is_as_asked(key: CacheKey, reply: ModelReply) -> bool:
 
 
 def _is_within(location: str, location_class: str) -> bool:
-    if location_class in ("eu", "us"):
-        return location == location_class or location.startswith({"eu": "europe-", "us": "us-"}[location_class])
-    if location_class == "local":
-        return location in ("", "local")
-    return location == location_class
+    rule = _WIDE.get(location_class)
+    return may_go(location, rule) if rule is not None else (location or LOCAL) == location_class
