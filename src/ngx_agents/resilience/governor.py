@@ -18,7 +18,7 @@ from ngx_agents.resilience.climb import Climb
 
 UNDER = 0.95  # so much of what the pool gave when it refused is regained at once
 IN_DEMAND = 0.7  # so much of the pace must be used before it grows
-PROBE = 0.1  # the first step beyond is this times the square root of the pace: small callers catch up with large ones
+PROBE = 0.3  # the first step beyond is this times the fourth root of the pace: small callers catch up with large ones
 RATE_OVER_S = 1.0  # over which starts and refusals per second are averaged
 BURST_OVER_S = 0.25  # the same for a sudden start, which the longer average has not seen yet
 USUAL_OVER_S = 2.0  # what "usual lately" means to the ramp
@@ -33,7 +33,8 @@ class GovernorRules:
     """`keep`: share of the pace kept when refused, at most once in `cut_every_s` and per round trip. `regain_s`,
     `doubling_s`: see `Climb`; a quota per minute is probed slowly, by `quota_doubling_s`. After `forget_s` without a
     refusal only the ramp bounds again: `ramp_floor_per_s` may always start, that many even at once, or `ramp_factor`
-    times what was usual. `burst_s` of a learned pace may start together. `max_hold_s` bounds what a Retry-After can do.
+    times what was usual. At a learned pace, starts that are `burst_s` late are made up for. `max_hold_s` bounds what a
+    Retry-After can do.
     """
 
     keep: float = 0.7
@@ -43,7 +44,7 @@ class GovernorRules:
     quota_doubling_s: float = 30.0
     forget_s: float = 60.0
     min_pace_per_s: float = 0.2
-    burst_s: float = 0.02
+    burst_s: float = 0.01
     ramp_floor_per_s: float = 100.0
     ramp_factor: float = 2.0
     max_in_flight: int = 1000
@@ -94,19 +95,17 @@ class Governor:
 
     def wait_s(self) -> float:
         """Seconds until one more may start; 0 is now, infinite is when a call in flight ends."""
-        now_s = self._now_s()
-        self._advance(now_s)
-        if self.in_flight >= self._rules.max_in_flight:
-            return inf
-        wait_s = max(0.0, self._held_until_s - now_s)
-        if self._credit < 1.0:
-            wait_s = max(wait_s, (1.0 - self._credit) / self._allowed_per_s())
-        return wait_s
+        wait_s = self.estimate_s(0)
+        return inf if self.in_flight >= self._rules.max_in_flight else wait_s
 
     def estimate_s(self, ahead: int) -> float:
-        """Seconds until one may likely start that comes after `ahead` others, as things stand."""
-        wait_s = self.wait_s()
-        return (0.0 if wait_s == inf else wait_s) + ahead / self._allowed_per_s()
+        """Seconds until one may start that comes after `ahead` others, were there room in flight."""
+        now_s = self._now_s()
+        self._advance(now_s)
+        wait_s = self._held_until_s - now_s
+        if self._credit < ahead + 1.0:
+            wait_s = max(wait_s, (ahead + 1.0 - self._credit) / self._allowed_per_s())
+        return max(0.0, wait_s)
 
     def start(self) -> float:
         """Counts a start that `wait_s` allows; returns its time, which `throttled` is told."""
@@ -155,7 +154,7 @@ class Governor:
         self._pace = Climb(
             low=low_per_s,
             target=max(low_per_s, UNDER * given_per_s),
-            step=PROBE * sqrt(max(1.0, given_per_s)),
+            step=PROBE * sqrt(sqrt(max(1.0, given_per_s))),
             regain_s=slowly * rules.regain_s,
             doubling_s=slowly * rules.doubling_s if self.kind != "quota" else rules.quota_doubling_s,
         )
@@ -183,7 +182,7 @@ class Governor:
         if self._pace is None:
             most = self._rules.ramp_floor_per_s
         else:
-            most = max(1.0, self._rules.burst_s * allowed_per_s)
+            most = 1.0 + self._rules.burst_s * allowed_per_s
             self._learn(self._pace, passed_s, is_short=is_short)
         self._credit = min(most, self._credit + passed_s * allowed_per_s)
 
