@@ -54,7 +54,7 @@ class ValkeyProcess:
     def start(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._directory)]
-        command = [str(SERVER), *place, "--save", "", "--daemonize", "no", *self._options]
+        command = [str(SERVER), *place, "--save", "", "--repl-diskless-sync-delay", "0", *self._options]
         if self._config is not None:
             path = self._directory / "sentinel.conf"
             if not path.exists():
@@ -79,12 +79,13 @@ class ValkeyProcess:
         self.kill()
         raise AssertionError(f"valkey did not start: {(self._directory / 'log').read_text()[-2000:]}")
 
-    def say(self, *words: str | bytes) -> bytes:
+    def say(self, *words: str | bytes, database: int = 0) -> bytes:
         """Sends one command and returns the first part of the raw answer."""
-        parts = [word.encode() if isinstance(word, str) else word for word in words]
-        wire = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         with socket.create_connection(("127.0.0.1", self.port), 5) as link:
-            link.sendall(wire)
+            if database:
+                link.sendall(_packed("SELECT", str(database)))
+                assert link.recv(2**16).startswith(b"+OK")
+            link.sendall(_packed(*words))
             return link.recv(2**16)
 
     def kill(self) -> None:
@@ -110,6 +111,11 @@ class ValkeyProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def _packed(*words: str | bytes) -> bytes:
+    parts = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
 @contextmanager
@@ -160,15 +166,15 @@ def _form(nodes: list[ValkeyProcess]) -> None:
 
 @contextmanager
 def valkey_sentinels() -> Iterator[tuple[list[ValkeyProcess], list[ValkeyProcess]]]:
-    """(master and replica), (three sentinels) that watch the service `SERVICE` and fail over after half a second."""
+    """(master and replica), (three sentinels) that watch the service `SERVICE` and fail over within seconds."""
     with _several() as (directory, stack):
         master = stack.enter_context(ValkeyProcess(directory / "master"))
         of_master = ["--replicaof", "127.0.0.1", str(master.port)]
         replica = stack.enter_context(ValkeyProcess(directory / "replica", *of_master))
         config = (
             f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 2\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\n"
-            f"sentinel failover-timeout {SERVICE} 3000"
+            f"sentinel down-after-milliseconds {SERVICE} 300\n"
+            f"sentinel failover-timeout {SERVICE} 1000"
         )
         sentinels = [
             stack.enter_context(ValkeyProcess(directory / f"sentinel{index}", sentinel_config=config))

@@ -33,10 +33,11 @@ _ASKING = pack(("ASKING",))
 class _Tick:
     """What was asked within one tick: packed commands, and one future for the reply of each."""
 
-    __slots__ = ("answers", "due_s", "packed", "ticket")
+    __slots__ = ("answers", "due_s", "is_probe", "packed", "ticket")
 
-    def __init__(self, ticket: Ticket, due_s: float) -> None:
+    def __init__(self, ticket: Ticket, due_s: float, *, is_probe: bool) -> None:
         self.ticket = ticket
+        self.is_probe = is_probe
         self.due_s = due_s
         self.packed: list[bytes] = []
         self.answers: list[asyncio.Future[Any]] = []
@@ -48,8 +49,10 @@ class _Tick:
             answer.set_result(failure)
         return bool(waiting)
 
-    def judge(self) -> None:
-        """All is answered: says what it came to. What was cancelled says nothing."""
+    def judge(self, _: object = None) -> None:
+        """Once all is answered, tells the breaker what it came to. What was cancelled says nothing."""
+        if not all(answer.done() for answer in self.answers):
+            return
         replies = [answer.result() for answer in self.answers if not answer.cancelled()]
         if any(isinstance(reply, Lost | SharedUnavailable) for reply in replies):
             self.ticket.failed()
@@ -131,7 +134,9 @@ class Line:
         if ticket is None:
             raise SharedUnavailable("Redis did not answer lately", retry_after_s=self._breaker.retry_after_s)
         loop = asyncio.get_running_loop()
-        tick = self._gathering = _Tick(ticket, loop.time() + self._timeout_s)
+        tick = self._gathering = _Tick(
+            ticket, loop.time() + self._timeout_s, is_probe=self._breaker.state != "closed"
+        )  # fmt: skip
         loop.call_soon(self._flush)
         loop.call_later(self._timeout_s, self._expire, tick)
         return tick
@@ -139,6 +144,9 @@ class Line:
     def _flush(self) -> None:
         tick, self._gathering = self._gathering, None
         assert tick is not None
+        if tick.is_probe:  # whose outcome the others wait for; all else is judged when its time is over
+            for answer in tick.answers:
+                answer.add_done_callback(tick.judge)
         if self._wire is not None:
             self._write(self._wire, tick)
         elif not self._is_closed:
@@ -173,6 +181,7 @@ class Line:
             for tick in ticks:
                 self._forget(tick)
                 tick.fail(failure)
+                tick.judge()
             return
         if self._was_open:
             self._meters.reconnected()

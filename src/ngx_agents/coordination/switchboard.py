@@ -22,7 +22,7 @@ from ngx_agents.errors import ConfigError, SharedUnavailable
 from ngx_agents.resilience.breaker import Breaker, BreakerRules
 from ngx_agents.telemetry.log import event_log
 
-RULES = BreakerRules(min_calls=10, window_s=5.0, open_s=0.5, max_open_s=4.0, probes=2)
+RULES = BreakerRules(min_calls=10, window_s=5.0, open_s=0.5, max_open_s=2.0, probes=2)
 MAX_LINES = 256
 REFRESH_PAUSE_S = 0.25
 OPEN_S = 3.0
