@@ -1,4 +1,4 @@
-"""What every journal must do for those who operate it, and with what nobody should send it. Imported like its sibling."""
+"""What every journal must do for who operates it, and with what nobody should send. Imported like its sibling."""
 
 from __future__ import annotations
 

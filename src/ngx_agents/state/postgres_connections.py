@@ -28,6 +28,13 @@ SUPABASE_TRANSACTION_PORT = 6543
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+# A plan is kept for the connection's life, and one made while the tables were small would read them whole for ever.
+KEEP_TO_INDEXES = (
+    "enable_seqscan = off",
+    "enable_hashjoin = off",
+    "enable_mergejoin = off",
+    "plan_cache_mode = force_generic_plan",
+)
 OUR_OPTIONS = ("pgbouncer", "connection_limit", "pool_timeout")
 
 
@@ -76,13 +83,14 @@ class Connector:
         self._timeouts = timeouts
         self._failures = 0
         self._not_before_s = 0.0
-        self._limits = {
-            "statement_timeout": str(int(timeouts.statement_s * 1000)),
-            "lock_timeout": str(int(timeouts.lock_s * 1000)),
-            "idle_in_transaction_session_timeout": str(int(timeouts.idle_in_transaction_s * 1000)),
+        limits = {
+            "statement_timeout": timeouts.statement_s,
+            "lock_timeout": timeouts.lock_s,
+            "idle_in_transaction_session_timeout": timeouts.idle_in_transaction_s,
         }
-        limits = "".join(f" SET LOCAL {name} = {value};" for name, value in self._limits.items())
-        self.begin = BEGIN + (limits if target.pooled else "")
+        told = [f"{name} = {int(limit_s * 1000)}" for name, limit_s in limits.items()]
+        self.begin = BEGIN + "".join(f" SET LOCAL {one};" for one in told if target.pooled)
+        self._session = "".join(f"SET {one};" for one in (*told, *KEEP_TO_INDEXES))
 
     async def connect(self) -> Connection:
         """Raises JournalUnavailable (at once while backing off), ConfigError, JournalError."""
@@ -96,12 +104,22 @@ class Connector:
                 command_timeout=self._timeouts.call_s,
                 statement_cache_size=0 if self.target.pooled else 200,
                 max_cached_statement_lifetime=0,
-                server_settings={"application_name": "ngx-agents", **({} if self.target.pooled else self._limits)},
+                server_settings={"application_name": "ngx-agents"},
             )
+            await self._prepare(made)
         except (*FAULTS, ValueError) as error:
             raise self._failed(error) from error
         self._failures = 0
         return made
+
+    async def _prepare(self, made: Connection) -> None:
+        if self.target.pooled:
+            return
+        try:
+            await made.execute(self._session)
+        except BaseException:
+            made.terminate()
+            raise
 
     def _failed(self, error: BaseException) -> Exception:
         self._failures += 1
