@@ -58,7 +58,7 @@ class AnswerCache:
         self._clock = clock
         self._measures = CacheMeasures(metrics)
         self._maker = KeyMaker(secrets)
-        self._erasures = Erasures()
+        self._erasures = Erasures(clock)
         self._memory = AnswerMemory(
             max_entries=limits.max_entries, max_bytes=limits.max_bytes, clock=clock, measures=self._measures
         )
@@ -142,7 +142,8 @@ class AnswerCache:
     async def erase_user(self, user_id: str) -> int:
         """How many copies were erased, in both tiers; what is being made of the user's now will not be kept.
 
-        Raises SharedUnavailable when the shared tier could not be asked: memory is clean, the rest is to be repeated.
+        For `GRACE_S` after it nothing of the user is kept. Raises SharedUnavailable when the shared tier could not be
+        asked: memory is clean, the rest is to be repeated.
         """
         groups = self._maker.groups(user_id)
         self._erasures.note(groups[0])

@@ -2,25 +2,27 @@
 
 An erasure first sets a new mark, then drops the user's entries. An entry names the mark that was known when its
 question was asked; under another mark it is not given out, and whoever wrote it sees the new mark right after the
-write and drops it. So no write that an erasure overtakes survives, on any instance. Every method raises
-SharedUnavailable and SharedRefused.
+write and drops it. So no write that an erasure overtakes survives, on any instance. A mark tells its time: while it is
+fresh (`GRACE_S`) nothing of the user is stored. Every method raises SharedUnavailable and SharedRefused.
 """
 
 from __future__ import annotations
 
 from secrets import token_bytes
+from struct import Struct
 
 from ngx_agents.clock import Clock
 from ngx_agents.coordination.commands import DropGroup, Get, GetMany, Put
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.vertex.cache.entry import Entry, decode
+from ngx_agents.vertex.cache.erasures import GRACE_S
 from ngx_agents.vertex.cache.key import SCHEMA, CacheKey, KeyMaker
 from ngx_agents.vertex.cache.measures import CacheMeasures
 from ngx_agents.vertex.cache.memory import Lying
 from ngx_agents.vertex.cache.rules import MAX_STALE_S, MAX_TTL_S
 
 NEVER_ERASED = b""
-MARK_BYTES = 16
+MARK = Struct(">d8s")  # when, in seconds since the Unix epoch, and what makes it unlike any other
 MARK_S = MAX_TTL_S + MAX_STALE_S + 86_400.0  # outlives every entry
 
 
@@ -57,10 +59,12 @@ class SharedAnswers:
         return Lying(entry, born_s=born_s, group=key.group, checked_s=asked_s)
 
     async def put(self, key: CacheKey, entry: Entry, value: bytes) -> bool:
-        """Stores it; False when its user has been erased meanwhile, and then nothing of the user is left."""
+        """Stores it; False when its user has just been erased, and then nothing of the user is left."""
         if key.group is None:
             await self._shared.ask(Put(_entry_name(key), value, entry.kept_s))
             return True
+        if self._is_fresh_mark(entry.generation):
+            return False
         await self._shared.ask(Put(_entry_name(key), value, entry.kept_s, _group_name(key.group)))
         asked_s = self._clock.monotonic_s()
         mark = await self._shared.ask(Get(_mark_name(key.group))) or NEVER_ERASED
@@ -72,8 +76,15 @@ class SharedAnswers:
 
     async def erase(self, group: str) -> int:
         """How many entries there were. Repeatable: after an error it is called again."""
-        await self._shared.ask(Put(_mark_name(group), token_bytes(MARK_BYTES), MARK_S))
+        mark = MARK.pack(self._clock.now_s(), token_bytes(8))
+        await self._shared.ask(Put(_mark_name(group), mark, MARK_S))
         return await self._shared.ask(DropGroup(_group_name(group)))
+
+    def _is_fresh_mark(self, mark: bytes) -> bool:
+        if len(mark) != MARK.size:
+            return False
+        at_s: float = MARK.unpack(mark)[0]
+        return abs(self._clock.now_s() - at_s) < GRACE_S
 
 
 def _entry_name(key: CacheKey) -> str:
