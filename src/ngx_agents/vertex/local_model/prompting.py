@@ -2,8 +2,8 @@
 
 The caller's system prompt and tools are left out: they are written for large models, and this one would recite them.
 In their place stand one line and five examples, which lie ready in the model's cache. Sampling is fixed and greedy, so
-that an answer repeats itself. The grammar lets it write plain letters only: no figures, links or addresses, because
-those that a model of this size writes are invented.
+that an answer repeats itself. The grammar lets it write one or two sentences of plain letters: no figures, links or
+addresses, because those that a model of this size writes are invented, and no third sentence, because it wanders.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ EXAMPLES = (
     ("How many milligrams should I take?", "I cannot give figures or medical advice. Please ask a doctor."),
     ("I feel sad today.", "I am sorry to hear that. A short walk or a talk with a friend may help a little."),
 )
-GRAMMAR = "root ::= [A-Z] [A-Za-z ,.'!?;-]*"
+GRAMMAR = """root ::= sentence (" " sentence)?
+sentence ::= [A-Z] [A-Za-z ,;'-]* [.!?]"""
 
 
 class TextPart(msgspec.Struct):
@@ -104,7 +105,7 @@ def native_body(question: ChatQuestion, *, max_prompt_bytes: int) -> bytes:
         "stream": True,
         "stream_options": {"include_usage": with_usage},
         "temperature": 0.0,
-        "repeat_penalty": 1.1,
+        "repeat_penalty": 1.03,  # more forbids the very words of the question, less repeats the examples
         "grammar": GRAMMAR,
         "stop": ["\n"],
         "cache_prompt": True,
