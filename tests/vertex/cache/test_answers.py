@@ -353,6 +353,26 @@ async def test_write_during_an_erasure_leaves_nothing(
         assert await each.cache.find(key_for(each.cache, rule=HERS)) is None
 
 
+async def test_entry_that_a_cancelled_write_left_behind_is_not_given_out(
+    pair: tuple[Instance, Instance], clock: HandClock
+) -> None:
+    here, there = pair
+    key = key_for(there.cache, rule=HERS)
+    assert await there.cache.find(key) is None
+    entry_waits, entry_goes = there.shared.hold(is_entry, after=False)
+    look_waits, _ = there.shared.hold(is_look, after=False)
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(there.cache.keep(key, HERS, question(HERS), REPLY, ()))
+        await entry_waits.wait()
+        await here.cache.erase_user("maria")
+        entry_goes.set()
+        await look_waits.wait()
+        writing.cancel()
+    for each in (*pair, Instance(here.shared, clock)):
+        assert await each.cache.find(key_for(each.cache, rule=HERS)) is None
+    assert await here.cache.erase_user("maria") == 1, "it did lie there"
+
+
 async def test_erasure_during_a_look_up_does_not_bring_the_answer_back(
     pair: tuple[Instance, Instance], clock: HandClock
 ) -> None:
@@ -408,6 +428,7 @@ async def test_alone_without_a_shared_tier_erasure_works_too(clock: HandClock) -
     assert cache.in_memory(key_for(cache, rule=HERS)) is not None
     assert await cache.erase_user("maria") == 1
     assert cache.in_memory(key_for(cache, rule=HERS)) is None
+    assert not await keep(cache, key_for(cache, b"[]", HERS), REPLY, rule=HERS), "made of what was read before"
     clock.passed_s += GRACE_S
     assert not await cache.keep(asked_before, HERS, question(HERS), REPLY, ())
     assert await keep(cache, key_for(cache, b"[]", HERS), REPLY, rule=HERS)
