@@ -1,11 +1,13 @@
 """A real Postgres for tests: initialised in a fresh folder under /tmp, on a free port, ended by its process id.
 
-`postgres_server` gives the one of the session, `database` an empty database of its own for every test. A test that
-kills its server starts one for itself. Postgres refuses to run as root: there, `nobody` runs it.
+`postgres_server` gives the one of the session; `database` the URL of a new database for each test, `emptied` that of
+a journal with nothing in it, which takes a tenth of the time. A test that kills its server starts one for itself.
+Postgres refuses to run as root: there, `nobody` runs it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -25,6 +27,9 @@ from typing import Self
 import asyncpg
 import pytest
 
+from ngx_agents.clock import SystemClock
+from ngx_agents.state.postgres import PostgresJournal
+
 PASSWORD = "only for tests"
 START_S = 20.0
 SETTINGS = {
@@ -35,6 +40,7 @@ SETTINGS = {
     "wal_keep_size": "64MB",
     "log_min_messages": "fatal",
 }
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'ngx' AND tablename NOT IN ('migration', 'applied')"
 
 
 def free_port() -> int:
@@ -61,6 +67,7 @@ class PostgresServer:
         self._settings = SETTINGS | settings
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
+        self._journal: str | None = None
         self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._programs = self._runnable_programs()
         if self._account is not None:
@@ -125,6 +132,23 @@ class PostgresServer:
 
     async def drop_database(self, name: str) -> None:
         await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def emptied_journal(self) -> str:
+        """The URL of a database that has the journal's tables with nothing in them: one for all who ask, in turn."""
+        if self._journal is None:
+            self._journal = self.url(await self.create_database())
+            async with asyncio.timeout(START_S):
+                journal = PostgresJournal(self._journal, clock=SystemClock())
+                await journal.open()
+                await journal.migrate()
+                await journal.close()
+        connection = await asyncpg.connect(self._journal, ssl=False)
+        try:
+            tables = await connection.fetch(_TABLES)
+            await connection.execute(";".join(f"DELETE FROM ngx.{row[0]}" for row in tables))
+        finally:
+            await connection.close()
+        return self._journal
 
     async def execute(self, sql: str, database: str = "postgres") -> None:
         connection = await asyncpg.connect(self.url(database), ssl=False)
@@ -222,7 +246,7 @@ class _Shared:
 
     def __enter__(self) -> PostgresServer:
         if self._server is None:
-            self._server = PostgresServer().__enter__()
+            self._server = PostgresServer(fsync="off", full_page_writes="off").__enter__()
         self._users += 1
         return self._server
 
@@ -248,3 +272,9 @@ async def database(postgres_server: PostgresServer) -> AsyncIterator[str]:
     name = await postgres_server.create_database()
     yield postgres_server.url(name)
     await postgres_server.drop_database(name)
+
+
+@pytest.fixture
+async def emptied(postgres_server: PostgresServer) -> str:
+    """The URL of a journal with nothing in it."""
+    return await postgres_server.emptied_journal()
