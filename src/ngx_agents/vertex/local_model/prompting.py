@@ -15,6 +15,7 @@ import msgspec
 
 from ngx_agents.errors import InvalidRequest
 from ngx_agents.vertex.local_model.installed import MODEL_NAME
+from ngx_agents.vertex.local_model.language import is_english
 
 MAX_TOKENS = 120
 DEFAULT_TOKENS = 80
@@ -122,6 +123,8 @@ def _fitting(messages: Sequence[Message], max_bytes: int) -> list[dict[str, str]
     spoken = [message for message in messages if message.role in ("user", "assistant") and message.text.strip()]
     if not spoken or spoken[-1].role != "user":
         raise InvalidRequest("the last message must be the user's, and have text", field="messages")
+    if not is_english(spoken[-1].text):
+        raise InvalidRequest("the local model reads English only", field="messages")
     kept: list[dict[str, str]] = []
     room = max_bytes
     for message in reversed(spoken):
