@@ -35,6 +35,10 @@ class Emulator:
     def script(self, *faults: dict[str, Any]) -> None:
         self._control("POST", {"faults": list(faults)})
 
+    def order(self, **keys: Any) -> None:
+        """One order of the control interface."""
+        self._control("POST", keys)
+
     def revoke_tokens(self) -> None:
         self._control("POST", {"revoke_tokens": True})
 

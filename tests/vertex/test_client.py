@@ -34,7 +34,7 @@ def metrics() -> Metrics:
 
 @pytest_asyncio.fixture
 async def client(emulator: Emulator, metrics: Metrics) -> AsyncIterator[VertexAIClient]:
-    async with VertexAIClient(settings=settings_for(emulator), metrics=metrics) as client:
+    async with VertexAIClient(settings=settings_for(emulator), metrics=metrics, max_retries=0) as client:
         yield client
 
 
@@ -42,7 +42,7 @@ async def client(emulator: Emulator, metrics: Metrics) -> AsyncIterator[VertexAI
 async def any_client(emulator: Emulator, request: pytest.FixtureRequest) -> AsyncIterator[VertexAIClient]:
     provider, transport = request.param.split("/")
     settings = settings_for(emulator, provider=provider, transport=transport)
-    async with VertexAIClient(settings=settings) as client:
+    async with VertexAIClient(settings=settings, max_retries=0) as client:
         yield client
 
 
@@ -51,6 +51,7 @@ async def streamed(client: VertexAIClient, request: ModelRequest) -> tuple[list[
     async for event in client.stream(request):
         if isinstance(event, StreamEnd):
             return texts, event.reply
+        assert isinstance(event, TextChunk)
         texts.append(event.text)
     raise AssertionError("the stream had no end")
 
@@ -58,7 +59,7 @@ async def streamed(client: VertexAIClient, request: ModelRequest) -> tuple[list[
 async def fails(client: VertexAIClient, emulator: Emulator, fault: dict[str, Any], *, streams: bool) -> NgxError:
     emulator.script(fault)
     with pytest.raises(NgxError) as raised:
-        await (streamed(client, ask(timeout_s=2)) if streams else client.generate(ask(timeout_s=2)))
+        await (streamed(client, ask(timeout_s=2, on_cut="stop")) if streams else client.generate(ask(timeout_s=2)))
     return raised.value
 
 
@@ -180,24 +181,24 @@ async def test_line_separators_arrive_as_they_are(any_client: VertexAIClient, em
 
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "reason", "speaks"),
-    [
-        ("empty_stop", "stop", False),
-        ("thought_only", "stop", False),
-        ("malformed_call", "malformed_call", False),
-        ("safety", "safety", True),
-        ("unknown_finish", "other", True),
-        ("usage_last", "stop", True),
-    ],
+    ("kind", "reason"), [("safety", "safety"), ("unknown_finish", "other"), ("usage_last", "stop")]
 )
 async def test_odd_answer_is_understood(
-    client: VertexAIClient, emulator: Emulator, kind: str, reason: str, speaks: bool, streams: bool
+    client: VertexAIClient, emulator: Emulator, kind: str, reason: str, streams: bool
 ) -> None:
     emulator.script({"kind": kind})
     reply = (await streamed(client, ask()))[1] if streams else await client.generate(ask())
     assert reply.finish_reason == reason
-    assert bool(reply.text) is speaks
+    assert reply.text
     assert reply.usage.input_tokens > 0
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("kind", ["empty_stop", "thought_only", "malformed_call"])
+async def test_answer_that_says_nothing_is_an_error(
+    client: VertexAIClient, emulator: Emulator, kind: str, streams: bool
+) -> None:
+    assert isinstance(await fails(client, emulator, {"kind": kind}, streams=streams), errors.ModelProtocolError)
 
 
 async def test_forced_call_is_made(any_client: VertexAIClient, emulator: Emulator) -> None:

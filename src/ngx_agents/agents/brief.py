@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from ngx_agents.agents.language import Language
-from ngx_agents.agents.turn import Desk, TurnTask
-from ngx_agents.state.model import Artifact
+from ngx_agents.agents.turn import Desk, TextDelta, TextReset, TurnTask
+from ngx_agents.state.model import Artifact, Source
 from ngx_agents.vertex.content import ModelReply, Usage
 
 
@@ -33,8 +33,8 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
 class Work(msgspec.Struct, kw_only=True):
     """Filled while an agent's events are read; a finished one can be checkpointed.
 
-    `facts` maps skills to what their tools found. `by_model` says whether `text` is a model's; `degraded` that a
-    model was there and failed.
+    `facts` maps skills to what their tools found. `by_model` says whether `text` is a model's; `source` and `rung` are
+    those of its last reply; `degraded` that a better answer existed and failed.
     """
 
     agent: str
@@ -45,6 +45,8 @@ class Work(msgspec.Struct, kw_only=True):
     usage: Usage = Usage()
     model: str | None = None
     location: str | None = None
+    source: Source = "template"
+    rung: str = "template"
     by_model: bool = False
     degraded: bool = False
 
@@ -53,6 +55,21 @@ class Work(msgspec.Struct, kw_only=True):
         self.usage = self.usage.plus(reply.usage)
         self.model = reply.model
         self.location = reply.location or None
+        self.source = reply.source
+        self.rung = reply.rung
+        self.degraded = self.degraded or reply.is_degraded
+
+    def say(self, text: str) -> TextDelta:
+        """Adds to the answer; the event that tells it."""
+        self.text += text
+        return TextDelta(text, self.agent)
+
+    def withdraw(self, reason: str, before: str) -> list[TextDelta | TextReset]:
+        """The events that take back all but `before`, what stood when the call began."""
+        if self.text == before:
+            return []
+        self.text = ""
+        return [TextReset(reason), *([self.say(before)] if before else [])]
 
     def constrain(self, constraints: tuple[str, ...]) -> None:
         self.constraints += [each for each in constraints if each not in self.constraints]

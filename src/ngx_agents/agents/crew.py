@@ -27,7 +27,6 @@ from ngx_agents.agents.turn import (
     TextReset,
 )
 from ngx_agents.errors import ModelError, ModelProtocolError
-from ngx_agents.state.model import Source
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.vertex.content import Usage
 
@@ -45,12 +44,10 @@ class Crew:
         synthesis: Synthesis,
         *,
         closing: Closing,
-        model_source: Source,
     ) -> None:
         self._specialists = specialists
         self._synthesis = synthesis
         self._closing = closing
-        self._model_source = model_source
 
     def run(self, brief: Brief, agents: Sequence[str], *, spent: Usage | None = None) -> AsyncGenerator[AgentEvent]:
         """The events of the whole answer. `spent` is what choosing the agents cost."""
@@ -95,10 +92,9 @@ class Crew:
         # where no part is a model's, the model is absent or down: no use in asking it again
         if any(part.by_model for part in parts):
             try:
-                async with aclosing(self._synthesis.merged(brief, parts, work)) as texts:
-                    async for text in texts:
-                        work.text += text
-                        yield TextDelta(text, ORCHESTRATOR)
+                async with aclosing(self._synthesis.merged(brief, parts, work)) as events:
+                    async for event in events:
+                        yield event
                 if not work.text.strip():
                     raise ModelProtocolError("the synthesis has no text")
                 work.by_model = True
@@ -110,8 +106,7 @@ class Crew:
                     work.text = ""
                     yield TextReset("model_failed")
         for piece in self._synthesis.joined(brief, parts, work.constraints):
-            work.text += piece
-            yield TextDelta(piece, ORCHESTRATOR)
+            yield work.say(piece)
         work.by_model = all(part.by_model for part in parts)
 
     async def _parallel(self, brief: Brief, agents: Sequence[str]) -> list[Work]:
@@ -140,15 +135,13 @@ class Crew:
         closing = self._closing.of(
             work.text, constraints=work.constraints, cautions=brief.cautions, language=brief.language
         )
-        work.text += closing
-        return (TextDelta(closing, work.agent),) if closing else ()
+        return (work.say(closing),) if closing else ()
 
     def answered(self, work: Work, agents: tuple[str, ...]) -> Answered:
-        source: Source = self._model_source if work.by_model else "template"
         return Answered(
             text=work.text,
-            source=source,
-            rung=source,
+            source=work.source if work.by_model else "template",
+            rung=work.rung if work.by_model else "template",
             agents=agents,
             usage=work.usage,
             model=work.model if work.by_model else None,
@@ -180,10 +173,9 @@ class Direct:
         crew, work, called = self._crew, self._work, list[str]()
         yield AgentStarted(ORCHESTRATOR)
         try:
-            async with aclosing(crew._synthesis.direct(self._brief, work, called)) as texts:
-                async for text in texts:
-                    work.text += text
-                    yield TextDelta(text, ORCHESTRATOR)
+            async with aclosing(crew._synthesis.direct(self._brief, work, called)) as events:
+                async for event in events:
+                    yield event
         except ModelError as exc:
             _log.warning("orchestrator.model_failed", code=exc.code)
             self.has_failed = not isinstance(exc, ModelProtocolError)
@@ -207,3 +199,5 @@ def _take_in(part: Work, work: Work) -> None:
     work.constrain(tuple(part.constraints))
     work.degraded = work.degraded or part.degraded
     work.model, work.location = part.model or work.model, part.location or work.location
+    if part.by_model and work.source in ("template", "model"):  # of several, the label of the one furthest from it
+        work.source, work.rung = part.source, part.rung

@@ -36,7 +36,6 @@ from ngx_agents.agents.turn import (
 from ngx_agents.agents.wording import normalise, words_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import DeadlineExceeded
-from ngx_agents.state.model import Source
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
@@ -46,13 +45,12 @@ _log = event_log("agents")
 
 
 class CoachingTeam:
-    """Implements `turn.Team`. `model_source` is what answers of this model are labelled: `model` or `local`."""
+    """Implements `turn.Team`."""
 
     def __init__(
         self,
         *,
         model: VertexAIClient | None,
-        model_source: Source = "model",
         clock: Clock,
         rng: Rng,
         metrics: Metrics,
@@ -76,7 +74,7 @@ class CoachingTeam:
         }
         cards = {name: agent.card for name, agent in team.specialists.items()}
         synthesis = Synthesis(team.orchestrator, cards, model=model, templates=templates, screen=screen)
-        self._crew = Crew(specialists, synthesis, closing=Closing(self._safety), model_source=model_source)
+        self._crew = Crew(specialists, synthesis, closing=Closing(self._safety))
         self._flags = metrics.counter("ngx_red_flags_total", "Turns that a red flag ended, by flag.", "flag")
         self._routes = metrics.counter("ngx_routes_total", "Turns by how they were routed.", "kind")
 

@@ -17,7 +17,7 @@ from ngx_agents.agents.prompt import contents_of, system_prompt
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox, ToolRun
-from ngx_agents.agents.turn import AgentEvent, ArtifactMade, TextDelta, TextReset
+from ngx_agents.agents.turn import AgentEvent, ArtifactMade, TextReset
 from ngx_agents.errors import InvalidRequest, ModelError, ModelProtocolError
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.vertex.client import VertexAIClient
@@ -74,10 +74,10 @@ class Specialist:
         telling = Telling(model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         for round_number in range(MAX_TOOL_ROUNDS + 1):
             if work.text:
-                yield self._delta("\n\n", work)
-            async with aclosing(telling.texts(self._request(brief, contents, round_number))) as texts:
-                async for text in texts:
-                    yield self._delta(text, work)
+                yield work.say("\n\n")
+            async with aclosing(telling.events(self._request(brief, contents, round_number))) as events:
+                async for event in events:
+                    yield event
             reply = telling.reply
             if not reply.calls:
                 break
@@ -147,7 +147,7 @@ class Specialist:
             skill=skill,
         )
         for piece in pieces_of(text):
-            yield self._delta(piece, work)
+            yield work.say(piece)
 
     def _keep(self, skill: str, run: ToolRun, work: Work) -> ArtifactMade | None:
         """Adds a run to the work; the artifact is announced the first time it is seen."""
@@ -158,10 +158,6 @@ class Specialist:
             return None
         work.artifacts.append(artifact)
         return ArtifactMade(artifact)
-
-    def _delta(self, text: str, work: Work) -> TextDelta:
-        work.text += text
-        return TextDelta(text, self._card.id)
 
 
 def _refusal(call: ToolCall, message: str, *, field: str | None = None) -> ToolResult:

@@ -15,6 +15,7 @@ from ngx_agents.agents.language import Language
 from ngx_agents.agents.prompt import as_data, contents_of, said, system_prompt
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
+from ngx_agents.agents.turn import TextDelta, TextReset
 from ngx_agents.errors import ModelProtocolError
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import ModelRequest, ToolDeclaration
@@ -50,7 +51,7 @@ class Synthesis:
         self._screen = screen
         self._consult = _consult_declaration(cards)
 
-    async def merged(self, brief: Brief, parts: Sequence[Work], work: Work) -> AsyncGenerator[str]:
+    async def merged(self, brief: Brief, parts: Sequence[Work], work: Work) -> AsyncGenerator[TextDelta | TextReset]:
         """One answer out of the parts, by the model. Raises ModelError."""
         assert self._model is not None
         drafts = [as_data(each.agent, each.text) for each in parts]
@@ -64,10 +65,11 @@ class Synthesis:
             deadline_s=brief.task.deadline_s,
         )
         telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
-        async for text in telling.texts(request):
-            yield text
+        async with aclosing(telling.events(request)) as events:
+            async for event in events:
+                yield event
 
-    async def direct(self, brief: Brief, work: Work, called: list[str]) -> AsyncGenerator[str]:
+    async def direct(self, brief: Brief, work: Work, called: list[str]) -> AsyncGenerator[TextDelta | TextReset]:
         """The orchestrator's own answer; `called` gets the specialists it asked for instead. Raises ModelError."""
         assert self._model is not None
         request = ModelRequest(
@@ -77,9 +79,9 @@ class Synthesis:
             deadline_s=brief.task.deadline_s,
         )
         telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
-        async with aclosing(telling.texts(request)) as texts:
-            async for text in texts:
-                yield text
+        async with aclosing(telling.events(request)) as events:
+            async for event in events:
+                yield event
         for call in telling.reply.calls:
             asked = call.arguments.get("agents")
             if call.name == CONSULT and isinstance(asked, list):

@@ -1,15 +1,20 @@
-"""A model's answer on its way to the user, through the sentence gate: streamed, or whole when nobody reads along."""
+"""A model's answer on its way to the user, through the sentence gate: streamed, or whole when nobody reads along.
+
+When the stream breaks and the model begins again, what was shown of this call is withdrawn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from ngx_agents.agents.answer_screen import SentenceGate
 from ngx_agents.agents.brief import Work
+from ngx_agents.agents.turn import TextDelta, TextReset
 from ngx_agents.errors import ModelBlocked, ModelProtocolError
 from ngx_agents.vertex.client import VertexAIClient
-from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd
+from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd, StreamEvent
+from ngx_agents.vertex.content import TextReset as Withdrawn
 
 
 class Telling:
@@ -27,24 +32,33 @@ class Telling:
         assert self._reply is not None, "read only after texts() has ended"
         return self._reply
 
-    async def texts(self, request: ModelRequest) -> AsyncGenerator[str]:
+    async def events(self, request: ModelRequest) -> AsyncGenerator[TextDelta | TextReset]:
         """What may be shown, as it becomes so; everything, once the call has ended. Raises ModelError."""
         self._reply = None
+        before = self._work.text
         if self._is_streamed:
             async with aclosing(self._model.stream(request)) as events:
                 async for event in events:
-                    if isinstance(event, StreamEnd):
-                        self._reply = event.reply
-                    elif shown := self._gate.feed(event.text):
-                        yield shown
+                    for each in self._heard(event, before):
+                        yield each
         else:
             self._reply = await self._model.generate(request)
             if shown := self._gate.feed(self._reply.text):
-                yield shown
+                yield self._work.say(shown)
         if rest := self._gate.finish():
-            yield rest
+            yield self._work.say(rest)
         self._work.account(self.reply)
         _check(self.reply)
+
+    def _heard(self, event: StreamEvent, before: str) -> Sequence[TextDelta | TextReset]:
+        if isinstance(event, StreamEnd):
+            self._reply = event.reply
+            return ()
+        if isinstance(event, Withdrawn):
+            self._gate.discard()
+            return self._work.withdraw(event.reason, before)
+        shown = self._gate.feed(event.text)
+        return (self._work.say(shown),) if shown else ()
 
 
 def _check(reply: ModelReply) -> None:

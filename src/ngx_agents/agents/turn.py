@@ -87,8 +87,8 @@ class AgentCompleted(msgspec.Struct, frozen=True):
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer: `text` equals what the deltas since the last reset add up to.
 
-    `rung` is the step of the fallback ladder that answered: `model`, `local`, `template`, `safety`.
-    `degraded` when a better rung existed and failed.
+    `rung` is the step of the fallback ladder that answered: the model's `shared`, `provisioned`, `priority`,
+    `location`, `sibling`; `cache`, `stale`, `local`; `template` or `safety`. `degraded` when a better one failed.
     """
 
     text: str

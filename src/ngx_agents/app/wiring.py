@@ -106,7 +106,6 @@ def build_parts(config: Config, choice: ModelChoice) -> Parts:
         client=client,
         team=CoachingTeam(
             model=client,
-            model_source=choice.source,
             clock=clock,
             rng=Rng(),
             metrics=metrics,

@@ -12,7 +12,7 @@ import msgspec
 
 from ngx_agents.vertex.controls import SafetySetting, Thinking, ToolChoice
 from ngx_agents.vertex.ladder.residency import Residency
-from ngx_agents.vertex.scope import CacheRule
+from ngx_agents.vertex.scope import CacheRule, Scope
 
 Role = Literal["user", "model"]
 
@@ -136,7 +136,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     `contents` may end with the beginning of the model's own answer, which it then continues. `response_schema` is a
     JSON Schema that the answer must meet. `tool_choice` any means that a tool must be called, names that one of these
     must. Hints that a provider has no word for (top_k, safety, labels, a thinking budget) are left out there; what it
-    cannot do without changing the answer's meaning is a ModelRequestError.
+    cannot do without changing the answer's meaning is a ModelRequestError. `prefix_scope` says whose system and tools
+    are, so that they may be kept at the provider; None means that they are not kept.
     """
 
     system: str
@@ -161,6 +162,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     stop_sequences: tuple[str, ...] = ()
     labels: dict[str, str] | None = None
+    prefix_scope: Scope | None = None
 
 
 FinishReason = Literal["stop", "max_tokens", "safety", "malformed_call", "other"]

@@ -6,8 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from ngx_agents.vertex.ladder.residency import Residency
 from ngx_agents.vertex.transport import Http2
 
+Traffic = Literal["provisioned", "shared", "priority"]
 DEFAULT_MODEL = "gemini-3.8-flash"
 
 
@@ -18,6 +20,10 @@ class VertexSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     carry no credentials unless `use_google_credentials`. `provider` openai is any OpenAI-compatible server at
     `openai_url` (up to and without `/chat/completions`), with `api_key` as its bearer when set. `http2` auto means
     HTTP/2 over https when the peer speaks it, HTTP/1.1 over http.
+
+    What answers when the first choice does not, in this order: the kinds of `traffic`, the same model in
+    `fallback_locations`, the `fallback_models`, and for simple requests `local_model` at `local_url`
+    (OpenAI-compatible). `residency` forbids every location outside of it.
     """
 
     provider: Literal["vertex", "openai"] = "vertex"
@@ -31,6 +37,13 @@ class VertexSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     http2: Http2 = "auto"
     openai_url: str | None = None
     use_google_credentials: bool = False
+    residency: Residency = "any"
+    traffic: tuple[Traffic, ...] = ("shared",)
+    fallback_locations: tuple[str, ...] = ()
+    fallback_models: tuple[str, ...] = ()
+    local_url: str | None = None
+    local_model: str = "default"
+    local_key: str | None = None
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override is of 3.12
         return f"VertexSettings(provider={self.provider!r}, location={self.location!r}, model={self.model!r})"

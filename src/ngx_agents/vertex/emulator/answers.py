@@ -93,6 +93,8 @@ def compose(prompt: Prompt, calls: tuple[Call, ...], draw: Draw, *, traffic: str
         written = sum(len(call.name) + len(msgspec.json.encode(call.arguments)) for call in calls)
     else:
         pieces, finish = _cut(_pieces(prompt, language, draw), config)
+        if prompt.begun:
+            pieces = _rest(pieces, prompt.begun)
         if config.candidates > 1:
             others = _others(prompt, language, draw)
         written = sum(map(len, pieces)) + sum(map(len, others))
@@ -127,6 +129,18 @@ def _pieces(prompt: Prompt, language: str, draw: Draw) -> tuple[str, ...]:
     words.extend(_filler(language, start, max(12, draw.chunks - len(words))))
     words[-1] = words[-1].rstrip()
     return _split(words, draw.chunks)
+
+
+def _rest(pieces: tuple[str, ...], begun: str) -> tuple[str, ...]:
+    """What follows `begun`; all of it where the answer does not begin so."""
+    if not "".join(pieces).startswith(begun):
+        return pieces
+    rest: list[str] = []
+    known = len(begun)
+    for piece in pieces:
+        rest.append(piece[known:])
+        known = max(0, known - len(piece))
+    return tuple(piece for piece in rest if piece)
 
 
 def _others(prompt: Prompt, language: str, draw: Draw) -> tuple[str, ...]:

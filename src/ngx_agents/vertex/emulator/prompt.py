@@ -28,11 +28,13 @@ class Result(msgspec.Struct, frozen=True):
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """`results` are the tool results after the last words of the user. `tokens` counts the whole prompt.
 
-    `details` and `cached` are its tokens by modality, all of them and those that a cached content holds.
+    `details` and `cached` are its tokens by modality, all of them and those that a cached content holds. `begun` is
+    the model's own unfinished answer at the end of the contents, which it continues.
     """
 
     model: str
     user_text: str
+    begun: str = ""
     results: tuple[Result, ...] = ()
     tools: tuple[Tool, ...] = ()
     mode: ToolMode = "auto"

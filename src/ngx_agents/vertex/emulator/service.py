@@ -90,7 +90,7 @@ class CallService:
     async def _generate(self, surface: Surface, body: bytes) -> None:
         state = self._state
         prompt = surface.read(fields.parse(body), state.catalog, state.caches)
-        digest = zlib.crc32(body, self._settings.seed)
+        digest = zlib.crc32(_without_last(body) if prompt.begun else body, self._settings.seed)
         grant = self._admit(prompt.tokens, prompt.max_output_tokens, prompt.tier)
         used = prompt.tokens
         try:
@@ -271,3 +271,9 @@ def _model_in(body: bytes) -> str:
 
 class _Named(msgspec.Struct):
     model: str = ""
+
+
+def _without_last(body: bytes) -> bytes:
+    """The body whose answer was begun: a compact one, without its last content, gives the bytes it once was."""
+    doc = fields.parse(body)
+    return msgspec.json.encode({**doc, "contents": doc["contents"][:-1]})

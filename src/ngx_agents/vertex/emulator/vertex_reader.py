@@ -56,6 +56,7 @@ def read(doc: dict[str, Any], target: Target, model: Model, caches: Caches) -> P
     prompt = Prompt(
         model=target.model,
         user_text=user_text,
+        begun=_begun(contents),
         results=results,
         tools=tools,
         mode=mode,
@@ -206,3 +207,11 @@ def _last_said(contents: list[dict[str, Any]]) -> tuple[str, tuple[Result, ...]]
         if text:
             return text, tuple(results)
     return "", tuple(results)
+
+
+def _begun(contents: list[dict[str, Any]]) -> str:
+    """The text of a last content that is the model's own, and text alone."""
+    if not contents or contents[-1]["role"] != "model":
+        return ""
+    texts = [part.get("text") for part in contents[-1]["parts"]]
+    return "".join(texts) if all(isinstance(text, str) for text in texts) else ""

@@ -11,7 +11,7 @@ LOCAL = "local"  # this machine, or one the operator named
 
 
 def may_go(location: str, residency: Residency) -> bool:
-    """Whether a call under `residency` may be answered in `location`. `global` may be anywhere, so only `any` has it."""
+    """Whether a call under `residency` may be answered in `location`. `global` is anywhere: only `any` allows it."""
     if residency == "any" or location in (residency, LOCAL):
         return True
     return location.startswith(_REGION_PREFIX[residency])

@@ -1,0 +1,73 @@
+"""A timer for the waits inside a stream: for its first byte, and from chunk to chunk.
+
+`asyncio.timeout` must not be open across a `yield`, and opening one for every chunk costs more than the chunk. Here one
+timer per stream looks, when it is due, whether the wait under way is overdue, and then cancels that wait alone:
+`begin` before it, `end` after it, `overdue` to tell our own cancel from somebody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+
+from ngx_agents.errors import ModelTimeout
+
+
+class StallWatch:
+    """Belongs to one stream; its waits may be made by different tasks, one after the other."""
+
+    __slots__ = ("_cancelling", "_due_s", "_handle", "_has_fired", "_loop", "_task")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due_s = inf
+        self._handle: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._has_fired = False
+
+    def begin(self, limit_s: float) -> None:
+        """A wait of at most `limit_s` begins in the current task."""
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._due_s = self._loop.time() + limit_s
+        if self._handle is None:
+            self._handle = self._loop.call_at(self._due_s, self._look)
+        elif self._handle.when() > self._due_s:
+            self._handle.cancel()
+            self._handle = self._loop.call_at(self._due_s, self._look)
+
+    async def end(self) -> None:
+        """The wait is over, with a result. Raises ModelTimeout when it was cancelled in the same moment."""
+        self._due_s = inf
+        if self._has_fired:
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError as exc:
+                self.overdue(exc)
+            raise ModelTimeout("the model fell silent")
+
+    def overdue(self, cancelled: asyncio.CancelledError) -> None:
+        """Raises ModelTimeout when `cancelled` came from this timer and from nobody else; returns otherwise."""
+        self._due_s = inf
+        if not self._has_fired or self._task is None:
+            return
+        self._has_fired = False
+        if self._task.uncancel() <= self._cancelling:
+            raise ModelTimeout("the model fell silent") from cancelled
+
+    def close(self) -> None:
+        self._due_s = inf
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _look(self) -> None:
+        self._handle = None
+        if self._due_s == inf:
+            return
+        if self._loop.time() < self._due_s:
+            self._handle = self._loop.call_at(self._due_s, self._look)
+        elif self._task is not None:
+            self._has_fired = True
+            self._task.cancel()
