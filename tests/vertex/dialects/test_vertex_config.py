@@ -150,19 +150,6 @@ def test_kept_prefix_takes_the_place_of_system_tools_and_choice() -> None:
     assert body["cachedContent"] == "projects/1/c/2"
 
 
-def test_prefix_holds_what_the_request_then_leaves_out() -> None:
-    request = ask(system="s", tools=(WEIGHT_TOOL,), tool_choice="any", temperature=0.0)
-    whole = json.loads(DIALECT.encode(request, model="m", streams=False))
-    prefix = json.loads(DIALECT.encode_prefix(request, model_path="projects/p/models/m", ttl_s=600))
-    assert prefix == {
-        "model": "projects/p/models/m",
-        "ttl": "600s",
-        "systemInstruction": whole["systemInstruction"],
-        "tools": whole["tools"],
-        "toolConfig": whole["toolConfig"],
-    }
-
-
 def test_count_leaves_out_what_is_not_counted() -> None:
     request = ask(
         tools=(WEIGHT_TOOL,), tool_choice="any", labels={"a": "b"}, safety=(SafetySetting("jailbreak", "off"),)

@@ -44,7 +44,7 @@ class VertexDialect:
     def __init__(self, location: str, *, limits: MediaLimits | None = None) -> None:
         self._location = location
         self._limits = limits or MediaLimits()
-        self._tools = ToolSets(_encode_tools)
+        self._tools = ToolSets(encode_tools)
 
     def encode(self, request: ModelRequest, *, model: str, streams: bool, cached_content: str | None = None) -> bytes:
         """The body; `model` and `streams` stand in the path. With `cached_content`, system and tools are in there.
@@ -70,14 +70,6 @@ class VertexDialect:
         self._add_prefix(body, request)
         return check_size(_encode(body), self._limits)
 
-    def encode_prefix(self, request: ModelRequest, *, model_path: str, ttl_s: int) -> bytes:
-        """The body that keeps system, tools and their choice at the provider. `model_path` is `projects/…/models/…`."""
-        choice = checked_choice(request)
-        body = wire.CachedContent(model=model_path, ttl=f"{ttl_s}s")
-        self._add_prefix(body, request)
-        body.tool_config = tool_config(choice) if choice is not None else None
-        return check_size(_encode(body), self._limits)
-
     def decode(self, body: bytes, *, model: str) -> ModelReply:
         """Raises ModelBlocked, ModelProtocolError."""
         reading = VertexReading(self._location, model)
@@ -97,7 +89,7 @@ class VertexDialect:
     def _contents(self, request: ModelRequest, model: str) -> msgspec.Raw:
         return joined([self._wire_of(content, model) for content in request.contents])
 
-    def _add_prefix(self, body: wire.GenerateRequest | wire.CachedContent, request: ModelRequest) -> None:
+    def _add_prefix(self, body: wire.GenerateRequest, request: ModelRequest) -> None:
         if request.system:
             body.system_instruction = wire.Content(role="user", parts=[wire.Part(text=request.system)])
         body.tools = self._tools.raw(request.tools)
@@ -152,6 +144,7 @@ def _media_part(media: Media) -> wire.Part:
     return wire.Part(inline_data=wire.Blob(media.mime_type, media.data or b""))
 
 
-def _encode_tools(tools: Sequence[ToolDeclaration]) -> bytes:
+def encode_tools(tools: Sequence[ToolDeclaration]) -> bytes:
+    """The array that `tools` is in a request."""
     declared = [wire.FunctionDeclaration(tool.name, tool.description, tool.parameters) for tool in tools]
     return _encode([{"functionDeclarations": declared}])

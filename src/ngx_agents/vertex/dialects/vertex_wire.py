@@ -139,8 +139,8 @@ class GenerateRequest(msgspec.Struct, rename="camel", omit_defaults=True):
     generation_config: GenerationConfig | None = None
     tool_config: ToolConfig | None = None
     safety_settings: list[SafetySetting] | None = None
-    labels: dict[str, str] | None = None
     cached_content: str | None = None
+    labels: dict[str, str] | None = None  # last, so that what is compared with the body can leave it out
 
 
 class CachedContent(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -162,5 +162,11 @@ class CachedContentReply(msgspec.Struct, rename="camel"):
     """What creating or renewing answers. `expire_time` is RFC 3339."""
 
     name: str
+    model: str = ""
+    display_name: str = ""
     expire_time: str | None = None
     usage_metadata: CachedContentUsage | None = None
+
+
+class CachedContentPage(msgspec.Struct, rename="camel"):
+    cached_contents: list[CachedContentReply] = []
