@@ -15,8 +15,8 @@ the a an is are am was do does did what why how when where who which can could s
 this that of to in on for and or with not be have has good hello hi thanks thank please tell give
 """
 _SPANISH = """
-el la los las un una unos unas es son soy eres ser estar estoy que como cuando donde quien cual por para con de del al en
-y o mi mis tu tus su sus yo me te se lo le muy mas pero si puedo puedes quiero dame dime tengo hay hola gracias
+el la los las un una unos unas es son soy eres ser estar estoy que como cuando donde quien cual por para con de del al
+en y o mi mis tu tus su sus yo me te se lo le muy mas pero si puedo puedes quiero dame dime tengo hay hola gracias
 buenos buenas dias tardes noches adios ayuda cuanto cuanta cuantos porque sobre hoy agua dormir comer peso
 """
 ENGLISH = frozenset(_ENGLISH.split())
