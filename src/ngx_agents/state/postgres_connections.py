@@ -39,12 +39,14 @@ OUR_OPTIONS = ("pgbouncer", "connection_limit", "pool_timeout")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Each the longest time before the wait is given up; `call_s` must be above the others."""
+    """Each the longest time before the wait is given up; `call_s` above the others. A transaction that idles ends before
+    those that wait for its locks give up: its process sleeps or is gone.
+    """
 
     connect_s: float = 5.0
     statement_s: float = 10.0
     lock_s: float = 5.0
-    idle_in_transaction_s: float = 10.0
+    idle_in_transaction_s: float = 3.0
     call_s: float = 15.0
 
 

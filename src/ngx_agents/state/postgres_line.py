@@ -60,7 +60,7 @@ class Line:
                 if await self._was_committed(mark):
                     return unknown.results
             except Exception as error:
-                is_lost = self._session.is_broken and not was_lost
+                is_lost = self._session.is_broken and not was_lost and not isinstance(error, TimeoutError)
                 was_lost = was_lost or is_lost
                 if not is_lost and not is_conflict(error):
                     raise

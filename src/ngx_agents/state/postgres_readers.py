@@ -1,7 +1,7 @@
 """The readers: a few tasks with a connection each, that do one reading call after the other.
 
 A caller that stops waiting leaves the connection as it is: its call runs to its end, and nobody is told. A call that
-lost its connection is made once more on a new one.
+lost its connection is made once more on a new one; one that took too long is not.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ async def _called(session: Session, call: Call) -> Any:
     was_connected = not session.is_broken
     try:
         return await call(session)
-    except Exception:
-        if not was_connected or not session.is_broken:
+    except Exception as error:
+        if not was_connected or not session.is_broken or isinstance(error, TimeoutError):
             raise
     return await call(session)
