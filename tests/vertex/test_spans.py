@@ -125,7 +125,8 @@ def test_every_way_to_finish_has_a_word() -> None:
 def test_the_metrics_are_those_of_the_conventions() -> None:
     metrics = Metrics()
     made = ConventionMetrics(metrics, lambda name: name)
-    made.answered("vertex", "m", usage=REPLY.usage, elapsed_s=0.7, first_token_s=0.2)
+    made.answered("vertex", "m", elapsed_s=0.7, first_token_s=0.2)
+    made.used("vertex", "m", REPLY.usage)
     made.failed("vertex", "m", "model_timeout", elapsed_s=3.0)
     known = {str(value).replace(".", "_") for value in vars(gen_ai_metrics).values()}
     told = {family.name.removesuffix("_seconds") for family in metrics.collect()}

@@ -165,7 +165,6 @@ class VertexAIClient:
             model=request.model or self.settings.model,
             elapsed_s=self._clock.monotonic_s() - began_s,
             first_token_s=first_token_s,
-            is_joined=True,
         )
 
     def _broke(self, error: BaseException, request: ModelRequest, began_s: float) -> None:

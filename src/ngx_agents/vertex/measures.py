@@ -1,9 +1,9 @@
 """What one model call leaves behind: counts, times, tokens, cost, and one `vertex.call` event.
 
 Labels are resolved once and kept; names that come from callers (models) are bounded: beyond `MAX_NAMES` they are
-`other`. Tokens and cost are counted only for what a model was really asked: an answer from the cache, or one that
-another call already fetched, cost nothing. Counted elsewhere: cache hits by class and tier in `cache.measures`, joined
-calls in `flights`, throttles by kind in `governors`.
+`other`. Tokens and cost are counted where a model really answered (`paid`): once for calls that were joined, and also
+for answers that nobody waited for; `ended` counts what callers got. Counted elsewhere: cache hits by class and tier in
+`cache.measures`, joined calls in `flights`, throttles by kind in `governors`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ModelError
 from ngx_agents.resilience.breaker import BreakerState
 from ngx_agents.telemetry.log import event_log
-from ngx_agents.telemetry.metrics import Counter, CounterCell, Metrics
+from ngx_agents.telemetry.metrics import CounterCell, Metrics
 from ngx_agents.vertex.content import ModelReply, Usage
 from ngx_agents.vertex.prices import Prices
 from ngx_agents.vertex.spans import ConventionMetrics, Operation
@@ -70,7 +70,7 @@ class ModelMeasures:
         codes = [ModelError.code, *(kind.code for kind in ModelError.__subclasses__())]
         self._calls = {outcome: calls.labels(outcome) for outcome in (OK, CANCELLED, *codes)}
         self._tokens = metrics.counter(
-            "ngx_model_call_tokens_total", "Tokens by model and kind; cached ones are input too.", "model", "kind"
+            "ngx_model_tokens_total", "Tokens by model and kind; cached ones are input too.", "model", "kind"
         )
         self._cost = metrics.counter("ngx_model_cost_usd_total", "Cost at list price, where one is known.", "model")
         self._unpriced = metrics.counter("ngx_model_unpriced_calls_total", "Paid calls without a price.", "model")
@@ -91,32 +91,36 @@ class ModelMeasures:
         self.waited = metrics.histogram(
             "ngx_model_wait_seconds", "Waits for a connection, calls that had to wait."
         ).labels()
-        self._old = _CountsWithoutModel(metrics)
 
-    def ended(
-        self,
-        reply: ModelReply,
-        *,
-        model: str,
-        elapsed_s: float,
-        first_token_s: float | None = None,
-        is_joined: bool = False,
-    ) -> float | None:
-        """Counts an answered call and tells it; the cost in USD, None where no price is known or nothing was paid.
+    def paid(self, reply: ModelReply, *, model: str) -> None:
+        """Counts the tokens and the cost of an answer that a model just gave; `model` is the one asked for."""
+        usage = reply.usage
+        cells = self._cells_of(reply.model)
+        cells.input.inc(usage.input_tokens)
+        cells.output.inc(usage.output_tokens)
+        if usage.thought_tokens:
+            cells.thought.inc(usage.thought_tokens)
+        if usage.cached_tokens:
+            cells.cached.inc(usage.cached_tokens)
+        self._conventions.used(reply.provider, model, usage)
+        if reply.source == "local":
+            return
+        cost_usd = self._cost_usd(reply)
+        if cost_usd is None:
+            cells.unpriced.inc()
+        else:
+            cells.cost.inc(cost_usd)
 
-        `model` is the one asked for. Both times count from the call. `is_joined`: another call fetched this answer.
-        """
+    def ended(self, reply: ModelReply, *, model: str, elapsed_s: float, first_token_s: float | None = None) -> None:
+        """Counts an answered call and tells it. `model` is the one asked for; both times count from the call."""
         self._calls[OK].inc()
         self._answers.labels(reply.source, reply.rung).inc()
         self.seconds.observe(elapsed_s)
         if first_token_s is not None:
             self._time_stream(reply.usage, elapsed_s, first_token_s)
-        is_paid = not is_joined and reply.source not in UNPAID_SOURCES
-        cost_usd = self._count_tokens(reply) if is_paid else None
-        usage = reply.usage if is_paid else None
-        self._conventions.answered(reply.provider, model, usage=usage, elapsed_s=elapsed_s, first_token_s=first_token_s)
+        self._conventions.answered(reply.provider, model, elapsed_s=elapsed_s, first_token_s=first_token_s)
+        cost_usd = None if reply.source in UNPAID_SOURCES else self._cost_usd(reply)
         _tell_answer(reply, model, elapsed_s, first_token_s, cost_usd)
-        return cost_usd
 
     def broke(
         self,
@@ -140,7 +144,8 @@ class ModelMeasures:
         usage = Usage(input_tokens=input_tokens)
         self._calls[OK].inc()
         self._cells_of(model).input.inc(input_tokens)
-        self._conventions.answered(provider, model, usage=usage, elapsed_s=elapsed_s, operation="embeddings")
+        self._conventions.answered(provider, model, elapsed_s=elapsed_s, operation="embeddings")
+        self._conventions.used(provider, model, usage, operation="embeddings")
         log.debug(
             "vertex.call",
             operation="embeddings",
@@ -158,36 +163,15 @@ class ModelMeasures:
         self._breakers.labels(self._lanes.bounded(location), self._models.bounded(model)).set(BREAKER[state])
         log.warning("vertex.breaker", location=location, model=model, state=state, reason=reason)
 
-    def answered(self, usage: Usage, elapsed_s: float) -> None:
-        self._calls[OK].inc()
-        self.seconds.observe(elapsed_s)
-        self._old.count(usage)
-
-    def failed(self, error: BaseException) -> None:
-        self._calls[error.code if isinstance(error, ModelError) else CANCELLED].inc()
-
     def _time_stream(self, usage: Usage, elapsed_s: float, first_token_s: float) -> None:
         self.first_token.observe(first_token_s)
         if usage.output_tokens > 1:
             self._per_token.observe((elapsed_s - first_token_s) / (usage.output_tokens - 1))
 
-    def _count_tokens(self, reply: ModelReply) -> float | None:
-        usage = reply.usage
-        cells = self._cells_of(reply.model)
-        cells.input.inc(usage.input_tokens)
-        cells.output.inc(usage.output_tokens)
-        if usage.thought_tokens:
-            cells.thought.inc(usage.thought_tokens)
-        if usage.cached_tokens:
-            cells.cached.inc(usage.cached_tokens)
-        if reply.source == "local":
+    def _cost_usd(self, reply: ModelReply) -> float | None:
+        if reply.source == "local" or reply.traffic_type not in LIST_PRICE_TRAFFIC:
             return None
-        cost_usd = self._prices.cost_usd(reply.model, usage) if reply.traffic_type in LIST_PRICE_TRAFFIC else None
-        if cost_usd is None:
-            cells.unpriced.inc()
-        else:
-            cells.cost.inc(cost_usd)
-        return cost_usd
+        return self._prices.cost_usd(reply.model, reply.usage)
 
     def _cells_of(self, model: str) -> _TokenCells:
         cells = self._cells.get(model)
@@ -198,27 +182,6 @@ class ModelMeasures:
             if name != OTHER:
                 self._cells[model] = cells
         return cells
-
-
-class _CountsWithoutModel:
-    """Tokens by kind alone."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        tokens: Counter = metrics.counter(
-            "ngx_model_tokens_total", "Tokens by kind; cached ones are input too.", "kind"
-        )
-        self._input = tokens.labels("input")
-        self._output = tokens.labels("output")
-        self._thought = tokens.labels("thought")
-        self._cached = tokens.labels("cached")
-
-    def count(self, usage: Usage) -> None:
-        self._input.inc(usage.input_tokens)
-        self._output.inc(usage.output_tokens)
-        if usage.thought_tokens:
-            self._thought.inc(usage.thought_tokens)
-        if usage.cached_tokens:
-            self._cached.inc(usage.cached_tokens)
 
 
 def _tell_answer(

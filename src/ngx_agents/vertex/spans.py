@@ -151,20 +151,20 @@ class ConventionMetrics:
         provider: str,
         model: str,
         *,
-        usage: Usage | None,
         elapsed_s: float,
         first_token_s: float | None = None,
         operation: Operation = "chat",
     ) -> None:
-        """`usage` None when nothing was asked of a model."""
         cells = self._cells.get((operation, provider, model)) or self._new(operation, provider, model)
         cells.seconds.observe(elapsed_s)
         if first_token_s is not None:
             cells.first_chunk.observe(first_token_s)
-        if usage is not None:
-            cells.input_tokens.observe(usage.input_tokens)
-            if operation == "chat":
-                cells.output_tokens.observe(usage.output_tokens + usage.thought_tokens)
+
+    def used(self, provider: str, model: str, usage: Usage, *, operation: Operation = "chat") -> None:
+        cells = self._cells.get((operation, provider, model)) or self._new(operation, provider, model)
+        cells.input_tokens.observe(usage.input_tokens)
+        if operation == "chat":
+            cells.output_tokens.observe(usage.output_tokens + usage.thought_tokens)
 
     def failed(self, provider: str, model: str, error: str, *, elapsed_s: float, operation: Operation = "chat") -> None:
         name = self._bounded(model)

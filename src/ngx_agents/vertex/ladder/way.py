@@ -23,12 +23,13 @@ from ngx_agents.errors import (
 )
 from ngx_agents.resilience.breaker import Breaker, Ticket
 from ngx_agents.resilience.recent_quantile import RecentQuantile
-from ngx_agents.resilience.retry_budget import RetryBudget
+from ngx_agents.resilience.retry_budget import RetryBudget, RetryRules
 from ngx_agents.vertex.content import AnswerSource, ModelReply, ModelRequest, StreamEnd, TextChunk
 from ngx_agents.vertex.governors import Lane, Permit
 from ngx_agents.vertex.ladder.rungs import Rung
 from ngx_agents.vertex.ladder.stall import StallWatch
 from ngx_agents.vertex.ladder.target import GENERATE
+from ngx_agents.vertex.measures import ModelMeasures
 
 FIRST_TOKEN_S = (3.0, 20.0)  # least and most that is waited for the first byte of a stream
 GAP_S = (2.0, 15.0)  # and from one piece to the next
@@ -37,15 +38,16 @@ SLOW_FIRST_TOKEN_S = 8.0  # twice what a chat may take to begin
 
 
 class Way:
-    """`budget` is shared by the tries that repeat; `breaker` and `lane` may be shared with other ways."""
+    """`breaker` and `lane` may be shared with other ways; the retry `budget` is its own."""
 
     def __init__(
-        self, rung: Rung, model: str, *, breaker: Breaker, lane: Lane, budget: RetryBudget, clock: Clock
+        self, rung: Rung, model: str, *, breaker: Breaker, lane: Lane, measures: ModelMeasures, clock: Clock
     ) -> None:
         self.rung = rung
         self.model = model
         self.breaker = breaker
-        self.budget = budget
+        self.budget = RetryBudget(RetryRules(), clock=clock)
+        self.measures = measures
         self._lane = lane
         self.clock = clock
         self.first_token = RecentQuantile(clock=clock)
@@ -67,7 +69,7 @@ class Way:
         except BaseException as exc:
             attempt.failed(exc)
             raise
-        attempt.answered()
+        attempt.answered(reply)
         return reply
 
     async def events(self, request: ModelRequest, until_s: float) -> AsyncGenerator[TextChunk | StreamEnd]:
@@ -85,7 +87,7 @@ class Way:
         except BaseException as exc:
             attempt.failed(exc)
             raise
-        attempt.answered()
+        attempt.answered(reply)
         yield StreamEnd(reply)
 
     async def _chunks(self, attempt: _Attempt, body: bytes, until_s: float) -> AsyncGenerator[bytes]:
@@ -158,7 +160,8 @@ class _Attempt:
             self._way.gap.observe(now_s - self._last_s)
         self._last_s = now_s
 
-    def answered(self) -> None:
+    def answered(self, reply: ModelReply) -> None:
+        self._way.measures.paid(reply, model=self._way.model)
         self._permit.answered()
         self._ticket.succeeded(slow=self._first_s is not None and self._first_s > SLOW_FIRST_TOKEN_S)
         self._way.budget.succeeded()

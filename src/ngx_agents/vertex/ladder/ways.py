@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import ModelNotFound
 from ngx_agents.resilience.breaker import Breaker, BreakerRules, BreakerState
-from ngx_agents.resilience.retry_budget import RetryBudget, RetryRules
 from ngx_agents.vertex.governors import Governors
 from ngx_agents.vertex.ladder.residency import Residency, may_go
 from ngx_agents.vertex.ladder.rungs import Rung
@@ -65,7 +64,7 @@ class Ways:
                 model,
                 breaker=self._breaker(rung, model),
                 lane=self._governors.lane(project, target.location, model, rung.traffic),
-                budget=RetryBudget(RetryRules(), clock=self._clock),
+                measures=self._measures,
                 clock=self._clock,
             )
         return way
