@@ -91,7 +91,7 @@ class PostgresServer:
         options = [f"-c{name}={value}" for name, value in self._settings.items()]
         command = ["-D", self.data, "-p", self.port, "-k", self.folder, *options]
         with (self.folder / "log").open("ab") as told:
-            self._process = self._start("postgres", *command, stdout=told, stderr=told)
+            self._process = self.begin("postgres", *command, stdout=told, stderr=told)
         self._wait_until_it_answers()
         return self
 
@@ -120,7 +120,7 @@ class PostgresServer:
 
     def run(self, program: str, *arguments: object) -> None:
         """Runs one of Postgres's programs to its end. Raises AssertionError with what it said when it fails."""
-        process = self._start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = self.begin(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 0, f"{program} failed: {said.decode()}"
 
@@ -188,7 +188,8 @@ class PostgresServer:
         shutil.copytree(installed, self.folder / "pginstall", symlinks=True)
         return self.folder / "pginstall" / "bin"
 
-    def _start(self, program: str, *arguments: object, stdout: object, stderr: object) -> subprocess.Popen[bytes]:
+    def begin(self, program: str, *arguments: object, stdout: object, stderr: object) -> subprocess.Popen[bytes]:
+        """Starts a program as the account that runs the server; one of Postgres's own, or a path."""
         account: Mapping[str, object] = {}
         if self._account is not None:
             account = {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
@@ -206,7 +207,7 @@ class PostgresServer:
     def _wait_until_it_answers(self) -> None:
         until = time.monotonic() + START_S
         while time.monotonic() < until:
-            ready = self._start("pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port, stdout=None, stderr=None)
+            ready = self.begin("pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port, stdout=None, stderr=None)
             if ready.wait(timeout=10) == 0:
                 return
             if self._process is None or self._process.poll() is not None:
@@ -278,3 +279,46 @@ async def database(postgres_server: PostgresServer) -> AsyncIterator[str]:
 async def emptied(postgres_server: PostgresServer) -> str:
     """The URL of a journal with nothing in it."""
     return await postgres_server.emptied_journal()
+
+
+class PgBouncer:
+    """A real PgBouncer in transaction mode before a server, with a few connections for all clients."""
+
+    def __init__(self, server: PostgresServer, *, connections: int = 3) -> None:
+        self._server = server
+        self._connections = connections
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+
+    @staticmethod
+    def program() -> str | None:
+        return shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+    def url(self, database_url: str) -> str:
+        return database_url.replace(f":{self._server.port}/", f":{self.port}/") + "?pgbouncer=true"
+
+    def __enter__(self) -> Self:
+        program = self.program()
+        assert program is not None
+        settings = self._server.folder / f"pgbouncer-{self.port}.ini"
+        settings.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={self._server.port} user=postgres password='{PASSWORD}'\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = any\n"
+            f"pool_mode = transaction\ndefault_pool_size = {self._connections}\nmax_client_conn = 200\n"
+            "server_round_robin = 1\nserver_reset_query_always = 0\n"
+        )
+        with (self._server.folder / "pgbouncer.log").open("ab") as told:
+            self._process = self._server.begin(program, "-q", settings, stdout=told, stderr=told)
+        until = time.monotonic() + START_S
+        while time.monotonic() < until and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return self
+            time.sleep(0.02)
+        self.__exit__()
+        raise AssertionError(f"PgBouncer did not start: {(self._server.folder / 'pgbouncer.log').read_text()[-2000:]}")
+
+    def __exit__(self, *_: object) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(timeout=20)
