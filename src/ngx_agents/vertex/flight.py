@@ -26,12 +26,14 @@ NEAR_DEADLINE_S = 0.1  # a call that timed out so close before its maker's deadl
 class Seat:
     """One who waits. `start` makes the call in this one's name; `deadline_s` is on the client's monotonic clock."""
 
-    __slots__ = ("_timer", "_waiting", "deadline_s", "is_late", "start")
+    __slots__ = ("_timer", "_waiting", "deadline_s", "events", "index", "is_late", "start")
 
     def __init__(self, start: StartStream, deadline_s: float) -> None:
         self.start = start
         self.deadline_s = deadline_s
         self.is_late = False
+        self.events: list[Event] = []  # the flight's own, of which this seat has read up to `index`
+        self.index = 0
         self._waiting: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -67,7 +69,7 @@ class Flight:
 
     def __init__(self, pilot: Seat) -> None:
         self.pilot = pilot
-        self.seats: dict[Seat, None] = {pilot: None}
+        self.seats: dict[Seat, None] = {}
         self.events: list[Event] = []
         self.error: Exception | None = None
         self.is_over = False
@@ -75,6 +77,7 @@ class Flight:
         self._on_over: Callable[[], None]
         self._reset = TextReset("")
         self._chars = 0
+        self.seat(pilot)
 
     def begun(self, task: asyncio.Task[None], on_over: Callable[[], None]) -> None:
         """`on_over` is called once, before anyone learns that it is over."""
@@ -114,23 +117,26 @@ class Flight:
             self.error = error
             self._end()
 
-    async def events_for(self, seat: Seat) -> AsyncGenerator[Event]:
-        """What holds so far, then what comes; returns after the StreamEnd or with `error` set. Raises ModelTimeout."""
-        events, index = self.events, 0
+    def seat(self, seat: Seat) -> None:
+        """One more waits, from the beginning of what holds."""
+        seat.events = self.events
+        self.seats[seat] = None
+
+    async def next(self, seat: Seat) -> Event:
+        """The next event for this seat, until its StreamEnd. Raises ModelTimeout, and what the call failed with."""
         while True:
-            if events is not self.events:
-                has_seen_text, events, index = index > 0, self.events, 0
+            if seat.events is not self.events:
+                has_seen_text, seat.events, seat.index = seat.index > 0, self.events, 0
                 if has_seen_text:
-                    yield self._reset
-            elif index < len(events):
-                index += 1
-                yield events[index - 1]
-            elif self.is_over:
-                return
-            elif seat.is_late:
+                    return self._reset
+            if seat.index < len(seat.events):
+                seat.index += 1
+                return seat.events[seat.index - 1]
+            if self.error is not None:
+                raise own_error(self.error) from self.error
+            if seat.is_late:
                 raise ModelTimeout("the model did not answer in time")
-            else:
-                await seat.changed()
+            await seat.changed()
 
     def _add(self, event: TextChunk | StreamEnd) -> None:
         if isinstance(event, TextChunk):

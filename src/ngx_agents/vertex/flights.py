@@ -22,7 +22,7 @@ from ngx_agents.errors import ModelTimeout, ModelUnavailable
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.cache.key import CacheKey
 from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd, TextChunk
-from ngx_agents.vertex.flight import Event, Flight, Seat, StartStream, own_end, own_error
+from ngx_agents.vertex.flight import Event, Flight, Seat, StartStream, own_end
 
 StartReply = Callable[[], Awaitable[ModelReply]]
 MAX_REFRESHES = 64
@@ -76,22 +76,32 @@ class Flights:
         if key is None:
             return await start()
         call = (key, manner)
-        flights = self._streams if call in self._streams else self._replies
-        async with aclosing(self._follow(flights, call, Seat(_as_stream(start), deadline_s))) as events:
-            async for event in events:
-                if isinstance(event, StreamEnd):
-                    return event.reply
-        raise ModelUnavailable("the answer ended before it was complete")
+        seat = Seat(_as_stream(start), deadline_s)
+        flight = self._board(self._streams if call in self._streams else self._replies, call, seat)
+        try:
+            while not isinstance(event := await flight.next(seat), StreamEnd):
+                pass
+            return own_end(event).reply
+        finally:
+            self._leave(flight, seat)
 
     async def stream(
         self, key: CacheKey | None, start: StartStream, *, deadline_s: float, manner: Hashable = None
     ) -> AsyncGenerator[Event]:
         """The events of `start`, or of an equal stream under way from its beginning. Raises as `reply`."""
+        if key is None:
+            async with aclosing(start()) as events:
+                async for event in events:
+                    yield event
+            return
         seat = Seat(start, deadline_s)
-        source = start() if key is None else self._follow(self._streams, (key, manner), seat)
-        async with aclosing(source) as events:
-            async for event in events:
+        flight = self._board(self._streams, (key, manner), seat)
+        try:
+            while not isinstance(event := await flight.next(seat), StreamEnd):
                 yield event
+            yield own_end(event)
+        finally:
+            self._leave(flight, seat)
 
     def refresh(self, key: CacheKey, start: StartReply, *, deadline_s: float, manner: Hashable = None) -> bool:
         """Starts a call that nobody waits for, until the deadline; False when one is under way or too many are."""
@@ -109,26 +119,20 @@ class Flights:
     def _refreshed(self, _: asyncio.Task[None]) -> None:
         self._refreshes -= 1
 
-    async def _follow(self, flights: dict[Call, Flight], call: Call, seat: Seat) -> AsyncGenerator[Event]:
-        if seat.deadline_s <= self._clock.monotonic_s():
+    def _board(self, flights: dict[Call, Flight], call: Call, seat: Seat) -> Flight:
+        """The flight under way with one more seat, or a new one."""
+        now_s = self._clock.monotonic_s()
+        if seat.deadline_s <= now_s:
             raise ModelTimeout("the deadline had passed before the model was asked")
         flight = flights.get(call)
         if flight is None:
             flight = self._start(flights, call, seat)
             self._led.inc()
         else:
-            flight.seats[seat] = None
+            flight.seat(seat)
             self._joined.inc()
-        seat.watch(self._clock.monotonic_s(), seat.wake)
-        try:
-            async with aclosing(flight.events_for(seat)) as events:
-                async for event in events:
-                    yield own_end(event) if isinstance(event, StreamEnd) else event
-            if flight.error is not None:
-                raise own_error(flight.error) from flight.error
-        finally:
-            seat.unwatch()
-            self._leave(flight, seat)
+        seat.watch(now_s, seat.wake)
+        return flight
 
     def _start(self, flights: dict[Call, Flight], call: Call, seat: Seat) -> Flight:
         if self._tasks is None:
@@ -142,6 +146,7 @@ class Flights:
 
     def _leave(self, flight: Flight, seat: Seat) -> None:
         """The last to leave cancels the call."""
+        seat.unwatch()
         flight.seats.pop(seat, None)
         if not flight.seats and not flight.is_over:
             flight.fail(ModelUnavailable("nobody waits for this answer any more"))

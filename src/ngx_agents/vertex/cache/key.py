@@ -90,7 +90,9 @@ class KeyMaker:
             raise ConfigError("the answer cache needs a secret")
         if any(len(secret) < MIN_SECRET_BYTES for secret in secrets):
             raise ConfigError(f"a secret of the answer cache has at least {MIN_SECRET_BYTES} bytes")
-        self._secrets = tuple(secrets)
+        # copying a keyed state costs less than keying it anew
+        self._users = [hmac.new(secret, _USER, "sha256") for secret in secrets]
+        self._entries = [hmac.new(secret, _ENTRY, "sha256") for secret in secrets]
 
     def digest(
         self, body: bytes, *, model: str, location_class: str, rule: CacheRule, labels: Mapping[str, str] | None = None
@@ -123,22 +125,19 @@ class KeyMaker:
 
     def group(self, user_id: str) -> str:
         """The token that stands for the user."""
-        return _token(self._secrets[0], user_id)
+        return _token(self._users[0], user_id)
 
     def groups(self, user_id: str) -> list[str]:
         """The tokens under all secrets, the present one first."""
-        return [_token(secret, user_id) for secret in self._secrets]
+        return [_token(keyed, user_id) for keyed in self._users]
 
     def sign(self, digest: bytes, payload: bytes) -> bytes:
         """16 bytes that only a holder of the secret can make for this payload under this key."""
-        return hmac.digest(self._secrets[0], _ENTRY + digest + payload, "sha256")[:16]
+        return _signature(self._entries[0], digest, payload)
 
     def is_signed(self, digest: bytes, payload: bytes, signature: bytes) -> bool:
         """Whether one of the secrets signed it."""
-        signed = _ENTRY + digest + payload
-        return any(
-            hmac.compare_digest(hmac.digest(secret, signed, "sha256")[:16], signature) for secret in self._secrets
-        )
+        return any(hmac.compare_digest(_signature(keyed, digest, payload), signature) for keyed in self._entries)
 
     @override
     def __repr__(self) -> str:
@@ -152,5 +151,14 @@ def _tail(member: str, value: Mapping[str, str]) -> bytes:
     return b',"%b":%b}' % (member.encode(), _encode_json(value))
 
 
-def _token(secret: bytes, user_id: str) -> str:
-    return hmac.digest(secret, _USER + user_id.encode("utf-8", "surrogatepass"), "sha256")[:16].hex()
+def _token(keyed: hmac.HMAC, user_id: str) -> str:
+    token = keyed.copy()
+    token.update(user_id.encode("utf-8", "surrogatepass"))
+    return token.hexdigest()[:32]
+
+
+def _signature(keyed: hmac.HMAC, digest: bytes, payload: bytes) -> bytes:
+    signed = keyed.copy()
+    signed.update(digest)
+    signed.update(payload)
+    return signed.digest()[:16]
