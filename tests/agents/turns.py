@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.turn import AgentEvent, Answered, ArtifactMade, TextDelta, TextReset, TurnTask
 from ngx_agents.clock import Rng, SystemClock
-from ngx_agents.state.model import Artifact, Message, Owner, Profile, Source
+from ngx_agents.state.model import Artifact, Message, Owner, Profile
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
 
@@ -16,12 +16,8 @@ from .memory_desk import MemoryDesk
 NOW = 1_790_000_000.0
 
 
-def coaching_team(
-    model: VertexAIClient | None = None, *, model_source: Source = "model", metrics: Metrics | None = None
-) -> CoachingTeam:
-    return CoachingTeam(
-        model=model, model_source=model_source, clock=SystemClock(), rng=Rng(1), metrics=metrics or Metrics()
-    )
+def coaching_team(model: VertexAIClient | None = None, *, metrics: Metrics | None = None) -> CoachingTeam:
+    return CoachingTeam(model=model, clock=SystemClock(), rng=Rng(1), metrics=metrics or Metrics())
 
 
 def a_task(
