@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import timeit
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -216,7 +218,23 @@ def test_only_what_did_not_go_as_meant_is_told_at_info(measures: ModelMeasures, 
 
 def test_a_call_costs_little_to_measure(measures: ModelMeasures) -> None:
     def once() -> None:
+        measures.paid(REPLY, model=MODEL)
         measures.ended(REPLY, model=MODEL, elapsed_s=0.5, first_token_s=0.1)
 
     once()
     assert min(timeit.repeat(once, number=2000, repeat=5)) / 2000 < 20e-6  # twice the budget: the machine is shared
+
+
+def test_the_guide_names_every_metric_with_its_labels(metrics: Metrics, measures: ModelMeasures) -> None:
+    measures.paid(REPLY, model=MODEL)
+    measures.ended(REPLY, model=MODEL, elapsed_s=0.5, first_token_s=0.1)
+    measures.retried("model_timeout", is_same_rung=True)
+    measures.breaker_changed("eu", MODEL, "open", "failures")
+    guide = Path("docs/observability.md").read_text()
+    rows = dict(re.findall(r"^\| `((?:ngx|gen_ai)_\w+)` \|([^|]*)\|", guide, re.MULTILINE))
+    made = {family.name + ("_total" if family.type == "counter" else ""): family for family in metrics.collect()}
+    assert rows.keys() == made.keys()
+    for name, labels in rows.items():
+        if name.startswith("ngx_"):
+            told = {label for sample in made[name].samples for label in sample.labels} - {"le"}
+            assert told == set(re.findall(r"`(\w+)`", labels)), name
