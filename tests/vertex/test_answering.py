@@ -526,3 +526,45 @@ async def test_a_parameter_without_sense_is_named(emulator: Emulator, name: str,
     with pytest.raises(ConfigError, match=name):
         async with VertexAIClient(settings=settings, **{name: value}):
             pass
+
+
+# prefixes kept at the provider
+
+LONG = "Eres un entrenador. " * 1200
+
+
+async def test_a_prefix_that_is_asked_for_often_is_kept_at_the_provider(emulator: Emulator) -> None:
+    async with client_of(emulator) as client:
+        asked = [ask(f"¿Y {n}?", system=LONG, prefix_scope=Public()) for n in range(60)]
+        replies = [await client.generate(each) for each in asked]
+        async with asyncio.timeout(5):
+            while not emulator.state["caches"]["creates"]:
+                replies.append(
+                    await client.generate(ask(f"¿Y ahora {len(replies)}?", system=LONG, prefix_scope=Public()))
+                )
+        await asyncio.sleep(0.1)
+        reply = await client.generate(ask("¿Y al final?", system=LONG, prefix_scope=Public()))
+        assert reply.usage.cached_tokens > 4000
+        _, streamed, _ = await told(client, ask("¿Y en voz alta?", system=LONG, prefix_scope=Public()))
+        assert streamed.usage.cached_tokens > 4000
+    assert emulator.state["caches"]["creates"] == 1
+
+
+@pytest.mark.parametrize("how", ["expire", "delete"])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_kept_prefix_that_is_gone_is_noticed_by_nobody(emulator: Emulator, how: str, streams: bool) -> None:
+    async with client_of(emulator) as client:
+        while not emulator.state["caches"]["uses"]:
+            await client.generate(ask("¿Y?", system=LONG, prefix_scope=Public()))
+        emulator.order(caches={how: ["*"]})
+        request = ask("¿Y después?", system=LONG, prefix_scope=Public())
+        reply = (await told(client, request))[1] if streams else await client.generate(request)
+        assert reply.text
+        assert (reply.attempts, reply.usage.cached_tokens) == (1, 0)
+
+
+async def test_nobodys_prefix_is_never_kept(emulator: Emulator) -> None:
+    async with client_of(emulator) as client:
+        for _ in range(30):
+            await client.generate(ask("¿Y?", system=LONG))
+    assert emulator.state["caches"]["creates"] == 0

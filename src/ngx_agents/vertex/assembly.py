@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 
@@ -19,6 +20,8 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.answering import Answering, Keeping
 from ngx_agents.vertex.cache.answers import AnswerCache, CacheLimits
 from ngx_agents.vertex.cache.rules import CacheRules
+from ngx_agents.vertex.contexts.contexts import Contexts
+from ngx_agents.vertex.contexts.provider import ContextTarget
 from ngx_agents.vertex.credentials import Credentials, credentials_for
 from ngx_agents.vertex.dialects.openai import OpenAIDialect
 from ngx_agents.vertex.dialects.vertex import VertexDialect
@@ -32,7 +35,7 @@ from ngx_agents.vertex.ladder.way import Way
 from ngx_agents.vertex.ladder.ways import Ways
 from ngx_agents.vertex.measures import ModelMeasures
 from ngx_agents.vertex.settings import VertexSettings
-from ngx_agents.vertex.transport import Transport
+from ngx_agents.vertex.transport import ConnectionSettings, Method, Transport
 
 MAX_IN_FLIGHT = 20_000  # per lane; what bounds it in practice is the pool
 
@@ -93,11 +96,20 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
     limits.check()
     targets = _Targets(settings, _transport(settings, limits, around), around.clock)
     governors = Governors(GovernorRules(max_in_flight=MAX_IN_FLIGHT), clock=around.clock, metrics=around.metrics)
-    ways = _ways(rungs_of(settings, targets.at), limits, governors, around)
+    contexts = Contexts(settings.contexts, targets.context_call, clock=around.clock)
+    make_ways = partial(
+        Ways,
+        breaker_rules=_breaker_rules(limits),
+        governors=governors,
+        contexts=contexts,
+        measures=around.measures,
+        rng=around.rng,
+    )
+    ways = make_ways(rungs_of(settings, targets.at))
     local: tuple[Way, ...] = ()
     if settings.local_url is not None and settings.provider != "openai":
         local_rung = Rung(name="local", target=targets.local())
-        local = _ways((local_rung,), limits, governors, around).for_model(settings.local_model, "any")
+        local = make_ways((local_rung,)).for_model(settings.local_model, "any")
     cache = AnswerCache(
         around.secrets or (secrets.token_bytes(32),),
         clock=around.clock,
@@ -115,7 +127,7 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
         keeping=Keeping(cache=cache, flights=flights, is_on=limits.cache_enabled),
         settings=settings,
     )
-    async with targets.transport, flights:
+    async with targets.transport, contexts, flights:
         yield Assembly(
             settings=settings,
             answering=answering,
@@ -149,29 +161,28 @@ class _Targets:
         )
         return self._target(settings, credentials_for(settings, self._clock))
 
+    async def context_call(
+        self, target: ContextTarget, path: str, *, method: Method, body: bytes, deadline_s: float
+    ) -> bytes:
+        """What contexts ask of a location. Raises ModelError."""
+        return await self.at(target.location).resource(path, method=method, body=body, deadline_s=deadline_s)
+
     def _target(self, settings: VertexSettings, credentials: Credentials) -> Target:
         dialect = OpenAIDialect() if settings.provider == "openai" else VertexDialect(settings.location)
         return Target(settings, dialect, transport=self.transport, credentials=credentials, clock=self._clock)
 
 
-def _ways(rungs: tuple[Rung, ...], limits: ClientLimits, governors: Governors, around: Surroundings) -> Ways:
-    rules = BreakerRules(
+def _breaker_rules(limits: ClientLimits) -> BreakerRules:
+    return BreakerRules(
         min_calls=limits.breaker_calls,
         open_s=limits.breaker_open_s,
         max_open_s=max(60.0, 2 * limits.breaker_open_s),
-    )
-    return Ways(
-        rungs,
-        breaker_rules=rules,
-        governors=governors,
-        measures=around.measures,
-        clock=around.clock,
-        rng=around.rng,
     )
 
 
 def _transport(settings: VertexSettings, limits: ClientLimits, around: Surroundings) -> Transport:
     on_wait = around.measures.waited.observe
+    connections = ConnectionSettings(ca_file=settings.ca_file)
     if settings.transport == "aiohttp":
         from ngx_agents.vertex.transport_aiohttp import AiohttpTransport
 
@@ -184,4 +195,5 @@ def _transport(settings: VertexSettings, limits: ClientLimits, around: Surroundi
         clock=around.clock,
         courtesy=around.courtesy,
         on_wait=on_wait,
+        connections=connections,
     )

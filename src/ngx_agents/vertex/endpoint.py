@@ -50,6 +50,10 @@ class Endpoint:
     def chat_path(self) -> str:
         return f"{self._prefix}/chat/completions"
 
+    def resource_path(self, path: str) -> str:
+        """`path` is below project and location, or below the version where no project is named."""
+        return f"{self._prefix}/{path}"
+
     def model_path(self, model: str, operation: str) -> str:
         """`model` is a name, or `endpoints/{id}` for a tuned one, or `publishers/{publisher}/models/{name}`."""
         path = self._paths.get((model, operation))

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from ngx_agents.vertex.contexts.settings import ContextSettings
 from ngx_agents.vertex.ladder.residency import Residency
 from ngx_agents.vertex.transport import Http2
 
@@ -23,7 +24,8 @@ class VertexSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     What answers when the first choice does not, in this order: the kinds of `traffic`, the same model in
     `fallback_locations`, the `fallback_models`, and for simple requests `local_model` at `local_url`
-    (OpenAI-compatible). `residency` forbids every location outside of it.
+    (OpenAI-compatible). `residency` forbids every location outside of it. `contexts` bounds the copies of prefixes
+    kept at the provider. `ca_file` is a PEM bundle trusted beside the system's authorities.
     """
 
     provider: Literal["vertex", "openai"] = "vertex"
@@ -44,6 +46,8 @@ class VertexSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     local_url: str | None = None
     local_model: str = "default"
     local_key: str | None = None
+    contexts: ContextSettings = ContextSettings()
+    ca_file: str | None = None
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override is of 3.12
         return f"VertexSettings(provider={self.provider!r}, location={self.location!r}, model={self.model!r})"

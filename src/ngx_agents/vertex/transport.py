@@ -22,6 +22,7 @@ from typing import Literal, Protocol, Self
 
 import msgspec
 
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Http2 = Literal["auto", "prior_knowledge", "off"]
 
 
@@ -41,13 +42,17 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PostCall(msgspec.Struct, frozen=True):
-    """`origin` is scheme, host and port; `path` carries the query. `deadline_s` is absolute and monotonic."""
+    """`origin` is scheme, host and port; `path` carries the query. `deadline_s` is absolute and monotonic.
+
+    Nearly every call is a POST, hence the name; contexts kept at the provider are also read, renewed and deleted.
+    """
 
     origin: str
     path: str
     headers: Mapping[str, str]
     body: bytes
     deadline_s: float
+    method: Method = "POST"
 
 
 class Posted(msgspec.Struct, frozen=True):

@@ -90,8 +90,13 @@ class AiohttpTransport:
         timeout = aiohttp.ClientTimeout(total=left_s, connect=CONNECT_TIMEOUT_S)
         url = URL(call.origin + call.path, encoded=True)
         try:
-            return await session.post(
-                url, data=_payload(call.body), headers=call.headers, timeout=timeout, allow_redirects=False
+            return await session.request(
+                call.method,
+                url,
+                data=_payload(call.body) if call.body else None,
+                headers=call.headers,
+                timeout=timeout,
+                allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise _translated(exc) from exc

@@ -137,8 +137,10 @@ class PyreqwestTransport:
         left_s = call.deadline_s - self._clock.monotonic_s()
         if left_s < MIN_TIMEOUT_S:
             raise ModelTimeout("the deadline passed before the model was called")
-        builder = place.client.post(call.origin + call.path).headers(call.headers)
-        builder = builder.body_bytes(call.body).timeout(timedelta(seconds=left_s))
+        builder = place.client.request(call.method, call.origin + call.path).headers(call.headers)
+        if call.body:
+            builder = builder.body_bytes(call.body)
+        builder = builder.timeout(timedelta(seconds=left_s))
         return builder.streamed_read_buffer_limit(read_ahead_bytes).build_streamed()
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from ngx_agents.clock import Clock
 from ngx_agents.errors import ModelAuthError, ModelError
 from ngx_agents.vertex.credentials import Credentials, GoogleCredentials
@@ -16,7 +18,7 @@ from ngx_agents.vertex.dialects.dialect import Dialect
 from ngx_agents.vertex.endpoint import Endpoint
 from ngx_agents.vertex.refusal import error_of_status
 from ngx_agents.vertex.settings import VertexSettings
-from ngx_agents.vertex.transport import PostCall, Posted, PostStream, Transport
+from ngx_agents.vertex.transport import Method, PostCall, Posted, PostStream, Transport
 
 MAX_ERROR_BYTES = 1024 * 1024
 GENERATE = "generateContent"
@@ -40,7 +42,7 @@ class Target:
         self.location = "local" if settings.provider == "openai" else settings.location
         self.credentials = credentials
         self._transport = transport
-        self._clock = clock
+        self.clock = clock
         self._project = settings.project
         self._endpoint = Endpoint(settings, settings.project)
 
@@ -56,6 +58,19 @@ class Target:
         if posted.status != 200:
             raise self._refused(posted.status, posted.body, posted.header("retry-after"))
         return posted
+
+    async def resource(self, path: str, *, method: Method, body: bytes, deadline_s: float) -> bytes:
+        """The answer of a call to `path` below project and location, if it is 200. Raises ModelError."""
+        headers = self.credentials.ready() or await self.credentials.headers(deadline_s)
+        endpoint = self._vertex_endpoint()
+        call = PostCall(endpoint.origin, endpoint.resource_path(path), headers, body, deadline_s, method)
+        posted = await self._transport.post(call)
+        if posted.status == 401 and self.credentials.reject(headers):
+            headers = await self.credentials.headers(deadline_s)
+            posted = await self._transport.post(msgspec.structs.replace(call, headers=headers))
+        if posted.status != 200:
+            raise self._refused(posted.status, posted.body, posted.header("retry-after"))
+        return posted.body
 
     @asynccontextmanager
     async def stream(
@@ -75,23 +90,24 @@ class Target:
                 raise self._refused(answer.status, refusal, retry_after)
 
     def _call(self, model: str, operation: str, headers: Mapping[str, str], body: bytes, deadline_s: float) -> PostCall:
-        endpoint = self._endpoint
         if self.settings.provider == "openai":
-            path = endpoint.chat_path()
+            endpoint, path = self._endpoint, self._endpoint.chat_path()
         else:
-            if self._project is None and isinstance(self.credentials, GoogleCredentials):
-                endpoint = self._endpoint = self._endpoint_of(self.credentials.project)
+            endpoint = self._vertex_endpoint()
             path = endpoint.model_path(model, operation)
         return PostCall(endpoint.origin, path, headers, body, deadline_s)
 
-    def _endpoint_of(self, project: str | None) -> Endpoint:
-        if project is None:
-            raise ModelAuthError("no Google Cloud project is set, and the credentials name none")
-        self._project = project
-        return Endpoint(self.settings, project)
+    def _vertex_endpoint(self) -> Endpoint:
+        """With the project of the credentials where the settings name none, which is known once they were used."""
+        if self._project is None and isinstance(self.credentials, GoogleCredentials):
+            self._project = self.credentials.project
+            if self._project is None:
+                raise ModelAuthError("no Google Cloud project is set, and the credentials name none")
+            self._endpoint = Endpoint(self.settings, self._project)
+        return self._endpoint
 
     def _refused(self, status: int, body: bytes, retry_after: str | None) -> ModelError:
-        return error_of_status(status, body, retry_after=retry_after, now_s=self._clock.now_s())
+        return error_of_status(status, body, retry_after=retry_after, now_s=self.clock.now_s())
 
 
 def _with(headers: Mapping[str, str], extra: Mapping[str, str] | None) -> Mapping[str, str]:

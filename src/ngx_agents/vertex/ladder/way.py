@@ -8,12 +8,11 @@ when it had the time of a slow answer; our own short deadline says nothing about
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from msgspec.structs import replace
 
-from ngx_agents.clock import Clock
 from ngx_agents.errors import (
     ModelError,
     ModelProtocolError,
@@ -25,11 +24,15 @@ from ngx_agents.resilience.breaker import Breaker, Ticket
 from ngx_agents.resilience.recent_quantile import RecentQuantile
 from ngx_agents.resilience.retry_budget import RetryBudget, RetryRules
 from ngx_agents.vertex.content import AnswerSource, ModelReply, ModelRequest, StreamEnd, TextChunk
+from ngx_agents.vertex.contexts.contexts import Contexts
+from ngx_agents.vertex.contexts.provider import ContextTarget
+from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.governors import Lane, Permit
 from ngx_agents.vertex.ladder.rungs import Rung
 from ngx_agents.vertex.ladder.stall import StallWatch
 from ngx_agents.vertex.ladder.target import GENERATE
 from ngx_agents.vertex.measures import ModelMeasures
+from ngx_agents.vertex.transport import Posted, PostStream
 
 FIRST_TOKEN_S = (3.0, 20.0)  # least and most that is waited for the first byte of a stream
 GAP_S = (2.0, 15.0)  # and from one piece to the next
@@ -41,17 +44,22 @@ class Way:
     """`breaker` and `lane` may be shared with other ways; the retry `budget` is its own."""
 
     def __init__(
-        self, rung: Rung, model: str, *, breaker: Breaker, lane: Lane, measures: ModelMeasures, clock: Clock
+        self, rung: Rung, model: str, *, breaker: Breaker, lane: Lane, contexts: Contexts, measures: ModelMeasures
     ) -> None:
         self.rung = rung
         self.model = model
         self.breaker = breaker
-        self.budget = RetryBudget(RetryRules(), clock=clock)
         self.measures = measures
+        self.clock = rung.target.clock
+        self.budget = RetryBudget(RetryRules(), clock=self.clock)
+        self.first_token = RecentQuantile(clock=self.clock)
+        self.gap = RecentQuantile(clock=self.clock)
         self._lane = lane
-        self.clock = clock
-        self.first_token = RecentQuantile(clock=clock)
-        self.gap = RecentQuantile(clock=clock)
+        self._contexts = contexts
+        settings = rung.target.settings
+        self._context_target: ContextTarget | None = None
+        if settings.provider == "vertex" and settings.project is not None:
+            self._context_target = ContextTarget(settings.project, settings.location, model)
 
     @property
     def typical_first_token_s(self) -> float:
@@ -62,10 +70,8 @@ class Way:
         """The whole answer. Raises ModelError."""
         attempt = await self._begin(request, until_s)
         try:
-            target = self.rung.target
-            body = target.dialect.encode(request, model=self.model, streams=False)
-            posted = await target.post(self.model, GENERATE, body, until_s, extra=self.rung.headers)
-            reply = self._signed(target.dialect.decode(posted.body, model=self.model), request)
+            posted = await self._posted(request, until_s)
+            reply = self._signed(self.rung.target.dialect.decode(posted.body, model=self.model), request)
         except BaseException as exc:
             attempt.failed(exc)
             raise
@@ -76,10 +82,8 @@ class Way:
         """Text as it arrives, then one StreamEnd. Raises ModelError."""
         attempt = await self._begin(request, until_s)
         try:
-            dialect = self.rung.target.dialect
-            body = dialect.encode(request, model=self.model, streams=True)
-            reader = dialect.reader(model=self.model)
-            async with aclosing(self._chunks(attempt, body, until_s)) as chunks:
+            reader = self.rung.target.dialect.reader(model=self.model)
+            async with aclosing(self._chunks(attempt, request, until_s)) as chunks:
                 async for chunk in chunks:
                     for text in reader.feed(chunk):
                         yield TextChunk(text)
@@ -90,13 +94,54 @@ class Way:
         attempt.answered(reply)
         yield StreamEnd(reply)
 
-    async def _chunks(self, attempt: _Attempt, body: bytes, until_s: float) -> AsyncGenerator[bytes]:
+    async def _posted(self, request: ModelRequest, until_s: float) -> Posted:
+        """The answer to the request with its prefix kept at the provider, or whole."""
+        kept = self._context(request)
+        try:
+            body = self._body(request, kept, streams=False)
+            return await self.rung.target.post(self.model, GENERATE, body, until_s, extra=self.rung.headers)
+        except ModelError as exc:
+            if kept is None or not self._contexts.failed(kept, exc):
+                raise
+        body = self._body(request, None, streams=False)
+        return await self.rung.target.post(self.model, GENERATE, body, until_s, extra=self.rung.headers)
+
+    @asynccontextmanager
+    async def _begun(self, request: ModelRequest, until_s: float) -> AsyncIterator[PostStream]:
+        """Like `_posted`, for a stream."""
+        kept = self._context(request)
+        has_begun = False
+        try:
+            body = self._body(request, kept, streams=True)
+            async with self.rung.target.stream(self.model, body, until_s, extra=self.rung.headers) as answer:
+                has_begun = True
+                yield answer
+                return
+        except ModelError as exc:
+            if has_begun or kept is None or not self._contexts.failed(kept, exc):
+                raise
+        body = self._body(request, None, streams=True)
+        async with self.rung.target.stream(self.model, body, until_s, extra=self.rung.headers) as answer:
+            yield answer
+
+    def _context(self, request: ModelRequest) -> str | None:
+        if request.prefix_scope is None or self._context_target is None:
+            return None
+        return self._contexts.name_for(self._contexts.prefix_of(request), request, self._context_target)
+
+    def _body(self, request: ModelRequest, kept: str | None, *, streams: bool) -> bytes:
+        dialect = self.rung.target.dialect
+        if kept is not None and isinstance(dialect, VertexDialect):
+            return dialect.encode(request, model=self.model, streams=streams, cached_content=kept)
+        return dialect.encode(request, model=self.model, streams=streams)
+
+    async def _chunks(self, attempt: _Attempt, request: ModelRequest, until_s: float) -> AsyncGenerator[bytes]:
         """The body as it arrives; a wait longer than this way's answers need is a ModelTimeout."""
         gap_s = _limit(self.gap, GAP_S)
         watch = StallWatch()
         watch.begin(_limit(self.first_token, FIRST_TOKEN_S))
         try:
-            async with self.rung.target.stream(self.model, body, until_s, extra=self.rung.headers) as answer:
+            async with self._begun(request, until_s) as answer:
                 chunks = answer.chunks.__aiter__()
                 while True:
                     chunk = await anext(chunks, None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ngx_agents.clock import Clock, Rng
+from ngx_agents.clock import Rng
 from ngx_agents.errors import ModelNotFound
 from ngx_agents.resilience.breaker import Breaker, BreakerRules, BreakerState
+from ngx_agents.vertex.contexts.contexts import Contexts
 from ngx_agents.vertex.governors import Governors
 from ngx_agents.vertex.ladder.residency import Residency, may_go
 from ngx_agents.vertex.ladder.rungs import Rung
@@ -25,15 +26,15 @@ class Ways:
         *,
         breaker_rules: BreakerRules,
         governors: Governors,
+        contexts: Contexts,
         measures: ModelMeasures,
-        clock: Clock,
         rng: Rng,
     ) -> None:
         self._rungs = rungs
         self._rules = breaker_rules
         self._governors = governors
         self._measures = measures
-        self._clock = clock
+        self._contexts = contexts
         self._rng = rng
         self._known: dict[tuple[str, Residency], tuple[Way, ...]] = {}
         self._ways: dict[tuple[int, str], Way] = {}
@@ -64,8 +65,8 @@ class Ways:
                 model,
                 breaker=self._breaker(rung, model),
                 lane=self._governors.lane(project, target.location, model, rung.traffic),
+                contexts=self._contexts,
                 measures=self._measures,
-                clock=self._clock,
             )
         return way
 
@@ -79,5 +80,5 @@ class Ways:
             def changed(state: BreakerState, reason: str) -> None:
                 self._measures.breaker_changed(target.location, model, state, reason)
 
-            breaker = self.breakers[name] = Breaker(self._rules, clock=self._clock, rng=self._rng, on_change=changed)
+            breaker = self.breakers[name] = Breaker(self._rules, clock=target.clock, rng=self._rng, on_change=changed)
         return breaker
