@@ -35,7 +35,7 @@ from ngx_agents.vertex.content import (
     ToolCall,
     Usage,
 )
-from ngx_agents.vertex.flight import Event
+from ngx_agents.vertex.flight import Event, Then
 from ngx_agents.vertex.flights import Flights, manner_of
 
 SOON_S = 5.0
@@ -438,6 +438,7 @@ async def test_slow_joiner_holds_nobody_up_and_misses_nothing(flights: Flights) 
         call.goes_on(*("x" for _ in range(500)), END)
         assert await anext(slow) == TextChunk("x")
         assert len(await fast) == 501
+        await turns_of_the_loop()
         assert len(flights) == 0
         assert len(await collected(slow)) == 500
 
@@ -478,6 +479,67 @@ async def test_call_that_cancels_itself_leaves_nobody_waiting(flights: Flights) 
 
     with pytest.raises(ModelUnavailable):
         await flights.reply(key_of("q"), cancels, deadline_s=in_s())
+
+
+async def test_what_is_done_with_the_answer_comes_after_it_and_is_awaited_by_nobody(flights: Flights) -> None:
+    call, done, may_go = Call(), [], asyncio.Event()
+
+    async def keep(reply: ModelReply, chunks: tuple[str, ...]) -> None:
+        await may_go.wait()
+        done.append((reply, chunks))
+
+    call.goes_on("x", TextReset("cut"), "a", "b", END)
+    stream = flights.stream(key_of("q"), call.stream, deadline_s=in_s(), then=keep)
+    assert (await collected(stream))[-1] == END
+    late = await collected(flights.stream(key_of("q"), call.stream, deadline_s=in_s(), then=keep))
+    assert late == [TextChunk("a"), TextChunk("b"), END], "who comes before it is done still boards"
+    assert (call.made, done) == (1, [])
+    may_go.set()
+    await turns_of_the_loop()
+    assert done == [(END.reply, ("a", "b"))]
+    assert len(flights) == 0
+
+
+async def test_after_a_restart_it_is_done_by_who_made_the_call(flights: Flights) -> None:
+    short, patient = Call(), Call()
+    done: list[str] = []
+
+    def noting(name: str) -> Then:
+        async def note(_reply: ModelReply, chunks: tuple[str, ...]) -> None:
+            done.append(f"{name} {chunks}")
+
+        return note
+
+    end_s = in_s(0.03)
+    patient.goes_on("a", "b", END)
+    starts = starts_with(short, end_s, ModelTimeout)
+    first = flights.stream(key_of("q"), starts, deadline_s=end_s, then=noting("first"))
+    await anext(first)
+    await collected(flights.stream(key_of("q"), patient.stream, deadline_s=in_s(), then=noting("second")))
+    await first.aclose()
+    await turns_of_the_loop()
+    assert done == ["second ('a', 'b')"]
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("cut"), ZeroDivisionError("bug")])
+async def test_nothing_is_done_with_no_answer_and_its_own_failure_harms_nobody(
+    flights: Flights, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    call, tried = Call(), []
+
+    async def fails(reply: ModelReply, _chunks: tuple[str, ...]) -> None:
+        tried.append(reply)
+        raise error
+
+    call.goes_on("a", ModelUnavailable("cut"), END)
+    with pytest.raises(ModelUnavailable):
+        await flights.reply(key_of("q"), call.reply, deadline_s=in_s(), then=fails)
+    assert tried == []
+    assert await flights.reply(key_of("q"), call.reply, deadline_s=in_s(), then=fails) == END.reply
+    await turns_of_the_loop()
+    assert tried == [END.reply]
+    assert "flight.then_failed" in caplog.text
+    assert len(flights) == 0
 
 
 async def test_refresh_runs_once_for_nobody_and_can_be_joined(flights: Flights) -> None:

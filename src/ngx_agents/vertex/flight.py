@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from copy import deepcopy
 
 from msgspec.structs import replace
 
 from ngx_agents.errors import DeadlineExceeded, ModelProtocolError, ModelTimeout, ModelUnavailable
-from ngx_agents.vertex.content import StreamEnd, TextChunk, TextReset, ToolCall
+from ngx_agents.vertex.content import ModelReply, StreamEnd, TextChunk, TextReset, ToolCall
 
 Event = TextChunk | TextReset | StreamEnd
 StartStream = Callable[[], AsyncGenerator[Event]]
+# what is done with a whole answer once it has been given out: (reply, its text in the pieces in which it came)
+Then = Callable[[ModelReply, tuple[str, ...]], Awaitable[object]]
 MAX_CHARS = 8 * 2**20  # of one answer's text: it is held whole for as long as somebody reads it
 NEAR_DEADLINE_S = 0.1  # a call that timed out so close before its maker's deadline did so because of it
 
@@ -26,10 +28,11 @@ NEAR_DEADLINE_S = 0.1  # a call that timed out so close before its maker's deadl
 class Seat:
     """One who waits. `start` makes the call in this one's name; `deadline_s` is on the client's monotonic clock."""
 
-    __slots__ = ("_timer", "_waiting", "deadline_s", "events", "index", "is_late", "start")
+    __slots__ = ("_timer", "_waiting", "deadline_s", "events", "index", "is_late", "start", "then")
 
-    def __init__(self, start: StartStream, deadline_s: float) -> None:
+    def __init__(self, start: StartStream, deadline_s: float, then: Then | None = None) -> None:
         self.start = start
+        self.then = then
         self.deadline_s = deadline_s
         self.is_late = False
         self.events: list[Event] = []  # the flight's own, of which this seat has read up to `index`
@@ -74,18 +77,18 @@ class Flight:
         self.error: Exception | None = None
         self.is_over = False
         self.task: asyncio.Task[None]
-        self._on_over: Callable[[], None]
+        self._on_failed: Callable[[], None]
         self._reset = TextReset("")
         self._chars = 0
         self.seat(pilot)
 
-    def begun(self, task: asyncio.Task[None], on_over: Callable[[], None]) -> None:
-        """`on_over` is called once, before anyone learns that it is over."""
+    def begun(self, task: asyncio.Task[None], on_failed: Callable[[], None]) -> None:
+        """`on_failed` is called before anyone learns of it."""
         self.task = task
-        self._on_over = on_over
+        self._on_failed = on_failed
 
-    async def take_from(self, source: AsyncGenerator[Event]) -> None:
-        """Takes all events of a call. Raises what it raises, and ModelUnavailable when it has no end."""
+    async def take_from(self, source: AsyncGenerator[Event]) -> ModelReply:
+        """Takes all events of a call; its reply. Raises what it raises, and ModelUnavailable when it has no end."""
         async with aclosing(source) as events:
             async for event in events:
                 if isinstance(event, TextReset):
@@ -93,7 +96,7 @@ class Flight:
                     continue
                 self._add(event)
                 if isinstance(event, StreamEnd):
-                    return
+                    return event.reply
         raise ModelUnavailable("the model's stream ended before the answer was complete")
 
     def successor(self, error: Exception, pilot: Seat, now_s: float) -> Seat | None:
@@ -115,7 +118,14 @@ class Flight:
         """Ends it for all who wait, unless it is over already."""
         if not self.is_over:
             self.error = error
-            self._end()
+            self.is_over = True
+            self._on_failed()
+            self._wake()
+
+    @property
+    def chunks(self) -> tuple[str, ...]:
+        """The text that holds, in pieces."""
+        return tuple(event.text for event in self.events if isinstance(event, TextChunk))
 
     def seat(self, seat: Seat) -> None:
         """One more waits, from the beginning of what holds."""
@@ -144,20 +154,13 @@ class Flight:
             if self._chars > MAX_CHARS:
                 raise ModelProtocolError("the model's answer is longer than any answer may be")
         self.events.append(event)
-        if isinstance(event, StreamEnd):
-            self._end()
-        else:
-            self._wake()
+        self.is_over = isinstance(event, StreamEnd)
+        self._wake()
 
     def _restart(self, reset: TextReset) -> None:
         self._reset = reset
         self._chars = 0
         self.events = []
-        self._wake()
-
-    def _end(self) -> None:
-        self.is_over = True
-        self._on_over()
         self._wake()
 
     def _wake(self) -> None:

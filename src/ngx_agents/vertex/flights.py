@@ -3,7 +3,9 @@
 A flight is a task of its own, so that nobody's cancel ends it for the others: it ends when nobody waits any more. Each
 waiter keeps its own deadline. If the call fails because its maker's deadline was shorter, it is made once more by the
 waiter with the most time. All waiters read one list of events, each at its own pace; what was withdrawn (TextReset) is
-given to nobody who has not yet seen it. Producer: the flight's task; consumers: the waiters; `__aexit__` cancels.
+given to nobody who has not yet seen it. `then` is what the flight does with the whole answer, such as keeping it, once
+the waiters have it; until that is done, who comes late still boards. Producer: the flight's task; consumers: the
+waiters; `__aexit__` cancels.
 
 No key, no joining: whether two requests are equal, and may share, is for the cache's key to say. `manner` is how a call
 is to be made (`manner_of`); what differs in it is the same question, but not the same call.
@@ -19,11 +21,13 @@ from typing import Self
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import ModelTimeout, ModelUnavailable
+from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.cache.key import CacheKey
 from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd, TextChunk
-from ngx_agents.vertex.flight import Event, Flight, Seat, StartStream, own_end
+from ngx_agents.vertex.flight import Event, Flight, Seat, StartStream, Then, own_end
 
+log = event_log("vertex")
 StartReply = Callable[[], Awaitable[ModelReply]]
 MAX_REFRESHES = 64
 Call = tuple[CacheKey, Hashable]
@@ -70,13 +74,19 @@ class Flights:
         return len(self._streams) + len(self._replies)
 
     async def reply(
-        self, key: CacheKey | None, start: StartReply, *, deadline_s: float, manner: Hashable = None
+        self,
+        key: CacheKey | None,
+        start: StartReply,
+        *,
+        deadline_s: float,
+        manner: Hashable = None,
+        then: Then | None = None,
     ) -> ModelReply:
         """The answer of `start`, or of an equal call or stream under way. Raises what `start` raises, ModelTimeout."""
         if key is None:
             return await start()
         call = (key, manner)
-        seat = Seat(_as_stream(start), deadline_s)
+        seat = Seat(_as_stream(start), deadline_s, then)
         flight = self._board(self._streams if call in self._streams else self._replies, call, seat)
         try:
             while not isinstance(event := await flight.next(seat), StreamEnd):
@@ -86,7 +96,13 @@ class Flights:
             self._leave(flight, seat)
 
     async def stream(
-        self, key: CacheKey | None, start: StartStream, *, deadline_s: float, manner: Hashable = None
+        self,
+        key: CacheKey | None,
+        start: StartStream,
+        *,
+        deadline_s: float,
+        manner: Hashable = None,
+        then: Then | None = None,
     ) -> AsyncGenerator[Event]:
         """The events of `start`, or of an equal stream under way from its beginning. Raises as `reply`."""
         if key is None:
@@ -94,7 +110,7 @@ class Flights:
                 async for event in events:
                     yield event
             return
-        seat = Seat(start, deadline_s)
+        seat = Seat(start, deadline_s, then)
         flight = self._board(self._streams, (key, manner), seat)
         try:
             while not isinstance(event := await flight.next(seat), StreamEnd):
@@ -103,12 +119,20 @@ class Flights:
         finally:
             self._leave(flight, seat)
 
-    def refresh(self, key: CacheKey, start: StartReply, *, deadline_s: float, manner: Hashable = None) -> bool:
+    def refresh(
+        self,
+        key: CacheKey,
+        start: StartReply,
+        *,
+        deadline_s: float,
+        manner: Hashable = None,
+        then: Then | None = None,
+    ) -> bool:
         """Starts a call that nobody waits for, until the deadline; False when one is under way or too many are."""
         call = (key, manner)
         if call in self._streams or call in self._replies or self._refreshes >= self._max_refreshes:
             return False
-        seat = Seat(_as_stream(start), deadline_s)
+        seat = Seat(_as_stream(start), deadline_s, then)
         flight = self._start(self._replies, call, seat)
         self._refreshes += 1
         flight.task.add_done_callback(self._refreshed)
@@ -138,7 +162,7 @@ class Flights:
         if self._tasks is None:
             raise RuntimeError("flights are used outside of their context: async with Flights(…) as flights")
         flight = flights[call] = Flight(seat)
-        task = self._tasks.create_task(self._fly(flight))
+        task = self._tasks.create_task(self._fly(flights, call, flight))
         flight.begun(task, lambda: _forget(flights, call, flight))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -153,23 +177,44 @@ class Flights:
             self._abandoned.inc()
             flight.task.cancel()
 
-    async def _fly(self, flight: Flight) -> None:
-        pilot = flight.pilot
-        while True:
+    async def _fly(self, flights: dict[Call, Flight], call: Call, flight: Flight) -> None:
+        try:
+            await self._land(flight)
+        except asyncio.CancelledError:
+            flight.fail(ModelUnavailable("the call was given up"))
+            raise
+        finally:
+            _forget(flights, call, flight)
+
+    async def _land(self, flight: Flight) -> None:
+        pilot: Seat | None = flight.pilot
+        while pilot is not None:
             try:
-                await flight.take_from(pilot.start())
-                return
-            except asyncio.CancelledError:
-                flight.fail(ModelUnavailable("the call was given up"))
-                raise
+                reply = await flight.take_from(pilot.start())
             except Exception as exc:  # noqa: BLE001  # whatever it is, it is the waiters' to judge
-                successor = flight.successor(exc, pilot, self._clock.monotonic_s())
-                if successor is None:
-                    flight.fail(exc)
-                    return
-            flight.begin_anew()
-            self._restarted.inc()
-            pilot = successor
+                pilot = self._after(flight, pilot, exc)
+            else:
+                await _do_then(pilot, reply, flight.chunks)
+                return
+
+    def _after(self, flight: Flight, pilot: Seat, error: Exception) -> Seat | None:
+        """Who makes the call again; None, and the flight has failed, when nobody does."""
+        successor = flight.successor(error, pilot, self._clock.monotonic_s())
+        if successor is None:
+            flight.fail(error)
+            return None
+        flight.begin_anew()
+        self._restarted.inc()
+        return successor
+
+
+async def _do_then(pilot: Seat, reply: ModelReply, chunks: tuple[str, ...]) -> None:
+    if pilot.then is None:
+        return
+    try:
+        await pilot.then(reply, chunks)
+    except Exception as exc:  # noqa: BLE001  # the answer has been given; nobody is left to tell
+        log.warning("flight.then_failed", error=type(exc).__name__)
 
 
 def _forget(flights: dict[Call, Flight], call: Call, flight: Flight) -> None:

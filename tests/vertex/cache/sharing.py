@@ -77,7 +77,7 @@ class JitteryShared(GatedShared):
 
     @override
     async def _wait(self, command: Command[R], *, after: bool) -> None:
-        for _ in range(self._rng.randrange(4)):
+        for _ in range(self._rng.randrange(3)):
             await asyncio.sleep(0)
 
 

@@ -368,6 +368,7 @@ async def test_entry_that_a_cancelled_write_left_behind_is_not_given_out(
         entry_goes.set()
         await look_waits.wait()
         writing.cancel()
+    clock.passed_s += TRUST_S + 0.1
     for each in (*pair, Instance(here.shared, clock)):
         assert await each.cache.find(key_for(each.cache, rule=HERS)) is None
     assert await here.cache.erase_user("maria") == 1, "it did lie there"

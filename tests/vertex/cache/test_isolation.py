@@ -15,8 +15,7 @@ from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.cache.answers import TRUST_S, AnswerCache, CacheLimits
-from ngx_agents.vertex.cache.key import CacheKey
-from ngx_agents.vertex.content import StreamEnd, TextChunk
+from ngx_agents.vertex.content import ModelReply, StreamEnd, TextChunk
 from ngx_agents.vertex.flight import Event
 from ngx_agents.vertex.flights import Flights
 from ngx_agents.vertex.scope import CacheRule, Public, User
@@ -44,8 +43,12 @@ class Server:
             assert "".join(kept.chunks) == kept.reply().text
             return kept.reply().text
         texts: list[str] = []
-        stream = self.flights.stream(key, self._call(key, rule, secret), deadline_s=SystemClock().monotonic_s() + 30)
-        async for event in stream:
+        start, deadline_s = self._call(secret), SystemClock().monotonic_s() + 30
+
+        async def keep(reply: ModelReply, chunks: tuple[str, ...]) -> None:
+            await self.cache.keep(key, rule, question(rule), reply, chunks)
+
+        async for event in self.flights.stream(key, start, deadline_s=deadline_s, then=keep):
             if isinstance(event, TextChunk):
                 texts.append(event.text)
             elif isinstance(event, StreamEnd):
@@ -56,15 +59,13 @@ class Server:
         cells = self.metrics.counter(f"ngx_answer_cache_{what}_total", "").cells()
         return sum(cell.value for _, cell in cells)
 
-    def _call(self, key: CacheKey, rule: CacheRule, secret: str) -> Callable[[], AsyncGenerator[Event]]:
+    def _call(self, secret: str) -> Callable[[], AsyncGenerator[Event]]:
         async def call() -> AsyncGenerator[Event]:
             chunks = ("Your secret ", "is ", secret)
             for chunk in chunks:
                 await asyncio.sleep(0)
                 yield TextChunk(chunk)
-            reply = answer("".join(chunks))
-            await self.cache.keep(key, rule, question(rule), reply, chunks)
-            yield StreamEnd(reply)
+            yield StreamEnd(answer("".join(chunks)))
 
         return call
 
@@ -76,8 +77,9 @@ async def storm(servers: list[Server], users: range, rng: random.Random) -> list
         for user in users:
             secret, own = secret_of(user), CacheRule(scope=User(f"user-{user}"))
             in_words = b'{"contents":[{"text":"I am %b"}]}' % secret.encode()
-            asked = [(SAME_WORDS, own), (in_words, CacheRule(scope=Public()))]
-            asked += asked[:1] * (user % 5 == 0)
+            asked = [(SAME_WORDS, own)]
+            if user % 4 == 0:
+                asked += [(SAME_WORDS, own), (in_words, CacheRule(scope=Public()))]
             for body, rule in asked:
                 asking.append((secret, group.create_task(rng.choice(servers).ask(body, rule, secret))))
             if user % 20 == 0:
@@ -108,7 +110,7 @@ async def test_no_secret_of_ten_thousand_users_reaches_another() -> None:
         assert len(one) == len(other) == 0
     foreign = [(secret, text) for secret, text in answered if text != f"Your secret is {secret}"]
     assert foreign == []
-    assert USERS < len(answered) < 2.3 * USERS, "some were cancelled, not all"
+    assert USERS < len(answered) < 1.6 * USERS, "some were cancelled, not all"
     assert sum(server.counted("hits") for server in servers) > 500, "the cache was at work"
 
 

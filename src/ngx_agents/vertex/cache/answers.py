@@ -131,10 +131,14 @@ class AnswerCache:
         value = encode(entry, key, self._maker)
         if len(value) > MAX_ENTRY_BYTES:
             return self._refuse("too_large")
-        if self._shared is not None and not await self._share(self._shared, key, entry, value):
-            return self._refuse("erased")
-        is_taken = self._memory.put(key.digest, Lying(entry, born_s=born_s, group=key.group, checked_s=key.checked_s))
-        if not is_taken and self._shared is None:
+        # memory first, before anything is awaited: who asks the same in this moment finds it
+        lying = Lying(entry, born_s=born_s, group=key.group, checked_s=key.checked_s)
+        is_taken = self._memory.put(key.digest, lying)
+        if self._shared is not None:
+            if not await self._share(self._shared, key, entry, value):
+                return self._refuse("erased")
+            lying.checked_s = key.checked_s
+        elif not is_taken:
             return self._refuse("too_large")
         self._measures.stored(key.query_class)
         return True
