@@ -54,6 +54,7 @@ async def _serve(settings: LocalModelSettings, listener: socket.socket, engine: 
             backlog=BACKLOG,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,  # longer than callers keep idle connections, or one is cut as it is used again
         )
         host, port = listener.getsockname()[:2]
         sys.stdout.write(f"http://{f'[{host}]' if ':' in host else host}:{port}/v1\n")
@@ -79,9 +80,9 @@ def _bound_resources(settings: LocalModelSettings) -> None:
     if sys.platform == "linux":
         import resource
 
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = settings.max_memory_bytes if hard == resource.RLIM_INFINITY else min(settings.max_memory_bytes, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
 def _end_with(parent: BinaryIO) -> None:
