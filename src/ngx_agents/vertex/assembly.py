@@ -25,6 +25,7 @@ from ngx_agents.vertex.contexts.provider import ContextTarget
 from ngx_agents.vertex.credentials import Credentials, credentials_for
 from ngx_agents.vertex.dialects.openai import OpenAIDialect
 from ngx_agents.vertex.dialects.vertex import VertexDialect
+from ngx_agents.vertex.embedder import Embedder
 from ngx_agents.vertex.flights import Flights
 from ngx_agents.vertex.governors import Governors
 from ngx_agents.vertex.ladder.descent import RetryLimits
@@ -84,6 +85,7 @@ class Assembly(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: VertexSettings
     answering: Answering
+    embedder: Embedder
     cache: AnswerCache
     top: Target
     ways: Ways
@@ -120,8 +122,9 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
     )
     flights = Flights(clock=around.clock, metrics=around.metrics)
     retries = RetryLimits(max_retries=limits.max_retries, base_s=limits.retry_delay_s)
+    ladder = Ladder(retries, clock=around.clock, rng=around.rng, measures=around.measures)
     answering = Answering(
-        Ladder(retries, clock=around.clock, rng=around.rng, measures=around.measures),
+        ladder,
         ways,
         local,
         keeping=Keeping(cache=cache, flights=flights, is_on=limits.cache_enabled),
@@ -131,6 +134,7 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
         yield Assembly(
             settings=settings,
             answering=answering,
+            embedder=Embedder(ladder, cache=cache, keeps=limits.cache_enabled),
             cache=cache,
             top=targets.at(settings.location),
             ways=ways,

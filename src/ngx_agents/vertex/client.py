@@ -21,6 +21,7 @@ from ngx_agents.vertex.assembly import Assembly, ClientLimits, Surroundings, ass
 from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd, StreamEvent, TextChunk
 from ngx_agents.vertex.credentials import settings_from_environment
 from ngx_agents.vertex.dialects.vertex import VertexDialect
+from ngx_agents.vertex.embedding import Embeddings, EmbedRequest
 from ngx_agents.vertex.measures import ModelMeasures
 from ngx_agents.vertex.settings import VertexSettings
 
@@ -135,6 +136,32 @@ class VertexAIClient:
             if not is_complete:
                 self._broke(exc, request, began_s)
             raise
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """One vector for each text, in their order; equal texts are asked for once. Raises ModelError."""
+        assembly = self._in_force
+        settings = assembly.settings
+        began_s = self._clock.monotonic_s()
+        try:
+            made = await assembly.embedder.embed(
+                request, assembly.ways.for_embedding(request.model, settings.residency)
+            )
+        except (ModelError, asyncio.CancelledError) as exc:
+            self._measures.broke(
+                exc,
+                provider=settings.provider,
+                model=request.model,
+                elapsed_s=self._clock.monotonic_s() - began_s,
+                operation="embeddings",
+            )
+            raise
+        self._measures.embedded(
+            provider=settings.provider,
+            model=request.model,
+            input_tokens=made.input_tokens,
+            elapsed_s=self._clock.monotonic_s() - began_s,
+        )
+        return made
 
     async def count_tokens(self, request: ModelRequest) -> int:
         """Tokens of the prompt. Providers that cannot count are estimated at four characters to a token."""

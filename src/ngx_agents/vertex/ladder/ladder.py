@@ -7,8 +7,9 @@ error ends it. Usage of tries that broke is paid for and therefore counted in th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -24,9 +25,13 @@ from ngx_agents.vertex.content import (
     TextChunk,
     TextReset,
 )
+from ngx_agents.vertex.dialects.embedding import EmbeddedPart
+from ngx_agents.vertex.embedding import EmbedCall
 from ngx_agents.vertex.ladder.descent import Descent, RetryLimits, Step
 from ngx_agents.vertex.ladder.way import Way
 from ngx_agents.vertex.measures import ModelMeasures
+
+Answer = TypeVar("Answer")
 
 
 class Ladder:
@@ -40,20 +45,18 @@ class Ladder:
 
     async def reply(self, request: ModelRequest, ways: Sequence[Way]) -> ModelReply:
         """The whole answer of the first way that gives one. Raises ModelError: the top way's last."""
-        descent = self._descent(request, ways)
-        while True:
-            try:
-                reply = await descent.way.reply(request, descent.until_s())
-            except ModelError as exc:
-                step = self._after(descent, exc, was_heard=False)
-                if step.delay_s:
-                    await self._clock.sleep(step.delay_s)
-            else:
-                return reply if descent.tries == 1 else replace(reply, attempts=descent.tries)
+        descent = self._descent(ways, urgency=request.urgency, deadline_s=request.deadline_s)
+        reply = await self._first(descent, lambda way, until_s: way.reply(request, until_s))
+        return reply if descent.tries == 1 else replace(reply, attempts=descent.tries)
+
+    async def embedded(self, call: EmbedCall, ways: Sequence[Way], *, urgency: int, deadline_s: float) -> EmbeddedPart:
+        """The vectors of one call, of the first way that gives them. Raises ModelError."""
+        descent = self._descent(ways, urgency=urgency, deadline_s=deadline_s)
+        return await self._first(descent, lambda way, until_s: way.embedded(call, urgency, until_s))
 
     async def events(self, request: ModelRequest, ways: Sequence[Way]) -> AsyncGenerator[StreamEvent]:
         """Like `reply`, as it arrives: TextChunk, TextReset when all before is withdrawn, one StreamEnd at the end."""
-        descent = self._descent(request, ways)
+        descent = self._descent(ways, urgency=request.urgency, deadline_s=request.deadline_s)
         story = _Story(request)
         while True:
             try:
@@ -69,16 +72,20 @@ class Ladder:
             if step.delay_s:
                 await self._clock.sleep(step.delay_s)
 
-    def _descent(self, request: ModelRequest, ways: Sequence[Way]) -> Descent:
-        if request.deadline_s <= self._clock.monotonic_s():
+    async def _first(self, descent: Descent, attempt: Callable[[Way, float], Awaitable[Answer]]) -> Answer:
+        while True:
+            try:
+                return await attempt(descent.way, descent.until_s())
+            except ModelError as exc:
+                step = self._after(descent, exc, was_heard=False)
+            if step.delay_s:
+                await self._clock.sleep(step.delay_s)
+
+    def _descent(self, ways: Sequence[Way], *, urgency: int, deadline_s: float) -> Descent:
+        if deadline_s <= self._clock.monotonic_s():
             raise ModelTimeout("the deadline passed before the model was called")
         return Descent(
-            ways,
-            urgency=request.urgency,
-            deadline_s=request.deadline_s,
-            limits=self._limits,
-            clock=self._clock,
-            rng=self._rng,
+            ways, urgency=urgency, deadline_s=deadline_s, limits=self._limits, clock=self._clock, rng=self._rng
         )
 
     def _after(self, descent: Descent, error: ModelError, *, was_heard: bool) -> Step:

@@ -91,7 +91,9 @@ class Target:
 
     def _call(self, model: str, operation: str, headers: Mapping[str, str], body: bytes, deadline_s: float) -> PostCall:
         if self.settings.provider == "openai":
-            endpoint, path = self._endpoint, self._endpoint.chat_path()
+            endpoint = self._endpoint
+            is_chat = operation in (GENERATE, STREAM)
+            path = endpoint.chat_path() if is_chat else endpoint.resource_path(operation)
         else:
             endpoint = self._vertex_endpoint()
             path = endpoint.model_path(model, operation)

@@ -26,7 +26,10 @@ from ngx_agents.resilience.retry_budget import RetryBudget, RetryRules
 from ngx_agents.vertex.content import AnswerSource, ModelReply, ModelRequest, StreamEnd, TextChunk
 from ngx_agents.vertex.contexts.contexts import Contexts
 from ngx_agents.vertex.contexts.provider import ContextTarget
+from ngx_agents.vertex.dialects.embedding import EmbeddedPart
+from ngx_agents.vertex.dialects.embedding import decode as decode_embedded
 from ngx_agents.vertex.dialects.vertex import VertexDialect
+from ngx_agents.vertex.embedding import EmbedCall
 from ngx_agents.vertex.governors import Lane, Permit
 from ngx_agents.vertex.ladder.rungs import Rung
 from ngx_agents.vertex.ladder.stall import StallWatch
@@ -68,7 +71,7 @@ class Way:
 
     async def reply(self, request: ModelRequest, until_s: float) -> ModelReply:
         """The whole answer. Raises ModelError."""
-        attempt = await self._begin(request, until_s)
+        attempt = await self._begin(request.urgency, until_s)
         try:
             posted = await self._posted(request, until_s)
             reply = self._signed(self.rung.target.dialect.decode(posted.body, model=self.model), request)
@@ -78,9 +81,23 @@ class Way:
         attempt.answered(reply)
         return reply
 
+    async def embedded(self, call: EmbedCall, urgency: int, until_s: float) -> EmbeddedPart:
+        """The vectors of one call. Raises ModelError."""
+        attempt = await self._begin(urgency, until_s)
+        try:
+            posted = await self.rung.target.post(
+                self.model, call.operation, call.body, until_s, extra=self.rung.headers
+            )
+            part = decode_embedded(call, posted.body)
+        except BaseException as exc:
+            attempt.failed(exc)
+            raise
+        attempt.succeeded()
+        return part
+
     async def events(self, request: ModelRequest, until_s: float) -> AsyncGenerator[TextChunk | StreamEnd]:
         """Text as it arrives, then one StreamEnd. Raises ModelError."""
-        attempt = await self._begin(request, until_s)
+        attempt = await self._begin(request.urgency, until_s)
         try:
             reader = self.rung.target.dialect.reader(model=self.model)
             async with aclosing(self._chunks(attempt, request, until_s)) as chunks:
@@ -157,14 +174,14 @@ class Way:
         finally:
             watch.close()
 
-    async def _begin(self, request: ModelRequest, until_s: float) -> _Attempt:
+    async def _begin(self, urgency: int, until_s: float) -> _Attempt:
         ticket = self.breaker.admit()
         if ticket is None:
             raise ModelUnavailable(
                 "the model failed often lately and is left alone for a while", retry_after_s=self.breaker.retry_after_s
             )
         try:
-            permit = self._lane.try_permit(request.urgency) or await self._lane.permit(request.urgency, until_s)
+            permit = self._lane.try_permit(urgency) or await self._lane.permit(urgency, until_s)
         except BaseException:
             ticket.ignored()
             raise
@@ -207,6 +224,9 @@ class _Attempt:
 
     def answered(self, reply: ModelReply) -> None:
         self._way.measures.paid(reply, model=self._way.model)
+        self.succeeded()
+
+    def succeeded(self) -> None:
         self._permit.answered()
         self._ticket.succeeded(slow=self._first_s is not None and self._first_s > SLOW_FIRST_TOKEN_S)
         self._way.budget.succeeded()

@@ -55,6 +55,10 @@ class Ways:
             self._known[model, residency] = ways
         return ways
 
+    def for_embedding(self, model: str, residency: Residency) -> tuple[Way, ...]:
+        """Like `for_model`, without the siblings: another model's vectors mean something else."""
+        return tuple(way for way in self.for_model(model, residency) if way.model == model)
+
     def _way(self, rung: Rung, model: str) -> Way:
         way = self._ways.get((id(rung), model))
         if way is None:
