@@ -107,7 +107,7 @@ async def test_no_secret_of_ten_thousand_users_reaches_another() -> None:
         servers = [Server(JitteryShared(shared, rng), one), Server(JitteryShared(shared, rng), other)]
         for first in range(0, USERS, AT_ONCE):
             answered += await storm(servers, range(first, first + AT_ONCE), rng)
-        assert len(one) == len(other) == 0
+    assert len(one) == len(other) == 0
     foreign = [(secret, text) for secret, text in answered if text != f"Your secret is {secret}"]
     assert foreign == []
     assert USERS < len(answered) < 1.6 * USERS, "some were cancelled, not all"
