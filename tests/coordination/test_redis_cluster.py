@@ -11,6 +11,7 @@ from tests.coordination.shared_conformance import Pair, fresh
 from tests.valkey_process import SLOTS, ValkeyProcess, valkey_cluster
 
 from ngx_agents.coordination import commands as c
+from ngx_agents.coordination.connections import dedicated
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import SharedUnavailable
 
@@ -69,6 +70,16 @@ async def test_a_slot_that_moves_is_followed(nodes: list[ValkeyProcess]) -> None
         # it lies elsewhere for good (MOVED)
         assert await one.ask(c.GetMany((kept, late))) == [b"kept", b"late"]
         assert await other.ask(c.Count(f"{tag}n", 1, 60)) == 1
+
+
+async def test_a_dedicated_client_of_a_cluster_follows_keys(nodes: list[ValkeyProcess]) -> None:
+    client = await dedicated(url_of(nodes))
+    try:
+        for index in range(20):
+            await client.xadd(f"stream{index}", {b"a": b"b"})
+            assert await client.xlen(f"stream{index}") == 1
+    finally:
+        await client.aclose()
 
 
 async def test_a_dead_master_fails_only_its_own_keys_and_its_replica_takes_over() -> None:

@@ -21,6 +21,7 @@ KINDS: dict[str, Kind] = {"": "standalone", "sentinel": "sentinel", "cluster": "
 PORTS: dict[Kind, int] = {"standalone": 6379, "sentinel": 26_379, "cluster": 6379}
 OPTIONS = frozenset({"namespace", "ca_file", "cert_file", "key_file", "sentinel_user", "sentinel_password"})
 SETTING = "NGX_REDIS_URL"
+MAX_NAMESPACE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,4 +100,8 @@ def _options(parts: SplitResult) -> dict[str, str]:
     unknown = sorted(options.keys() - OPTIONS)
     if unknown:
         raise ConfigError(f"{SETTING} has an unknown option; known are {', '.join(sorted(OPTIONS))}")
+    namespace = options.get("namespace", "ngx")
+    # a brace would take over the keys' {tags}
+    if not 0 < len(namespace) <= MAX_NAMESPACE or not namespace.isascii() or "{" in namespace or "}" in namespace:
+        raise ConfigError(f"{SETTING} has a namespace that is not 1 to {MAX_NAMESPACE} ASCII characters without braces")
     return options

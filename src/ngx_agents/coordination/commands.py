@@ -116,7 +116,7 @@ class Reserve(Command[Reserved], frozen=True):
 class Settle(Command[float], frozen=True):
     """Corrects a reservation: `delta` above 0 takes more (down into debt), below 0 gives back (up to full).
 
-    The answer is the level afterwards. `bucket.amount` does not matter.
+    The answer is the level afterwards. `bucket.amount` does not matter. A debt of more than 400 days is forgiven then.
     """
 
     bucket: Bucket

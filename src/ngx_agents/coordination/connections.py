@@ -1,4 +1,4 @@
-"""Whole redis-py clients from a URL: for those who block, and for asking the Sentinels.
+"""Whole redis-py clients from a URL: for those whose reads block.
 
 redis-py retries nothing here: who asks knows whether it may be repeated. Answers are bytes, the protocol is RESP2.
 """
@@ -12,7 +12,13 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+)
 from typing_extensions import override
 
 from ngx_agents.coordination.address import Address, read_address
@@ -25,11 +31,6 @@ SENTINEL_TIMEOUT_S = 0.3
 
 class MasterClient(Redis):
     """A client of the master that the Sentinels name; closing it closes its connections to them too."""
-
-    async def address(self) -> tuple[str, int]:
-        """Where they say that the master is. Raises RedisError."""
-        found: tuple[str, int] = await self.connection_pool.get_master_address()  # type: ignore[attr-defined]  # its own
-        return found
 
     @override
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
@@ -50,7 +51,7 @@ async def dedicated(url: str, *, max_connections: int = 4) -> Client:
             client = await client.initialize()
         else:
             await client.ping()
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         await client.aclose()
         raise unreachable(CredentialsRefused() if _is_refusal(error) else error, address) from error
     except BaseException:
@@ -59,8 +60,7 @@ async def dedicated(url: str, *, max_connections: int = 4) -> Client:
     return client
 
 
-def master_client(address: Address, *, max_connections: int = 4) -> MasterClient:
-    """Not connected yet."""
+def _master_client(address: Address, max_connections: int) -> MasterClient:
     limits = {"socket_timeout": SENTINEL_TIMEOUT_S, "socket_connect_timeout": SENTINEL_TIMEOUT_S, "protocol": 2}
     own = {"username": address.sentinel_user, "password": address.sentinel_password, "retry": _no_retry()}
     # redis-py does not type this class
@@ -72,7 +72,7 @@ def master_client(address: Address, *, max_connections: int = 4) -> MasterClient
 
 def _client(address: Address, max_connections: int) -> Client:
     if address.kind == "sentinel":
-        return master_client(address, max_connections=max_connections)
+        return _master_client(address, max_connections)
     options = {**_options(address), **_ssl(address), "max_connections": max_connections}
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.hosts]

@@ -25,7 +25,7 @@ class Refusal(Exception):
 
 
 # what opening a connection and asking on it can raise
-FAILURES = (Lost, CredentialsRefused, Refusal, OSError, TimeoutError)
+FAILURES = (Lost, CredentialsRefused, Refusal, OSError, TimeoutError, UnicodeError)  # the last: a host's name
 
 
 def unreachable(error: BaseException, address: Address) -> NgxError:

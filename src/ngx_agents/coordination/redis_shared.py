@@ -70,7 +70,7 @@ class RedisShared:
         self._is_open = False
         self._subscriber.fanout.close()
         await self._tasks.close()
-        await self._switchboard.close()
+        self._switchboard.close()
 
     async def ask(self, command: Command[R]) -> R:
         started_s = self._now_s()

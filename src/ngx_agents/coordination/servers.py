@@ -1,37 +1,39 @@
 """Which server holds a key, and how to get a connection to it. A place is `host:port`, or empty for the one master.
 
-`OneServer` is standalone Redis and the master behind Sentinels; `ClusterServers` reads the cluster's own map.
+`OneServer` is standalone Redis, `SentinelServers` the master behind Sentinels; `ClusterServers` reads the map that the
+cluster has of itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from redis.crc import key_slot
-from redis.exceptions import RedisError
+from typing_extensions import override
 
 from ngx_agents.clock import Rng
 from ngx_agents.coordination.address import Address
-from ngx_agents.coordination.connections import master_client
 from ngx_agents.coordination.failures import FAILURES, Lost
-from ngx_agents.coordination.wire import Wire, connect
+from ngx_agents.coordination.wire import Dialler, Wire
 from ngx_agents.errors import SharedUnavailable
 
 SLOTS = 16_384
 ASK_NODE_S = 1.0
+ASK_SENTINEL_S = 0.5
 MAX_ASKED = 4
 OnEnd: TypeAlias = "Callable[[], None]"
 OnUnasked: TypeAlias = "Callable[[Any], None]"
 
 
 class OneServer:
-    """One master, wherever it is."""
+    """One master."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._master = master_client(address) if address.kind == "sentinel" else None
+        self.dialler = Dialler(address)
 
     def place_of(self, key: str | bytes) -> str:
         return ""
@@ -41,28 +43,63 @@ class OneServer:
         return True
 
     async def connect(self, place: str, on_end: OnEnd) -> Wire:
-        host, port = await self._find()
-        return await connect(host, port, self._address, on_end=on_end)
+        return await self.connect_any(on_end)
 
     async def connect_any(self, on_end: OnEnd | None = None, on_unasked: OnUnasked | None = None) -> Wire:
         """For subscribing."""
-        host, port = await self._find()
-        return await connect(host, port, self._address, on_end=on_end, on_unasked=on_unasked)
+        host, port = self._address.hosts[0]
+        return await self.dialler.connect(host, port, on_end=on_end, on_unasked=on_unasked)
 
     async def refresh(self) -> None:
         return
 
-    async def close(self) -> None:
-        if self._master is not None:
-            await self._master.aclose()
 
-    async def _find(self) -> tuple[str, int]:
-        if self._master is None:
-            return self._address.hosts[0]
-        try:
-            return await self._master.address()
-        except RedisError as error:
-            raise Lost from error
+class SentinelServers(OneServer):
+    """The master that the Sentinels name. One of them may be behind: the server itself is asked what it is."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._sentinels = list(address.hosts)
+        self._to_sentinels = Dialler(
+            replace(address, user=address.sentinel_user, password=address.sentinel_password, database=0)
+        )
+
+    @override
+    async def connect_any(self, on_end: OnEnd | None = None, on_unasked: OnUnasked | None = None) -> Wire:
+        failure: Exception = Lost()
+        for sentinel in tuple(self._sentinels):
+            try:
+                wire = await self._connect_through(sentinel, on_end, on_unasked)
+            except FAILURES as error:
+                failure = error
+                self._sentinels.remove(sentinel)
+                self._sentinels.append(sentinel)  # asked last from now on
+            else:
+                return wire
+        raise failure
+
+    async def _connect_through(
+        self, sentinel: tuple[str, int], on_end: OnEnd | None, on_unasked: OnUnasked | None
+    ) -> Wire:
+        async with asyncio.timeout(ASK_SENTINEL_S):
+            asked = await self._to_sentinels.connect(*sentinel)
+            try:
+                named = await asked.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.service)
+            finally:
+                asked.abort()
+        if named is None:
+            raise Lost
+        async with asyncio.timeout(ASK_NODE_S):
+            wire = await self.dialler.connect(named[0].decode(), int(named[1]), on_end=on_end, on_unasked=on_unasked)
+            try:
+                is_master = (await wire.ask("ROLE"))[0] == b"master"
+            except BaseException:
+                wire.abort()
+                raise
+        if not is_master:
+            wire.abort()
+            raise Lost
+        return wire
 
 
 class ClusterServers:
@@ -70,6 +107,7 @@ class ClusterServers:
 
     def __init__(self, address: Address, *, rng: Rng) -> None:
         self._address = address
+        self.dialler = Dialler(address)
         self._rng = rng
         self._places: list[str | None] = [None] * SLOTS
         self._nodes: list[tuple[str, int]] = []
@@ -91,13 +129,13 @@ class ClusterServers:
 
     async def connect(self, place: str, on_end: OnEnd) -> Wire:
         host, _, port = place.rpartition(":")
-        return await connect(host, int(port), self._address, on_end=on_end)
+        return await self.dialler.connect(host, int(port), on_end=on_end)
 
     async def connect_any(self, on_end: OnEnd | None = None, on_unasked: OnUnasked | None = None) -> Wire:
         """To any node: all of them hear what is published anywhere."""
         nodes = self._nodes or list(self._address.hosts)
         host, port = nodes[self._rng.bits(16) % len(nodes)]
-        return await connect(host, port, self._address, on_end=on_end, on_unasked=on_unasked)
+        return await self.dialler.connect(host, port, on_end=on_end, on_unasked=on_unasked)
 
     async def refresh(self) -> None:
         """Asks a few of the known nodes, then those of the URL, until one tells. Raises what the last one raised."""
@@ -113,11 +151,8 @@ class ClusterServers:
                 if index + 1 == len(nodes):
                     raise
 
-    async def close(self) -> None:
-        return
-
     async def _slots(self, host: str, port: int) -> list[Any]:
-        wire = await connect(host, port, self._address)
+        wire = await self.dialler.connect(host, port)
         try:
             told: list[Any] = await wire.ask("CLUSTER", "SLOTS")
         finally:
@@ -139,3 +174,13 @@ class ClusterServers:
 
 
 Servers: TypeAlias = "OneServer | ClusterServers"
+
+
+def servers_of(address: Address, *, rng: Rng) -> Servers:
+    match address.kind:
+        case "standalone":
+            return OneServer(address)
+        case "sentinel":
+            return SentinelServers(address)
+        case "cluster":
+            return ClusterServers(address, rng=rng)

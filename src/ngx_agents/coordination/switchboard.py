@@ -15,7 +15,7 @@ from ngx_agents.coordination.failures import FAILURES, RETRY_AFTER_S, Lost, Refu
 from ngx_agents.coordination.line import Line
 from ngx_agents.coordination.meters import Meters
 from ngx_agents.coordination.scripts import Script
-from ngx_agents.coordination.servers import ClusterServers, OneServer, Servers
+from ngx_agents.coordination.servers import ClusterServers, servers_of
 from ngx_agents.coordination.tasks import Tasks
 from ngx_agents.coordination.wire import Words
 from ngx_agents.errors import ConfigError, SharedUnavailable
@@ -41,13 +41,13 @@ class Switchboard:
         self._rng = rng
         self._meters = meters
         self._timeout_s = timeout_s
-        is_cluster = address.kind == "cluster"
-        self.servers: Servers = ClusterServers(address, rng=rng) if is_cluster else OneServer(address)
+        self.servers = servers_of(address, rng=rng)
         self._lines: dict[str, Line] = {}
         self._is_refreshing = False
 
     async def open(self) -> None:
-        """Raises ConfigError when credentials are refused; a server that is not there yet is only logged."""
+        """Raises ConfigError (credentials refused, a file unread); a server that is not there yet is only logged."""
+        self.servers.dialler.prepare()
         try:
             async with asyncio.timeout(OPEN_S):
                 await self.servers.refresh()
@@ -58,10 +58,9 @@ class Switchboard:
                 raise told from error
             log.warning("shared.absent", place=self._address.place, reason=type(error).__name__)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         for line in self._lines.values():
             line.close()
-        await self.servers.close()
 
     async def send(self, key: str | bytes, words: Words) -> Any:
         """The reply. Raises SharedUnavailable, or the Refusal that came for a reply."""

@@ -16,10 +16,13 @@ from typing import Any, cast
 import hiredis
 from typing_extensions import override
 
-from ngx_agents.coordination.address import Address
+from ngx_agents.coordination.address import SETTING, Address
 from ngx_agents.coordination.failures import CredentialsRefused, Lost, Refusal
+from ngx_agents.errors import ConfigError
 
 _NOTHING = object()
+STRANGERS = ("WRONGPASS", "NOAUTH", "NOPERM")
+FULL = "max number of clients"
 Words = tuple[str | bytes | int, ...]
 
 
@@ -113,48 +116,59 @@ def _resolve(answer: asyncio.Future[Any], reply: Any) -> None:
         answer.set_result(reply)
 
 
-async def connect(
-    host: str,
-    port: int,
-    address: Address,
-    *,
-    on_end: Callable[[], None] | None = None,
-    on_unasked: Callable[[Any], None] | None = None,
-) -> Wire:
-    """A connection that may be used. Raises CredentialsRefused, Refusal, Lost, OSError."""
-    secure = tls_of(address)
-    loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(
-        lambda: Wire(on_end, on_unasked), host, port, ssl=secure, server_hostname=host if secure else None
-    )
-    try:
-        await _greet(wire, address)
-    except BaseException:
-        wire.abort()
-        raise
-    return wire
+class Dialler:
+    """Opens connections to the servers of one address."""
 
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._tls: ssl.SSLContext | None = None
 
-async def _greet(wire: Wire, address: Address) -> None:
-    try:
-        if address.password is not None:
-            user = () if address.user is None else (address.user,)
-            await wire.ask("AUTH", *user, address.password)
-        if address.database:
-            await wire.ask("SELECT", address.database)
-        else:
-            await wire.ask("PING")
-    except Refusal as refused:
-        if refused.code in ("LOADING", "MASTERDOWN"):
+    def prepare(self) -> None:
+        """Reads the certificates, once. Raises ConfigError."""
+        address = self._address
+        if not address.is_tls or self._tls is not None:
+            return
+        try:
+            context = ssl.create_default_context(cafile=address.ca_file)
+            if address.cert_file is not None:
+                context.load_cert_chain(address.cert_file, address.key_file)
+        except OSError as error:
+            raise ConfigError(f"{SETTING}: ca_file, cert_file or key_file cannot be read") from error
+        self._tls = context
+
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        on_end: Callable[[], None] | None = None,
+        on_unasked: Callable[[Any], None] | None = None,
+    ) -> Wire:
+        """A connection that may be used. Raises CredentialsRefused, Refusal, Lost, OSError."""
+        self.prepare()
+        loop = asyncio.get_running_loop()
+        name = host if self._tls is not None else None
+        _, wire = await loop.create_connection(
+            lambda: Wire(on_end, on_unasked), host, port, ssl=self._tls, server_hostname=name
+        )
+        try:
+            await self._greet(wire)
+        except BaseException:
+            wire.abort()
             raise
-        raise CredentialsRefused from None
+        return wire
 
-
-def tls_of(address: Address) -> ssl.SSLContext | None:
-    """Raises OSError when a file cannot be read."""
-    if not address.is_tls:
-        return None
-    context = ssl.create_default_context(cafile=address.ca_file)
-    if address.cert_file is not None:
-        context.load_cert_chain(address.cert_file, address.key_file)
-    return context
+    async def _greet(self, wire: Wire) -> None:
+        address = self._address
+        try:
+            if address.password is not None:
+                user = () if address.user is None else (address.user,)
+                await wire.ask("AUTH", *user, address.password)
+            if address.database:
+                await wire.ask("SELECT", address.database)
+            else:
+                await wire.ask("PING")
+        except Refusal as refused:
+            if refused.code in STRANGERS or (refused.code == "ERR" and FULL not in str(refused)):
+                raise CredentialsRefused from None
+            raise
