@@ -21,8 +21,9 @@ from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
-from ngx_agents.vertex.cache.answers import TRUST_S, CacheLimits
+from ngx_agents.vertex.cache.answers import CacheLimits
 from ngx_agents.vertex.cache.erasures import GRACE_S
+from ngx_agents.vertex.cache.marks import TRUST_S
 from ngx_agents.vertex.cache.rules import CacheRules, ClassRule
 from ngx_agents.vertex.scope import CacheRule, Cohort, User
 

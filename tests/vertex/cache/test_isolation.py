@@ -14,7 +14,8 @@ from ngx_agents.clock import Clock, SystemClock
 from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.telemetry.metrics import Metrics
-from ngx_agents.vertex.cache.answers import TRUST_S, AnswerCache, CacheLimits
+from ngx_agents.vertex.cache.answers import AnswerCache, CacheLimits
+from ngx_agents.vertex.cache.marks import TRUST_S
 from ngx_agents.vertex.content import ModelReply, StreamEnd, TextChunk
 from ngx_agents.vertex.flight import Event
 from ngx_agents.vertex.flights import Flights

@@ -22,6 +22,7 @@ from ngx_agents.vertex.cache.entry import MAX_ENTRY_BYTES, Entry, encode, entry_
 from ngx_agents.vertex.cache.erasures import Erasures
 from ngx_agents.vertex.cache.kept import Kept
 from ngx_agents.vertex.cache.key import CacheKey, KeyMaker
+from ngx_agents.vertex.cache.marks import TRUST_S
 from ngx_agents.vertex.cache.measures import CacheMeasures, Refusal, Tier
 from ngx_agents.vertex.cache.memory import AnswerMemory, Lying
 from ngx_agents.vertex.cache.refusals import why_not
@@ -29,8 +30,6 @@ from ngx_agents.vertex.cache.rules import CacheRules
 from ngx_agents.vertex.cache.sharing import NEVER_ERASED, SharedAnswers
 from ngx_agents.vertex.content import ModelReply, ModelRequest
 from ngx_agents.vertex.scope import CacheRule
-
-TRUST_S = 5.0
 
 
 class CacheLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.vertex.cache.entry import Entry, decode
 from ngx_agents.vertex.cache.erasures import GRACE_S
 from ngx_agents.vertex.cache.key import SCHEMA, CacheKey, KeyMaker
+from ngx_agents.vertex.cache.marks import Marks
 from ngx_agents.vertex.cache.measures import CacheMeasures
 from ngx_agents.vertex.cache.memory import Lying
 from ngx_agents.vertex.cache.rules import MAX_STALE_S, MAX_TTL_S
@@ -34,15 +35,11 @@ class SharedAnswers:
         self._maker = maker
         self._clock = clock
         self._measures = measures
+        self._marks = Marks(clock)
 
     async def get(self, key: CacheKey) -> Lying | None:
-        """The entry, aged by the wall clock. A user's key learns the mark of now, and when it was read."""
-        asked_s = self._clock.monotonic_s()
-        if key.group is None:
-            value = await self._shared.ask(Get(_entry_name(key)))
-        else:
-            value, mark = await self._shared.ask(GetMany((_entry_name(key), _mark_name(key.group))))
-            key.generation, key.checked_s = mark or NEVER_ERASED, asked_s
+        """The entry, aged by the wall clock. A user's key learns the mark, and when it was read."""
+        value = await (self._read(key) if key.group is None else self._read_of_user(key, key.group))
         if value is None:
             return None
         now_s = self._clock.now_s()
@@ -56,7 +53,21 @@ class SharedAnswers:
         if age_s >= entry.kept_s:
             return None
         born_s = self._clock.monotonic_s() - age_s
-        return Lying(entry, born_s=born_s, group=key.group, checked_s=asked_s)
+        return Lying(entry, born_s=born_s, group=key.group, checked_s=key.checked_s)
+
+    async def _read(self, key: CacheKey) -> bytes | None:
+        return await self._shared.ask(Get(_entry_name(key)))
+
+    async def _read_of_user(self, key: CacheKey, group: str) -> bytes | None:
+        seen = self._marks.trusted(group)
+        if seen is not None:
+            key.generation, key.checked_s = seen
+            return await self._read(key)
+        asked_s = self._clock.monotonic_s()
+        value, mark = await self._shared.ask(GetMany((_entry_name(key), _mark_name(group))))
+        self._marks.note(group, mark or NEVER_ERASED, asked_s)
+        key.generation, key.checked_s = mark or NEVER_ERASED, asked_s
+        return value
 
     async def put(self, key: CacheKey, entry: Entry, value: bytes) -> bool:
         """Stores it; False when its user has just been erased, and then nothing of the user is left."""
@@ -68,6 +79,7 @@ class SharedAnswers:
         await self._shared.ask(Put(_entry_name(key), value, entry.kept_s, _group_name(key.group)))
         asked_s = self._clock.monotonic_s()
         mark = await self._shared.ask(Get(_mark_name(key.group))) or NEVER_ERASED
+        self._marks.note(key.group, mark, asked_s)
         if mark != entry.generation:
             await self._shared.ask(DropGroup(_group_name(key.group)))
             return False
@@ -76,6 +88,7 @@ class SharedAnswers:
 
     async def erase(self, group: str) -> int:
         """How many entries there were. Repeatable: after an error it is called again."""
+        self._marks.forget(group)
         mark = MARK.pack(self._clock.now_s(), token_bytes(8))
         await self._shared.ask(Put(_mark_name(group), mark, MARK_S))
         return await self._shared.ask(DropGroup(_group_name(group)))
