@@ -7,7 +7,7 @@ rung has failed, where its class allows that. The local model is asked last, and
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -28,6 +28,7 @@ from ngx_agents.vertex.content import (
     TextChunk,
     TextReset,
 )
+from ngx_agents.vertex.flight import Then
 from ngx_agents.vertex.flights import Flights, manner_of
 from ngx_agents.vertex.ladder.ladder import Ladder
 from ngx_agents.vertex.ladder.residency import stricter
@@ -79,37 +80,48 @@ class Answering:
         ways = self.ways_for(request)
         key = self._key(request, ways)
         if key is None:
-            return await self._made(request, ways, None, None)
+            return await self._made(request, ways, None)
         kept = await self._kept(key)
-        if kept is not None and kept.is_fresh:
+        make = partial(self._made, request, ways, kept)
+        if kept is not None and self._is_given(kept, key, request, make):
             return kept.reply()
-        make = partial(self._made, request, ways, key, kept)
-        if kept is not None and kept.may_revalidate:
-            self._flights.refresh(key, make, deadline_s=request.deadline_s, manner=manner_of(request))
-            return kept.reply()
-        return await self._flights.reply(key, make, deadline_s=request.deadline_s, manner=manner_of(request))
+        return await self._flights.reply(
+            key, make, deadline_s=request.deadline_s, manner=manner_of(request), then=self._keeper(key, request)
+        )
 
     async def events(self, request: ModelRequest) -> AsyncGenerator[StreamEvent]:
         """Like `reply`, as it arrives; a kept answer comes with the chunks it once came in."""
         ways = self.ways_for(request)
         key = self._key(request, ways)
-        kept: Kept | None = None
-        if key is not None:
-            kept = await self._kept(key)
-            if kept is not None and (kept.is_fresh or kept.may_revalidate):
-                if not kept.is_fresh:
-                    make = partial(self._made, request, ways, key, kept)
-                    self._flights.refresh(key, make, deadline_s=request.deadline_s, manner=manner_of(request))
-                for event in _replayed(kept):
-                    yield event
-                return
-        make_stream = partial(self._streamed, request, ways, key, kept)
+        kept = None if key is None else await self._kept(key)
+        make = partial(self._made, request, ways, kept)
+        if key is not None and kept is not None and self._is_given(kept, key, request, make):
+            for event in _replayed(kept):
+                yield event
+            return
         stream = self._flights.stream(
-            key, make_stream, deadline_s=request.deadline_s, manner=None if key is None else manner_of(request)
+            key,
+            partial(self._streamed, request, ways, kept),
+            deadline_s=request.deadline_s,
+            manner=manner_of(request),
+            then=None if key is None else self._keeper(key, request),
         )
         async with aclosing(stream) as events:
             async for event in events:
                 yield event
+
+    def _is_given(
+        self, kept: Kept, key: CacheKey, request: ModelRequest, make: Callable[[], Awaitable[ModelReply]]
+    ) -> bool:
+        """Whether the caller gets what is kept; if it is stale, a call that renews it has been started."""
+        if kept.is_fresh:
+            return True
+        if kept.may_revalidate:
+            self._flights.refresh(
+                key, make, deadline_s=request.deadline_s, manner=manner_of(request), then=self._keeper(key, request)
+            )
+            return True
+        return False
 
     def _key(self, request: ModelRequest, ways: Sequence[Way]) -> CacheKey | None:
         rule = self._cache.rule_of(request)
@@ -126,46 +138,37 @@ class Answering:
             return None
         return self._cache.in_memory(key) or await self._cache.find(key)
 
-    async def _keep(
-        self, key: CacheKey | None, request: ModelRequest, reply: ModelReply, chunks: Sequence[str]
-    ) -> None:
-        if key is not None and request.cache is not None and self._keeps:
-            await self._cache.keep(key, request.cache, request, reply, chunks)
+    def _keeper(self, key: CacheKey, request: ModelRequest) -> Then | None:
+        """What is to be done with a new answer."""
+        if request.cache is None or not self._keeps:
+            return None
+        return partial(self._cache.keep, key, request.cache, request)
 
-    async def _made(
-        self, request: ModelRequest, ways: Sequence[Way], key: CacheKey | None, kept: Kept | None
-    ) -> ModelReply:
+    async def _made(self, request: ModelRequest, ways: Sequence[Way], kept: Kept | None) -> ModelReply:
         try:
-            reply = await self._ladder.reply(request, ways)
+            return await self._ladder.reply(request, ways)
         except ModelError as exc:
             if isinstance(exc, FINAL):
                 raise
             if kept is not None and kept.may_serve_on_error:
                 return kept.reply()
             return await self._by_local(request, exc)
-        await self._keep(key, request, reply, ())
-        return reply
 
     async def _streamed(
-        self, request: ModelRequest, ways: Sequence[Way], key: CacheKey | None, kept: Kept | None
+        self, request: ModelRequest, ways: Sequence[Way], kept: Kept | None
     ) -> AsyncGenerator[StreamEvent]:
-        said: list[str] = []
+        was_heard = False
         try:
             async with aclosing(self._ladder.events(request, ways)) as events:
                 async for event in events:
-                    if isinstance(event, TextChunk):
-                        said.append(event.text)
-                    elif isinstance(event, TextReset):
-                        said.clear()
-                    else:
-                        await self._keep(key, request, event.reply, said)
+                    was_heard = isinstance(event, TextChunk)
                     yield event
         except ModelError as exc:
-            if isinstance(exc, FINAL) or (said and request.on_cut == "stop"):
+            if isinstance(exc, FINAL) or (was_heard and request.on_cut == "stop"):
                 raise
             instead = kept if kept is not None and kept.may_serve_on_error else None
             other = _replayed(instead) if instead else _at_once(await self._by_local(request, exc))
-            if said:
+            if was_heard:
                 yield TextReset(exc.code)
             for event in other:
                 yield event

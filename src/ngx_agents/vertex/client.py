@@ -17,12 +17,14 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import ModelError
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.telemetry.traces import Traces
 from ngx_agents.vertex.assembly import Assembly, ClientLimits, Surroundings, assembled
 from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd, StreamEvent, TextChunk
 from ngx_agents.vertex.credentials import settings_from_environment
 from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.embedding import Embeddings, EmbedRequest
 from ngx_agents.vertex.measures import ModelMeasures
+from ngx_agents.vertex.recorder import Recorder
 from ngx_agents.vertex.settings import VertexSettings
 
 CHARACTERS_PER_TOKEN = 4
@@ -56,6 +58,7 @@ class VertexAIClient:
         rng: Rng | None = None,
         metrics: Metrics | None = None,
         courtesy: Courtesy | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._limits = ClientLimits(
             cache_enabled=cache_enabled,
@@ -80,19 +83,22 @@ class VertexAIClient:
             shared=shared,
             secrets=tuple(secrets),
         )
+        self._traces = traces or Traces()
         self._stack = AsyncExitStack()
         self._assembly: Assembly | None = None
+        self._recorder: Recorder | None = None
 
     async def __aenter__(self) -> Self:
         """Raises ConfigError when the settings cannot be used."""
         settings = self._given or settings_from_environment()
         self._assembly = await self._stack.enter_async_context(assembled(settings, self._limits, self._around))
+        self._recorder = Recorder(settings, self._measures, self._traces, self._clock)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._assembly = None
+        self._assembly = self._recorder = None
         await self._stack.aclose()
 
     @property
@@ -103,13 +109,13 @@ class VertexAIClient:
     async def generate(self, request: ModelRequest) -> ModelReply:
         """The whole answer. Raises ModelError."""
         answering = self._in_force.answering
-        began_s = self._clock.monotonic_s()
+        record = self._records.begin(request, streams=False)
         try:
             reply = await answering.reply(request)
         except (ModelError, asyncio.CancelledError) as exc:
-            self._broke(exc, request, began_s)
+            record.failed(exc)
             raise
-        self._ended(reply, request, began_s)
+        record.answered(reply)
         return reply
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[StreamEvent]:
@@ -119,48 +125,30 @@ class VertexAIClient:
         Raises ModelError: before the first text, or after it when nothing could begin it anew or go on.
         """
         answering = self._in_force.answering
-        began_s = self._clock.monotonic_s()
-        first_s: float | None = None
-        is_complete = False
+        record = self._records.begin(request, streams=True)
         try:
             async with aclosing(answering.events(request)) as events:
                 async for event in events:
-                    if type(event) is TextChunk:
-                        if first_s is None:
-                            first_s = self._clock.monotonic_s() - began_s
+                    if isinstance(event, TextChunk):
+                        record.text_came()
                     elif isinstance(event, StreamEnd):
-                        is_complete = True
-                        self._ended(event.reply, request, began_s, first_s)
+                        record.answered(event.reply)
                     yield event
         except (ModelError, asyncio.CancelledError, GeneratorExit) as exc:
-            if not is_complete:
-                self._broke(exc, request, began_s)
+            record.failed(exc)
             raise
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """One vector for each text, in their order; equal texts are asked for once. Raises ModelError."""
         assembly = self._in_force
-        settings = assembly.settings
-        began_s = self._clock.monotonic_s()
+        record = self._records.begin_embedding(request)
         try:
-            made = await assembly.embedder.embed(
-                request, assembly.ways.for_embedding(request.model, settings.residency)
-            )
+            ways = assembly.ways.for_embedding(request.model, assembly.settings.residency)
+            made = await assembly.embedder.embed(request, ways)
         except (ModelError, asyncio.CancelledError) as exc:
-            self._measures.broke(
-                exc,
-                provider=settings.provider,
-                model=request.model,
-                elapsed_s=self._clock.monotonic_s() - began_s,
-                operation="embeddings",
-            )
+            record.failed(exc)
             raise
-        self._measures.embedded(
-            provider=settings.provider,
-            model=request.model,
-            input_tokens=made.input_tokens,
-            elapsed_s=self._clock.monotonic_s() - began_s,
-        )
+        record.answered(made)
         return made
 
     async def count_tokens(self, request: ModelRequest) -> int:
@@ -184,21 +172,7 @@ class VertexAIClient:
             raise RuntimeError("the client is used outside of its context: async with VertexAIClient() as client")
         return self._assembly
 
-    def _ended(
-        self, reply: ModelReply, request: ModelRequest, began_s: float, first_token_s: float | None = None
-    ) -> None:
-        self._measures.ended(
-            reply,
-            model=request.model or self.settings.model,
-            elapsed_s=self._clock.monotonic_s() - began_s,
-            first_token_s=first_token_s,
-        )
-
-    def _broke(self, error: BaseException, request: ModelRequest, began_s: float) -> None:
-        settings = self.settings
-        self._measures.broke(
-            error,
-            provider=settings.provider,
-            model=request.model or settings.model,
-            elapsed_s=self._clock.monotonic_s() - began_s,
-        )
+    @property
+    def _records(self) -> Recorder:
+        assert self._recorder is not None, "made together with the assembly"
+        return self._recorder
