@@ -554,7 +554,7 @@ async def test_refresh_runs_once_for_nobody_and_can_be_joined(flights: Flights) 
     assert call.made == 1
 
 
-async def test_refreshes_are_bounded_and_end_at_their_deadline(flights: Flights) -> None:
+async def test_refreshes_are_bounded_and_end_at_their_deadline(flights: Flights, metrics: Metrics) -> None:
     call = Call()
     for question in ("a", "b"):
         assert flights.refresh(key_of(question), call.reply, deadline_s=in_s(0.02))
@@ -565,7 +565,12 @@ async def test_refreshes_are_bounded_and_end_at_their_deadline(flights: Flights)
     call.goes_on(ModelBlocked("no"))
     assert flights.refresh(key_of("c"), call.reply, deadline_s=in_s())
     await turns_of_the_loop()
+    call.goes_on(END)
+    assert flights.refresh(key_of("c"), call.reply, deadline_s=in_s())
+    await turns_of_the_loop()
     assert len(flights) == 0
+    events = metrics.counter("ngx_flights_total", "", "event")
+    assert (events.labels("refresh_failed").value, events.labels("refreshed").value) == (3, 1)
 
 
 def counting(question: int, made: list[int]) -> Callable[[], AsyncGenerator[Event]]:

@@ -47,6 +47,8 @@ class Flights:
         self._joined = counter.labels("joined")
         self._restarted = counter.labels("restarted")
         self._abandoned = counter.labels("abandoned")
+        self._refreshed = counter.labels("refreshed")
+        self._refresh_failed = counter.labels("refresh_failed")
         self._clock = clock
         self._max_refreshes = max_refreshes
         self._refreshes = 0
@@ -135,13 +137,14 @@ class Flights:
         seat = Seat(_as_stream(start), deadline_s, then)
         flight = self._start(self._replies, call, seat)
         self._refreshes += 1
-        flight.task.add_done_callback(self._refreshed)
         seat.watch(self._clock.monotonic_s(), lambda: self._leave(flight, seat))
-        flight.task.add_done_callback(lambda _: seat.unwatch())
+        flight.task.add_done_callback(lambda _: self._refresh_over(flight, seat))
         return True
 
-    def _refreshed(self, _: asyncio.Task[None]) -> None:
+    def _refresh_over(self, flight: Flight, seat: Seat) -> None:
+        seat.unwatch()
         self._refreshes -= 1
+        (self._refreshed if flight.error is None else self._refresh_failed).inc()
 
     def _board(self, flights: dict[Call, Flight], call: Call, seat: Seat) -> Flight:
         """The flight under way with one more seat, or a new one."""
