@@ -246,6 +246,12 @@ async def test_a_standby_answers_questions_and_refuses_to_write(server: Postgres
         with pytest.raises(JournalUnavailable, match="read-only"):
             await standby.claim(1, instance="one", now=NOW)
         await standby.close()
+        hosts = f"127.0.0.1:{replica.port},127.0.0.1:{server.port}"
+        either = url.replace(f"127.0.0.1:{server.port}", hosts) + "?target_session_attrs=read-write"
+        primary = PostgresJournal(either, clock=SystemClock())
+        await primary.open()
+        assert (await tell(primary, accept(lane))).epoch == 1
+        await primary.close()
     finally:
         await asyncio.to_thread(replica.remove)
 

@@ -114,6 +114,7 @@ def test_a_pooler_is_told_by_the_url_or_by_supabases_port() -> None:
     assert (told.pooled, told.dsn) == (True, "postgres://u:p@h:5000/d?sslmode=require")
     assert Target.parse("postgresql://u:p@aws-0.pooler.supabase.com:6543/postgres").pooled
     assert not Target.parse("postgresql://u:p@h:6543/d?pgbouncer=false").pooled
+    assert not Target.parse("postgresql://u:6543@[::1]:5432,h2,h3:5433/d").pooled
 
 
 async def test_a_closed_journal_says_so(emptied: str) -> None:

@@ -1,6 +1,7 @@
 """The journal on Postgres: for several instances, behind a pooler or not.
 
 Writers group what waits into transactions (`postgres_writer`), readers answer questions; both reconnect by themselves.
+Heartbeats have a connection of their own, so that an instance whose writers wait for locks still counts as alive.
 Lanes belong to instances that keep a heartbeat (`Beat`); `claim` also takes those whose holder's has expired, and the
 epoch in the lane's row fences every write. READ COMMITTED throughout; only leases use time, the database's own.
 """
@@ -16,7 +17,7 @@ import msgspec
 
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import JournalUnavailable
-from ngx_agents.state.commands import Command, Grant, Question
+from ngx_agents.state.commands import Beat, Command, Grant, Leave, Question
 from ngx_agents.state.postgres_connections import Connector, Session, Target, Timeouts
 from ngx_agents.state.postgres_heartbeats import ClaimLanes
 from ngx_agents.state.postgres_migrations import RowSecurity, checked_version, migrate
@@ -51,13 +52,9 @@ class PostgresJournal:
         self._settings = settings or PostgresSettings()
         connector = Connector(Target.parse(url), clock=clock, rng=rng or Rng(), timeouts=self._settings.timeouts)
         self._readers = Readers(connector, size=self._settings.readers)
-        self._writers = Writers(
-            connector,
-            size=self._settings.writers,
-            name=f"w_{secrets.token_hex(8)}",
-            clock=clock,
-            metrics=metrics or Metrics(),
-        )
+        name, metrics = f"w_{secrets.token_hex(8)}", metrics or Metrics()
+        self._writers = Writers(connector, size=self._settings.writers, name=name, clock=clock, metrics=metrics)
+        self._pulse = Writers(connector, size=1, name=f"{name}/pulse", clock=clock, metrics=metrics)
         self._tasks: asyncio.TaskGroup | None = None
 
     async def open(self) -> None:
@@ -66,6 +63,7 @@ class PostgresJournal:
         await self._tasks.__aenter__()
         self._readers.start(self._tasks)
         self._writers.start(self._tasks)
+        self._pulse.start(self._tasks)
         try:
             await self._readers.submit(_check)
         except BaseException:
@@ -77,6 +75,7 @@ class PostgresJournal:
         if tasks is None:
             return
         await self._writers.stop()
+        await self._pulse.stop()
         await self._readers.stop()
         await tasks.__aexit__(None, None, None)
 
@@ -93,7 +92,8 @@ class PostgresJournal:
                 raise JournalUnavailable("the journal is closed")
             await self._writers.settled()
             return []
-        return await self._writers.submit(commands)
+        is_beat = all(isinstance(command, Beat | Leave) for command in commands)
+        return await (self._pulse if is_beat else self._writers).submit(commands)
 
     async def query(self, question: Question) -> Any:
         return await self._readers.submit(lambda session: answer(session, question))

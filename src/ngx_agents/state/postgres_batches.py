@@ -12,13 +12,14 @@ from typing import Any, TypeGuard
 
 from ngx_agents.errors import NgxError
 from ngx_agents.state import commands as c
-from ngx_agents.state.postgres_commands import apply, coalesce, remember_key
+from ngx_agents.state.postgres_commands import apply
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_errors import is_conflict, is_outage, understood
 from ngx_agents.state.postgres_heartbeats import ClaimLanes, claim_lanes
 from ngx_agents.state.postgres_lanes import LANE_COMMANDS, LaneBatch, StaleFinish
 from ngx_agents.state.postgres_retold import accepted_before, finished_before
 from ngx_agents.state.postgres_store import complete, load, write
+from ngx_agents.state.postgres_turns import coalesce, remember_key
 
 Mark = tuple[str, int]
 Job = Sequence[c.Command] | ClaimLanes

@@ -11,20 +11,18 @@ from typing import Any
 
 import msgspec
 
-from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound, TurnFinished
+from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.ids import shard_of
-from ngx_agents.state.model import Answer, Owner
+from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation, erase_user
 from ngx_agents.state.postgres_heartbeats import beat, leave
-from ngx_agents.state.postgres_lanes import AGEING_S_PER_CLASS
 from ngx_agents.state.postgres_rows import Lane, shard_in, storable
-from ngx_agents.state.postgres_store import lock_lanes
+from ngx_agents.state.postgres_store import lock_lane
+from ngx_agents.state.postgres_turns import replay_turn, request_cancel
 
 encode_json = msgspec.json.Encoder().encode
-_CANCELLED_WAITING = encode_json(Answer(code="cancelled", message="cancelled before it started"))
-COALESCED_CHARACTERS = 32_000
 
 
 async def apply(connection: Connection, command: c.Command) -> Any:
@@ -32,17 +30,13 @@ async def apply(connection: Connection, command: c.Command) -> Any:
     return await _APPLY[type(command)](connection, command)
 
 
-async def _lane(connection: Connection, conversation_id: str) -> Lane | None:
-    return (await lock_lanes(connection, [conversation_id])).get(conversation_id)
-
-
-async def owned_lane(connection: Connection, conversation_id: str, owner: Owner) -> Lane | None:
+async def _owned_lane(connection: Connection, conversation_id: str, owner: Owner) -> Lane | None:
     """The locked lane, None when it is absent or another's."""
-    lane = await _lane(connection, conversation_id)
+    lane = await lock_lane(connection, conversation_id)
     return lane if lane is not None and lane.owner == owner else None
 
 
-async def refuse_if_busy(connection: Connection, lane: Lane) -> None:
+async def _refuse_if_busy(connection: Connection, lane: Lane) -> None:
     if lane.pending == 0:
         return
     turn_id = await connection.fetchval(
@@ -55,25 +49,25 @@ async def refuse_if_busy(connection: Connection, lane: Lane) -> None:
 
 
 async def _refuse_stale(connection: Connection, conversation_id: str, turn_id: str, epoch: int) -> None:
-    lane = await _lane(connection, conversation_id)
+    lane = await lock_lane(connection, conversation_id)
     if lane is None or lane.epoch != epoch or lane.running != turn_id:
         raise LeaseLost(f"turn {turn_id} was granted to another owner")
 
 
 async def _delete_conversation(connection: Connection, command: c.DeleteConversation) -> bool:
-    lane = await owned_lane(connection, command.id, command.owner)
+    lane = await _owned_lane(connection, command.id, command.owner)
     if lane is None:
         return False
-    await refuse_if_busy(connection, lane)
+    await _refuse_if_busy(connection, lane)
     await delete_conversation(connection, lane)
     return True
 
 
 async def _import_messages(connection: Connection, command: c.ImportMessages) -> None:
-    lane = await owned_lane(connection, command.conversation_id, command.owner)
+    lane = await _owned_lane(connection, command.conversation_id, command.owner)
     if lane is None:
         raise NotFound("no such conversation")
-    await refuse_if_busy(connection, lane)
+    await _refuse_if_busy(connection, lane)
     await connection.execute(
         "UPDATE ngx.conversation SET next_turn = next_turn + $3, updated_at = $4 WHERE shard = $1 AND id = $2",
         lane.shard,
@@ -114,112 +108,6 @@ async def _record_effect(connection: Connection, command: c.RecordEffect) -> str
             command.now,
         )
     return before
-
-
-async def _request_cancel(connection: Connection, command: c.RequestCancel) -> str:
-    """A waiting turn ends here and now; a running one is marked, and its owner has to stop it."""
-    place = (shard_in(command.turn_id), command.turn_id)
-    conversation_id = await connection.fetchval(
-        "SELECT conversation_id FROM ngx.turn WHERE shard = $1 AND id = $2 AND tenant = $3 AND user_id = $4",
-        *place,
-        command.owner.tenant,
-        command.owner.user,
-    )
-    lane = await _lane(connection, conversation_id) if conversation_id is not None else None
-    status = await connection.fetchval("SELECT status FROM ngx.turn WHERE shard = $1 AND id = $2", *place)
-    if lane is None or status is None:
-        raise NotFound("no such turn")
-    if status == "running":
-        await connection.execute("UPDATE ngx.turn SET cancel_requested = true WHERE shard = $1 AND id = $2", *place)
-        return "running"
-    if status != "queued":
-        raise TurnFinished(f"the turn has ended: {status}")
-    await connection.execute(
-        "UPDATE ngx.turn SET status = 'cancelled', cancel_requested = true, finished_at = $3, answer = $4"
-        " WHERE shard = $1 AND id = $2",
-        *place,
-        command.now,
-        _CANCELLED_WAITING,
-    )
-    await connection.execute(
-        "UPDATE ngx.conversation SET pending = pending - 1 WHERE shard = $1 AND id = $2", lane.shard, lane.id
-    )
-    return "cancelled"
-
-
-async def coalesce(connection: Connection, command: c.AcceptTurn) -> c.Accepted | None:
-    """Takes the text into the lane's last waiting turn; None when none waits or its message would become too long."""
-    lane = await owned_lane(connection, command.conversation_id, command.owner)
-    if lane is None:
-        return None
-    rows = await connection.fetch(
-        "SELECT id, number, status FROM ngx.turn WHERE shard = $1 AND conversation_id = $2"
-        " AND status IN ('queued', 'running') ORDER BY number",
-        lane.shard,
-        lane.id,
-    )
-    if not rows or rows[-1][2] != "queued":
-        return None
-    turn_id, seq = rows[-1][0], 2 * rows[-1][1] - 1
-    fitted = await connection.fetchval(
-        "UPDATE ngx.message SET text = text || chr(10) || $4 WHERE shard = $1 AND conversation_id = $2 AND seq = $3"
-        " AND length(text) + length($4) < $5 RETURNING 1",
-        lane.shard,
-        lane.id,
-        seq,
-        storable(command.text),
-        COALESCED_CHARACTERS,
-    )
-    if fitted is None:
-        return None
-    return c.Accepted(turn_id=turn_id, position=len(rows) - 1, user_seq=seq, coalesced=True)
-
-
-async def remember_key(connection: Connection, command: c.AcceptTurn, turn_id: str) -> None:
-    if command.idempotency_key is None:
-        return
-    await connection.execute(
-        "INSERT INTO ngx.idempotency (shard, tenant, user_id, key, hash, turn_id, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        shard_of(command.owner.user),
-        command.owner.tenant,
-        command.owner.user,
-        command.idempotency_key,
-        command.idempotency_hash,
-        turn_id,
-        command.now,
-    )
-
-
-async def _replay_turn(connection: Connection, command: c.ReplayTurn) -> None:
-    place = (shard_in(command.turn_id), command.turn_id)
-    conversation_id = await connection.fetchval(
-        "SELECT conversation_id FROM ngx.turn WHERE shard = $1 AND id = $2", *place
-    )
-    lane = await _lane(connection, conversation_id) if conversation_id is not None else None
-    row = await connection.fetchrow(
-        "UPDATE ngx.turn SET status = 'queued', attempts = 0, cancel_requested = false, answer = NULL,"
-        " finished_at = NULL, deadline_at = $3 WHERE shard = $1 AND id = $2 AND status = 'dead'"
-        " RETURNING number, turn_class",
-        *place,
-        command.deadline_at,
-    )
-    if lane is None or row is None:
-        raise NotFound("no such dead turn")
-    await connection.execute(
-        "DELETE FROM ngx.message WHERE shard = $1 AND conversation_id = $2 AND seq = $3",
-        lane.shard,
-        lane.id,
-        2 * row[0],
-    )
-    sort_key = command.now + row[1] * AGEING_S_PER_CLASS
-    await connection.execute(
-        "UPDATE ngx.conversation SET pending = pending + 1,"
-        " sort_key = CASE WHEN pending = 0 THEN $3 ELSE least(sort_key, $3) END WHERE shard = $1 AND id = $2",
-        lane.shard,
-        lane.id,
-        sort_key,
-    )
 
 
 async def _put_profile(connection: Connection, command: c.PutProfile) -> None:
@@ -282,8 +170,8 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.DeleteConversation: _delete_conversation,
     c.ImportMessages: _import_messages,
     c.RecordEffect: _record_effect,
-    c.RequestCancel: _request_cancel,
-    c.ReplayTurn: _replay_turn,
+    c.RequestCancel: request_cancel,
+    c.ReplayTurn: replay_turn,
     c.PutProfile: _put_profile,
     c.AddLog: _add_log,
     c.PutKey: _put_key,

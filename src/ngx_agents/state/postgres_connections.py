@@ -39,8 +39,9 @@ OUR_OPTIONS = ("pgbouncer", "connection_limit", "pool_timeout")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Each the longest time before the wait is given up; `call_s` above the others. A transaction that idles ends before
-    those that wait for its locks give up: its process sleeps or is gone.
+    """Each the longest time before the wait is given up; `call_s` is above the others.
+
+    A transaction that idles ends before those that wait for its locks give up: its process sleeps, or is gone.
     """
 
     connect_s: float = 5.0
@@ -60,19 +61,25 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def parse(cls, url: str) -> Target:
         """`?pgbouncer=true`, or Supabase's port 6543, says that a pooler in transaction mode stands between.
 
-        Raises ConfigError when it is not a Postgres URL.
+        Several hosts, separated by commas, are tried in their order. Raises ConfigError when it is not a Postgres URL.
         """
         try:
             parts = urlsplit(url)
-            port = parts.port
-            options = dict(parse_qsl(parts.query))
+            options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+            ports = [_port(host) for host in parts.netloc.rpartition("@")[2].split(",")]
         except ValueError as error:
             raise ConfigError("the journal's URL is not a usable Postgres URL") from error
         if parts.scheme not in SCHEMES:
             raise ConfigError("the journal's URL must begin with postgresql://")
-        told = options.get("pgbouncer", "true" if port == SUPABASE_TRANSACTION_PORT else "false")
+        told = options.get("pgbouncer", "true" if SUPABASE_TRANSACTION_PORT in ports else "false")
         left = urlencode({name: value for name, value in options.items() if name not in OUR_OPTIONS})
         return cls(dsn=urlunsplit(parts._replace(query=left)), pooled=told.lower() in ("true", "1", "yes"))
+
+
+def _port(host: str) -> int | None:
+    """The port of `host:port`, None when there is none. Raises ValueError when it is no number."""
+    _, colon, port = host.rpartition("]")[2].rpartition(":")
+    return int(port) if colon else None
 
 
 class Connector:
@@ -177,6 +184,9 @@ class Session:
             yield connection
             if await connection.execute("COMMIT") != "COMMIT":
                 raise JournalUnavailable("the database rolled the transaction back: nothing was stored")
+        except asyncpg.ReadOnlySQLTransactionError:
+            self.drop()  # the next connection may find the host that can write
+            raise
         except (NgxError, asyncpg.PostgresError):
             await self._roll_back(connection)
             raise

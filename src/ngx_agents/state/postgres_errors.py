@@ -42,7 +42,7 @@ _UNAVAILABLE: tuple[tuple[type[BaseException], str, float], ...] = (
     (OSError, "the database cannot be reached", 2.0),
 )
 _NO_SCHEMA = (pg.UndefinedTableError, pg.InvalidSchemaNameError, pg.UndefinedColumnError)
-_CONFLICT = (pg.SerializationError, pg.DeadlockDetectedError)
+_CONFLICT = (pg.SerializationError, pg.DeadlockDetectedError, pg.InvalidCachedStatementError)
 
 
 def understood(error: BaseException) -> NgxError:

@@ -197,9 +197,10 @@ class LaneBatch:
 
 
 def first_open(lane: Lane) -> str | None:
+    """The running turn, else the one that is next; None when the lane is idle."""
     if lane.pending == 0:
         return None
-    return lane.open_turns[0].id if lane.open_turns else lane.running
+    return lane.running or (lane.open_turns[0].id if lane.open_turns else None)
 
 
 _APPLY: dict[type, Callable[[LaneBatch, Any], Any]] = {

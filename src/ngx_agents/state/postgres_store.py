@@ -69,6 +69,10 @@ async def lock_lanes(connection: Connection, names: Iterable[str]) -> dict[str, 
     return {row[1]: _lane(row) for row in rows}
 
 
+async def lock_lane(connection: Connection, name: str) -> Lane | None:
+    return (await lock_lanes(connection, [name])).get(name)
+
+
 def _lane(row: Any) -> Lane:
     lane = Lane(
         shard=row[0], id=row[1], owner=Owner(row[2], row[3]), title=row[4], next_turn=row[5], pending=row[6],

@@ -87,13 +87,13 @@ def _remember_key(db: Connection, command: c.AcceptTurn, turn_id: str) -> None:
 def _busy(db: Connection, command: c.AcceptTurn) -> tuple[str | None, str | None]:
     """(running or first open turn, last waiting turn)."""
     rows = db.execute(
-        "SELECT t.id, t.status FROM turn t JOIN conversation v ON v.id = t.conversation_id"
+        "SELECT t.id, t.status, v.running FROM turn t JOIN conversation v ON v.id = t.conversation_id"
         " WHERE t.conversation_id = ? AND t.status IN ('queued', 'running') AND v.tenant = ? AND v.user = ?"
         " ORDER BY t.number",
         (command.conversation_id, command.owner.tenant, command.owner.user),
     ).fetchall()
     waiting = [row[0] for row in rows if row[1] == "queued"]
-    return (rows[0][0] if rows else None), (waiting[-1] if waiting else None)
+    return (rows[0][2] or rows[0][0] if rows else None), (waiting[-1] if waiting else None)
 
 
 def _coalesce(db: Connection, command: c.AcceptTurn, waiting: str) -> c.Accepted | None:
