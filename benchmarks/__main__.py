@@ -11,6 +11,7 @@ import msgspec
 
 from benchmarks.effort import QUICK, Effort
 from benchmarks.history import history
+from benchmarks.open_streams import streams3000
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import Outcome, save, table
 from benchmarks.stages import stages
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "unary": unary,
     "stream50": stream50,
     "subscriptions": subscriptions,
+    "streams3000": streams3000,
     "history": history,
     "stages": stages,
 }

@@ -55,6 +55,22 @@ def test_bare_json_error_comes_out_whole(before: int, ending: bytes, cuts: list[
     assert [json.loads(frame)["text"] for frame in frames[:before] + frames[before + 1 :]] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("chunks", "frames"),
+    [
+        ([b"data: 1\r\n\r\n", b"data: 2\r\n\r\n"], [b"1", b"2"]),
+        ([b"data: 1\r\n\r\ndata: 2\r\n\r\n"], [b"1", b"2"]),
+        ([b"data: [1,\r\ndata: 2]\r\n\r\n"], [b"[1,\n2]"]),
+        ([b"data: 1\r\n", b"data: 2\r\n\r\n"], [b"1\n2"]),
+        ([b"dat", b"a: 1\r\n\r\n", b"data: 2\r\n\r\n"], [b"1", b"2"]),
+        ([b'{"error":\r\n', b"data: 1\r\n\r\n", b"}\r\n"], [b'{"error":\ndata: 1\n\n}']),
+    ],
+)
+def test_chunk_that_is_one_frame_comes_out_as_in_any_other_cut(chunks: list[bytes], frames: list[bytes]) -> None:
+    splitter = FrameSplitter()
+    assert [frame for chunk in chunks for frame in splitter.feed(chunk)] + splitter.finish() == frames
+
+
 def test_line_separator_in_a_string_ends_no_line() -> None:
     assert frames_of('data: "a\u2028b\u2029c\x85d"\n\n'.encode(), []) == ['"a\u2028b\u2029c\x85d"'.encode()]
 

@@ -33,6 +33,12 @@ class FrameSplitter:
         """The frames that `chunk` completes. Raises ModelProtocolError above MAX_FRAME_BYTES."""
         if not chunk:
             return []
+        if self._rest or self._data or self._raw or self._after_cr or (frame := _only_frame(chunk)) is None:
+            return self._feed(chunk)
+        self._size_bytes = 0
+        return [frame]
+
+    def _feed(self, chunk: bytes) -> list[bytes]:
         if self._after_cr and chunk[0] == _LF:
             chunk = chunk[1:]
         self._after_cr = chunk.endswith(b"\r")
@@ -97,3 +103,13 @@ class FrameSplitter:
         self._size_bytes += size_bytes
         if self._size_bytes > MAX_FRAME_BYTES:
             raise ModelProtocolError("the model's stream has a frame that is too large")
+
+
+def _only_frame(chunk: bytes) -> bytes | None:
+    """The frame of a chunk that is one frame as Vertex writes it, which most are; None for any other."""
+    if not (chunk.startswith(b"data: ") and chunk.endswith(b"\r\n\r\n")):
+        return None
+    end = len(chunk) - 4
+    if chunk.find(b"\r") != end or chunk.find(b"\n") != end + 1 or end > MAX_FRAME_BYTES:
+        return None
+    return chunk[6:end]

@@ -5,6 +5,7 @@ uvicorn serves HTTP/1.1; with `http2` set, granian serves both versions (`server
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ def run(settings: EmulatorSettings) -> None:
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigError("a certificate needs its key, and a key its certificate: give both or neither")
     with _certified(settings) as (cert, key, authority):
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)  # as the server does: a full collection beside thousands of streams is a stall
         if settings.http2:
             from ngx_agents.vertex.emulator.server_http2 import serve
 
@@ -59,10 +62,9 @@ def _serve(settings: EmulatorSettings, cert: Path | None, key: Path | None, auth
     )
     with listener:
         config.load()  # a certificate that cannot be read ends here, before anything is announced
+        if authority is not None:  # uvicorn raises SIGTERM again at its end: the files made here are cleared first
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         _announce(settings.host, listener.getsockname()[1], cert, authority)
-        signal.signal(
-            signal.SIGTERM, lambda *_: sys.exit()
-        )  # uvicorn raises it again at its end; files are cleared first
         uvicorn.Server(config).run(sockets=[listener])
 
 
