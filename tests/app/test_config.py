@@ -66,11 +66,25 @@ def test_every_variable_sets_its_setting(name):
         "transport": "aiohttp",
         "log_level": "debug",
         "mode": "jwt",
+        "residency": "eu",
+        "traffic": "provisioned, shared",
+        "cache_enabled": "false",
+        "max_retries": "3",
+        "retry_delay_s": "0.5",
+        "builtin": "off",
+        "trace_share": "0.1",
     }.get(one.field, "2048")
     loaded = read_config(environ={name: raw})
     value = getattr(getattr(loaded.config, one.section), one.field)
     assert value != one.default
     assert loaded.origins[one.name] == f"env {name}"
+
+
+def test_a_list_is_separated_by_commas_in_the_environment():
+    loaded = read_config(environ={"NGX_VERTEX_FALLBACK_LOCATIONS": "eu, europe-west1,"})
+    assert loaded.config.vertex.fallback_locations == ("eu", "europe-west1")
+    with pytest.raises(ConfigError, match="a list, each"):
+        read_config(environ={"NGX_VERTEX_TRAFFIC": "shared,free"})
 
 
 def test_the_names_that_scripts_rely_on_are_known():

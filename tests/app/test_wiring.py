@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ngx_agents.app.config_sections import AuthConfig, Config, LocalConfig, ServerConfig, VertexConfig
+from ngx_agents.app.config_sections import AuthConfig, Config, LocalConfig, RedisConfig, ServerConfig, VertexConfig
 from ngx_agents.app.lifespan import running
 from ngx_agents.app.wiring import choose_model
 from ngx_agents.errors import ConfigError, JournalLocked
@@ -20,13 +20,14 @@ def _no_google_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 async def test_nothing_configured_means_templates() -> None:
     choice = await choose_model(Config())
-    assert (choice.settings, choice.source) == (None, "template")
+    assert choice.settings is None
+    assert "templates" in choice.label
 
 
 async def test_an_endpoint_or_key_is_vertex() -> None:
     emulated = await choose_model(Config(vertex=VertexConfig(base_url="http://127.0.0.1:1")))
-    assert emulated.source == "model"
     assert emulated.settings is not None
+    assert emulated.settings.provider == "vertex"
     assert emulated.settings.project == "local"
     express = await choose_model(Config(vertex=VertexConfig(api_key="k")))
     assert express.settings is not None
@@ -40,7 +41,38 @@ async def test_a_project_without_credentials_says_so_and_takes_the_next() -> Non
     assert "no Google credentials found for project p" in alone.label
     local = LocalConfig(model_url="http://127.0.0.1:1/v1", model="small")
     beside = await choose_model(Config(vertex=vertex, local=local))
-    assert (beside.source, beside.settings and beside.settings.model) == ("local", "small")
+    assert beside.settings is not None
+    assert (beside.settings.provider, beside.settings.model) == ("openai", "small")
+
+
+async def test_a_model_of_ones_own_stands_behind_vertex() -> None:
+    local = LocalConfig(model_url="http://127.0.0.1:1/v1", model="small")
+    choice = await choose_model(Config(vertex=VertexConfig(base_url="http://127.0.0.1:2"), local=local))
+    assert choice.settings is not None
+    assert (choice.settings.local_url, choice.settings.local_model) == ("http://127.0.0.1:1/v1", "small")
+
+
+async def test_the_secret_is_made_once_and_readable_by_nobody_else(tmp_path: Path) -> None:
+    config = Config(server=ServerConfig(data_dir=str(tmp_path)))
+    async with running(config) as first:
+        keys = first.parts.foundation.keys
+    path = tmp_path / "secret.key"
+    assert path.stat().st_mode & 0o077 == 0
+    async with running(config) as second:
+        assert second.parts.foundation.keys == keys
+    path.write_text("not a key")
+    with pytest.raises(ConfigError, match=r"secret\.key"):
+        async with running(config):
+            pass
+
+
+async def test_an_unreachable_redis_does_not_keep_a_server_from_starting(tmp_path: Path) -> None:
+    config = Config(
+        server=ServerConfig(data_dir=str(tmp_path), secret_key=("k" * 32,)),
+        redis=RedisConfig(url="redis://127.0.0.1:1"),
+    )
+    async with running(config) as program:
+        assert program.parts.foundation.shared is not None
 
 
 async def test_a_second_server_on_the_same_journal_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ngx_agents.agents.crew import Crew
 from ngx_agents.agents.earlier import earlier
 from ngx_agents.agents.language import choose_language
 from ngx_agents.agents.loader import ORCHESTRATOR, load_team
-from ngx_agents.agents.prompt import HISTORY_TOKENS
+from ngx_agents.agents.prompt import HISTORY_TOKENS, is_simple
 from ngx_agents.agents.router import Route, Router
 from ngx_agents.agents.safety import RedFlag, SafetyScreen
 from ngx_agents.agents.specialist import Specialist
@@ -51,16 +51,21 @@ class CoachingTeam:
         self,
         *,
         model: VertexAIClient | None,
+        small_model_languages: frozenset[str] = frozenset(),
         clock: Clock,
         rng: Rng,
         metrics: Metrics,
         history_tokens: int = HISTORY_TOKENS,
     ) -> None:
-        """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content."""
+        """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
+
+        `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
+        """
         tools = build_tools()
         team = load_team(tools=tools)
         self._team = team
         self._model = model
+        self._small_languages = small_model_languages
         self._clock = clock
         self._rng = rng
         self._history_tokens = history_tokens
@@ -69,7 +74,13 @@ class CoachingTeam:
         templates, screen = Templates(team.agents), AnswerScreen(team.safety)
         toolbox = Toolbox(tools, metrics)
         specialists = {
-            name: Specialist(agent, model=model, toolbox=toolbox, templates=templates, screen=screen)
+            name: Specialist(
+                agent,
+                model=None if small_model_languages else model,
+                toolbox=toolbox,
+                templates=templates,
+                screen=screen,
+            )
             for name, agent in team.specialists.items()
         }
         cards = {name: agent.card for name, agent in team.specialists.items()}
@@ -147,7 +158,7 @@ class CoachingTeam:
     async def _general(self, brief: Brief, route: Route) -> AsyncGenerator[AgentEvent]:
         """The model answers or says whom to call; without it the best guess answers, without a guess a fixed reply."""
         spent, agents, degraded = Usage(), route.agents, False
-        if self._model is not None:
+        if self._asks_model(brief):
             handover = self._crew.direct(brief)
             async with aclosing(handover.events()) as events:
                 async for event in events:
@@ -164,6 +175,11 @@ class CoachingTeam:
         async with aclosing(events):
             async for event in events:
                 yield event
+
+    def _asks_model(self, brief: Brief) -> bool:
+        if self._model is None or not self._small_languages:
+            return self._model is not None
+        return brief.language in self._small_languages and is_simple(brief)
 
     def _predefined(self, reply: str, brief: Brief) -> str:
         return self._team.orchestrator.replies[reply].text.pick(brief.language, self._rng)

@@ -13,7 +13,7 @@ from typing import Any
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentContent
-from ngx_agents.agents.prompt import contents_of, system_prompt
+from ngx_agents.agents.prompt import cache_rule, contents_of, system_prompt
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox, ToolRun
@@ -105,6 +105,9 @@ class Specialist:
             # in the last round it must answer with what it has
             tools=self._declared if round_number < MAX_TOOL_ROUNDS else (),
             deadline_s=task.deadline_s,
+            # what tools found belongs to the person
+            cache=cache_rule(brief) if round_number == 0 else None,
+            urgency=task.turn_class,
         )
 
     async def _call(

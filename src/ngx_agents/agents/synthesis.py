@@ -12,7 +12,7 @@ from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentCard, AgentContent
 from ngx_agents.agents.language import Language
-from ngx_agents.agents.prompt import as_data, contents_of, said, system_prompt
+from ngx_agents.agents.prompt import as_data, cache_rule, contents_of, is_simple, said, system_prompt
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.turn import TextDelta, TextReset
@@ -49,7 +49,7 @@ class Synthesis:
         self._model = model
         self._templates = templates
         self._screen = screen
-        self._consult = _consult_declaration(cards)
+        self._consults = (_consult_declaration(cards),)
 
     async def merged(self, brief: Brief, parts: Sequence[Work], work: Work) -> AsyncGenerator[TextDelta | TextReset]:
         """One answer out of the parts, by the model. Raises ModelError."""
@@ -63,6 +63,7 @@ class Synthesis:
             system=self._system(brief),
             contents=(said("\n\n".join(question)),),
             deadline_s=brief.task.deadline_s,
+            urgency=brief.task.turn_class,
         )
         telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         async with aclosing(telling.events(request)) as events:
@@ -75,8 +76,11 @@ class Synthesis:
         request = ModelRequest(
             system=self._system(brief),
             contents=contents_of(brief.task.history, brief.task.text, budget=brief.history_tokens),
-            tools=(self._consult,),
+            tools=self._consults,
             deadline_s=brief.task.deadline_s,
+            cache=cache_rule(brief),
+            urgency=brief.task.turn_class,
+            is_simple=is_simple(brief),
         )
         telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         async with aclosing(telling.events(request)) as events:

@@ -95,8 +95,11 @@ def _section(name: str, struct: type[Section], values: Mapping[str, object]) -> 
 
 
 def _converted(one: Setting, given: Given) -> object:
+    raw = given.raw
+    if one.is_list and isinstance(raw, str) and given.is_text:
+        raw = [part.strip() for part in raw.split(",") if part.strip()]
     try:
-        value: object = msgspec.convert(given.raw, one.type, strict=not given.is_text)
+        value: object = msgspec.convert(raw, one.type, strict=not given.is_text)
     except msgspec.ValidationError as exc:
         got = "" if one.secret else f", got {given.raw!r}"
         raise ConfigError(f"{one.label} ({given.origin}): expected {one.expected}{_unquoted(one, given)}{got}") from exc

@@ -9,16 +9,26 @@ from ngx_agents.app.config_sections import Config
 from ngx_agents.app.setting import mask_password
 
 MIN_SECRET_BYTES = 32
+SHARED_SCHEMES = (
+    "redis://",
+    "rediss://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+)
 
 
 def troubles(config: Config) -> Iterator[str]:
     """One sentence for each thing that keeps a server from starting safely, naming the settings at fault."""
     yield from _auth_troubles(config)
     yield from journal_troubles(config)
+    yield from _shared_troubles(config)
     urls = {
         "[auth] jwks_url": config.auth.jwks_url,
         "[vertex] base_url": config.vertex.base_url,
         "[local] model_url": config.local.model_url,
+        "[telemetry] otlp_endpoint": config.telemetry.otlp_endpoint,
         "[client] url": config.client.url,
     }
     for label, url in urls.items():
@@ -47,6 +57,15 @@ def _auth_troubles(config: Config) -> Iterator[str]:
         yield "[auth] mode jwt needs jwt_secret (NGX_JWT_SECRET) or jwks_url (NGX_JWKS_URL)"
     if auth.jwt_secret and len(auth.jwt_secret.encode()) < MIN_SECRET_BYTES:
         yield f"[auth] jwt_secret (NGX_JWT_SECRET): needs {MIN_SECRET_BYTES} bytes or more (RFC 7518 §3.2)"
+
+
+def _shared_troubles(config: Config) -> Iterator[str]:
+    if any(len(key.encode()) < MIN_SECRET_BYTES for key in config.server.secret_key):
+        yield f"[server] secret_key (NGX_SECRET_KEY): every key needs {MIN_SECRET_BYTES} bytes or more"
+    if config.redis.url is not None and not config.server.secret_key:
+        yield "[redis] url needs [server] secret_key (NGX_SECRET_KEY), the same on every instance"
+    if config.redis.url is not None and not config.redis.url.startswith(SHARED_SCHEMES):
+        yield f"[redis] url: expected {', '.join(SHARED_SCHEMES)}…, got {mask_password(config.redis.url)!r}"
 
 
 def journal_troubles(config: Config) -> Iterator[str]:

@@ -33,6 +33,15 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         setting("Least urgent event that is logged, to stderr.", flag="--log-level"),
     ] = "info"
     max_body_bytes: Annotated[int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))] = 1048576
+    secret_key: Annotated[
+        tuple[str, ...],
+        setting(
+            "Signs what instances say to each other and keeps cache scopes apart; several while it is being changed,"
+            " the first signs. Unset: made once in the data directory.",
+            env="NGX_SECRET_KEY",
+            secret=True,
+        ),
+    ] = ()
     drain_s: Annotated[float, setting("How long a stopping server lets running turns finish.", bounds=(0, 3_600))] = (
         30.0
     )
@@ -80,6 +89,31 @@ class VertexConfig(Section, frozen=True, kw_only=True):
         setting("HTTP client: pyreqwest is the fast one, aiohttp the second."),
     ] = "pyreqwest"
     connection_pool_size: Annotated[int, setting("Most connections to one location.", bounds=(1, 1_000))] = 50
+    residency: Annotated[
+        Literal["any", "eu", "us"], setting("Where data may go; locations outside of it are refused at the start.")
+    ] = "any"
+    traffic: Annotated[
+        tuple[Literal["provisioned", "shared", "priority"], ...],
+        setting("Kinds of capacity, in the order they are tried; priority only in location global."),
+    ] = ("shared",)
+    fallback_locations: Annotated[
+        tuple[str, ...], setting("Locations asked when the first does not answer, in this order.")
+    ] = ()
+    fallback_models: Annotated[
+        tuple[str, ...], setting("Models asked when no location answers; their answers are marked degraded.")
+    ] = ()
+    cache_enabled: Annotated[bool, setting("Keep answers that may be given again.")] = True
+    cache_ttl_s: Annotated[float, setting("How long a general answer is fresh.", bounds=(0, 2_592_000))] = 3600.0
+    max_cache_size: Annotated[int, setting("Most answers kept in memory.", bounds=(1, 10_000_000))] = 10_000
+    max_retries: Annotated[int, setting("Most retries of batch work; urgent calls stop at 2.", bounds=(0, 20))] = 5
+    retry_delay_s: Annotated[float, setting("Base of the random wait before a retry.", bounds=(0, 60))] = 1.0
+    circuit_breaker_threshold: Annotated[
+        int, setting("Calls within 30 s from which on half failed opens the breaker.", bounds=(1, 100_000))
+    ] = 10
+    circuit_breaker_timeout_s: Annotated[
+        float, setting("How long an open breaker lets nothing pass.", bounds=(0.1, 3_600))
+    ] = 30.0
+    ca_file: Annotated[str | None, setting("PEM bundle trusted beside the system's, for a private proxy.")] = None
     http2: Annotated[
         Literal["auto", "prior_knowledge", "off"],
         setting("HTTP/2 (pyreqwest only): auto over https where spoken, prior_knowledge always, off never."),
@@ -94,6 +128,29 @@ class LocalConfig(Section, frozen=True, kw_only=True):
         setting("OpenAI-compatible base URL (Ollama, vLLM, llama.cpp), such as http://127.0.0.1:11434/v1."),
     ] = None
     model: Annotated[str, setting("The name that server gives the model.")] = "default"
+    builtin: Annotated[
+        Literal["auto", "off"],
+        setting("The small model of the extra `local`: auto runs it when it is installed and model_url is not set."),
+    ] = "auto"
+
+
+class RedisConfig(Section, frozen=True, kw_only=True):
+    """What instances share. Without it every instance keeps its own."""
+
+    url: Annotated[
+        str | None,
+        setting("redis://, rediss://, redis+sentinel://host,host/service or redis+cluster://host,host."),
+    ] = None
+
+
+class TelemetryConfig(Section, frozen=True, kw_only=True):
+    """Traces, sent to an OpenTelemetry collector; needs the extra `otel`."""
+
+    otlp_endpoint: Annotated[
+        str | None,
+        setting("The collector's base URL, such as http://127.0.0.1:4318.", fallback_env="OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ] = None
+    trace_share: Annotated[float, setting("Share of the traces begun here that are sent.", bounds=(0, 1))] = 1.0
 
 
 class TurnsConfig(Section, frozen=True, kw_only=True):
@@ -129,6 +186,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     journal: JournalConfig = JournalConfig()
     vertex: VertexConfig = VertexConfig()
     local: LocalConfig = LocalConfig()
+    redis: RedisConfig = RedisConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     turns: TurnsConfig = TurnsConfig()
     client: ClientConfig = ClientConfig()
 

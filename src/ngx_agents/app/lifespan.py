@@ -1,17 +1,35 @@
-"""What a server starts and stops, in the order of the layers: journal, model client, turn engine; and back."""
+"""What a server starts and stops, in the order of the layers: what instances share, journal, model, turn engine; and
+back. What is optional never keeps a server from starting: without it, answers come from further down."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
 from ngx_agents.app.config_sections import Config
-from ngx_agents.app.wiring import Parts, build_engine, build_gateway, build_parts, choose_model, gateway_settings
+from ngx_agents.app.secret_key import secret_keys
+from ngx_agents.app.wiring import (
+    Foundation,
+    Parts,
+    build_engine,
+    build_gateway,
+    build_parts,
+    choose_model,
+    gateway_settings,
+    wants_local_model,
+)
+from ngx_agents.clock import Rng, SystemClock
+from ngx_agents.coordination.redis_shared import RedisShared
+from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.application import create_app
+from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.telemetry.traces import Traces
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.vertex.local_model.process import LocalModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,21 +44,36 @@ class Running:
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[Running]:
     """Raises ConfigError, JournalLocked, JournalTooNew, JournalUnavailable; what was started by then is stopped."""
-    parts = build_parts(config, await choose_model(config))
     settings = gateway_settings(config)
-    try:
+    async with AsyncExitStack() as stack:
+        foundation = await _foundation(config, stack)
+        local = None
+        if wants_local_model(config):
+            local = await stack.enter_async_context(LocalModel(clock=foundation.clock, metrics=foundation.metrics))
+        parts = build_parts(config, await choose_model(config, local), foundation)
+        stack.push_async_callback(parts.journal.close)
         await parts.journal.open()
         await parts.journal.migrate()
-        async with _client(parts), build_engine(parts) as engine:
-            yield Running(parts=parts, engine=engine, app=create_app(build_gateway(parts, engine), settings))
-    finally:
-        await parts.journal.close()
+        if parts.client is not None:
+            await stack.enter_async_context(parts.client)
+        engine = await stack.enter_async_context(build_engine(parts))
+        yield Running(parts=parts, engine=engine, app=create_app(build_gateway(parts, engine), settings))
 
 
-@asynccontextmanager
-async def _client(parts: Parts) -> AsyncIterator[None]:
-    if parts.client is None:
-        yield
-        return
-    async with parts.client:
-        yield
+async def _foundation(config: Config, stack: AsyncExitStack) -> Foundation:
+    clock, metrics = SystemClock(), Metrics()
+    traces = Traces(endpoint=config.telemetry.otlp_endpoint, sample_ratio=config.telemetry.trace_share)
+    await stack.enter_async_context(traces)
+    shared: Shared | None = None
+    if config.redis.url is not None:
+        shared = RedisShared(config.redis.url, clock=clock, rng=Rng(), metrics=metrics)
+        await shared.open()
+        stack.push_async_callback(shared.close)
+    return Foundation(
+        clock=clock,
+        metrics=metrics,
+        courtesy=Courtesy(),
+        traces=traces,
+        shared=shared,
+        keys=secret_keys(config),
+    )

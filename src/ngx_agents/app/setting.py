@@ -68,8 +68,15 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         """What a value must be, in words."""
         return _words(inspect.type_info(self.type))
 
+    @property
+    def is_list(self) -> bool:
+        """In the environment and in flags its values stand separated by commas."""
+        return isinstance(_without_meta(inspect.type_info(self.type)), inspect.VarTupleType)
+
     def shown(self, value: object) -> str:
         """`value` for people, masked when it is secret."""
+        if isinstance(value, tuple):
+            return ", ".join(self.shown(each) for each in value)
         if value is None:
             return ""
         if self.secret:
@@ -121,6 +128,10 @@ def _words(kind: inspect.Type) -> str:
         case inspect.LiteralType(values=values):
             *most, last = map(str, values)
             return f"{', '.join(most)} or {last}"
+        case inspect.VarTupleType(item_type=item):
+            return f"a list, each {_words(item)}"
+        case inspect.BoolType():
+            return "true or false"
         case inspect.IntType(ge=low, le=high):
             return f"a whole number{_bounds(low, high)}"
         case inspect.FloatType(ge=low, le=high):

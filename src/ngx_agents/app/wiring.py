@@ -6,22 +6,25 @@ from dataclasses import dataclass
 
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.app.config_sections import Config
-from ngx_agents.clock import Clock, Rng, SystemClock
+from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
+from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.memory_tier import MemoryTier
-from ngx_agents.state.model import Source
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.telemetry.traces import Traces
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.credentials import has_credentials
+from ngx_agents.vertex.local_model import LANGUAGES, MODEL_NAME, is_installed
+from ngx_agents.vertex.local_model.process import LocalModel
 from ngx_agents.vertex.settings import VertexSettings
 
 log = event_log("app")
@@ -29,11 +32,23 @@ log = event_log("app")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """What answers: `settings` None means templates; `source` is the label of its answers; `label` is for people."""
+    """What answers: `settings` None means templates; `label` is for people. `is_small`: the extra's own model alone."""
 
     settings: VertexSettings | None
-    source: Source
     label: str
+    is_small: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What stands before anything else is made: time, counting, and what other instances share."""
+
+    clock: Clock
+    metrics: Metrics
+    courtesy: Courtesy
+    traces: Traces
+    shared: Shared | None
+    keys: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,32 +56,35 @@ class Parts:
     """The pieces of one server, made and not yet started."""
 
     config: Config
-    clock: Clock
+    foundation: Foundation
     ids: Ids
-    metrics: Metrics
-    courtesy: Courtesy
     journal: Journal
     choice: ModelChoice
     client: VertexAIClient | None
     team: CoachingTeam
 
+    @property
+    def clock(self) -> Clock:
+        return self.foundation.clock
 
-async def choose_model(config: Config) -> ModelChoice:
-    """Vertex when it is configured and credentials are found, else the OpenAI-compatible server, else templates."""
+    @property
+    def metrics(self) -> Metrics:
+        return self.foundation.metrics
+
+
+def wants_local_model(config: Config) -> bool:
+    """Whether the extra's own model is to run: installed, not switched off, and nothing better in its place."""
+    return config.local.builtin == "auto" and config.local.model_url is None and is_installed()
+
+
+async def choose_model(config: Config, local: LocalModel | None = None) -> ModelChoice:
+    """Vertex when it is configured and credentials are found, else the OpenAI-compatible server, else the small model
+    of the extra, else templates. What comes after the first stands behind it for simple questions."""
     vertex, lacking = config.vertex, ""
     if vertex.project or vertex.api_key or vertex.base_url:
-        settings = VertexSettings(
-            project=vertex.project or (None if vertex.api_key else "local"),
-            location=vertex.location,
-            base_url=vertex.base_url,
-            api_key=vertex.api_key,
-            model=vertex.model,
-            transport=vertex.transport,
-            http2=vertex.http2,
-        )
+        settings = _vertex_settings(config, local)
         if await has_credentials(settings):
-            label = f"{vertex.model} on Vertex AI ({vertex.location})"
-            return ModelChoice(settings=settings, source="model", label=label)
+            return ModelChoice(settings=settings, label=f"{vertex.model} on Vertex AI ({vertex.location})")
         log.warning("model.no_credentials", project=vertex.project)
         lacking = f" (no Google credentials found for project {vertex.project})"
     if config.local.model_url:
@@ -75,42 +93,79 @@ async def choose_model(config: Config) -> ModelChoice:
             openai_url=config.local.model_url,
             model=config.local.model,
             transport=vertex.transport,
+            ca_file=vertex.ca_file,
         )
-        label = f"{config.local.model} at {config.local.model_url}{lacking}"
-        return ModelChoice(settings=settings, source="local", label=label)
-    return ModelChoice(settings=None, source="template", label=f"none: the agents' own tools fill templates{lacking}")
+        return ModelChoice(settings=settings, label=f"{config.local.model} at {config.local.model_url}{lacking}")
+    if local is not None:
+        settings = VertexSettings(provider="openai", openai_url=local.url, model=MODEL_NAME, api_key=local.token)
+        label = f"{MODEL_NAME} in a process of its own, for simple questions in English; templates else{lacking}"
+        return ModelChoice(settings=settings, label=label, is_small=True)
+    return ModelChoice(settings=None, label=f"none: the agents' own tools fill templates{lacking}")
 
 
-def build_parts(config: Config, choice: ModelChoice) -> Parts:
+def _vertex_settings(config: Config, local: LocalModel | None) -> VertexSettings:
+    vertex = config.vertex
+    url, model, key = config.local.model_url, config.local.model, None
+    if local is not None:
+        url, model, key = local.url, MODEL_NAME, local.token
+    return VertexSettings(
+        project=vertex.project or (None if vertex.api_key else "local"),
+        location=vertex.location,
+        base_url=vertex.base_url,
+        api_key=vertex.api_key,
+        model=vertex.model,
+        transport=vertex.transport,
+        http2=vertex.http2,
+        residency=vertex.residency,
+        traffic=vertex.traffic,
+        fallback_locations=vertex.fallback_locations,
+        fallback_models=vertex.fallback_models,
+        local_url=url,
+        local_model=model,
+        local_key=key,
+        ca_file=vertex.ca_file,
+    )
+
+
+def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> Parts:
     """Raises ConfigError, never touches disk or network."""
-    clock = SystemClock()
-    metrics = Metrics()
-    courtesy = Courtesy()
-    client = None
-    if choice.settings is not None:
-        client = VertexAIClient(
-            connection_pool_size=config.vertex.connection_pool_size,
-            settings=choice.settings,
-            clock=clock,
-            metrics=metrics,
-            courtesy=courtesy,
-        )
+    client = _client(config, choice.settings, foundation) if choice.settings is not None else None
     return Parts(
         config=config,
-        clock=clock,
-        ids=Ids(clock),
-        metrics=metrics,
-        courtesy=courtesy,
-        journal=MemoryTier(SqliteJournal(config.journal_path, courtesy=courtesy)),
+        foundation=foundation,
+        ids=Ids(foundation.clock),
+        journal=MemoryTier(SqliteJournal(config.journal_path, courtesy=foundation.courtesy)),
         choice=choice,
         client=client,
         team=CoachingTeam(
             model=client,
-            clock=clock,
+            small_model_languages=LANGUAGES if choice.is_small else frozenset(),
+            clock=foundation.clock,
             rng=Rng(),
-            metrics=metrics,
+            metrics=foundation.metrics,
             history_tokens=config.turns.history_tokens,
         ),
+    )
+
+
+def _client(config: Config, settings: VertexSettings, foundation: Foundation) -> VertexAIClient:
+    vertex = config.vertex
+    return VertexAIClient(
+        cache_enabled=vertex.cache_enabled,
+        cache_ttl=vertex.cache_ttl_s,
+        max_cache_size=vertex.max_cache_size,
+        connection_pool_size=vertex.connection_pool_size,
+        max_retries=vertex.max_retries,
+        retry_delay=vertex.retry_delay_s,
+        circuit_breaker_threshold=vertex.circuit_breaker_threshold,
+        circuit_breaker_timeout=vertex.circuit_breaker_timeout_s,
+        settings=settings,
+        shared=foundation.shared,
+        secrets=foundation.keys,
+        clock=foundation.clock,
+        metrics=foundation.metrics,
+        courtesy=foundation.courtesy,
+        traces=foundation.traces,
     )
 
 

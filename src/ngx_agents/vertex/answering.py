@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ngx_agents.errors import ModelBlocked, ModelError, ModelNotFound, ModelRequestError
 from ngx_agents.vertex.cache.answers import AnswerCache
 from ngx_agents.vertex.cache.kept import Kept
-from ngx_agents.vertex.cache.key import CacheKey
+from ngx_agents.vertex.cache.key import CacheKey, location_class_of
 from ngx_agents.vertex.content import (
     Content,
     ModelReply,
@@ -128,10 +128,11 @@ class Answering:
         if rule is None:
             return None
         top = ways[0]
-        body = top.rung.target.dialect.encode(request, model=top.model, streams=False)
-        return self._cache.key(
-            body, model=top.model, location_class=top.rung.target.location, rule=rule, labels=request.labels
-        )
+        target = top.rung.target
+        body = target.dialect.encode(request, model=top.model, streams=False)
+        residency = stricter(self._settings.residency, request.residency) or "any"
+        place = location_class_of(target.location, residency)
+        return self._cache.key(body, model=top.model, location_class=place, rule=rule, labels=request.labels)
 
     async def _kept(self, key: CacheKey) -> Kept | None:
         if not self._keeps:
