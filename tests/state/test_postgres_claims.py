@@ -12,7 +12,7 @@ from ngx_agents.clock import SystemClock
 from ngx_agents.errors import LeaseLost
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import LogEntry
-from ngx_agents.state.postgres import PostgresJournal
+from ngx_agents.state.postgres import PostgresJournal, PostgresSettings
 
 
 @pytest.fixture
@@ -200,3 +200,21 @@ async def test_one_key_told_to_two_instances_for_two_conversations_makes_one_tur
     accepted = await asyncio.gather(*told)
     assert len({one.turn_id for one in accepted}) == 1
     assert await database_itself.fetchval("SELECT count(*) FROM ngx.turn") == 1
+
+
+async def test_an_instance_whose_writers_all_wait_for_locks_still_beats(
+    emptied: str, database_itself: asyncpg.Connection
+) -> None:
+    journal = PostgresJournal(emptied, clock=SystemClock(), settings=PostgresSettings(writers=2))
+    await journal.open()
+    lanes = [await conversation(journal) for _ in range(4)]
+    async with database_itself.transaction():
+        await database_itself.execute("SELECT FROM ngx.conversation FOR UPDATE")
+        stuck = asyncio.gather(*(tell(journal, accept(lane)) for lane in lanes))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(2):
+            assert await tell(journal, c.Beat(instance="one")) is False
+            assert await tell(journal, c.Beat(instance="one")) is True
+        assert not stuck.done()
+    assert [accepted.epoch for accepted in await stuck] == [1] * 4
+    await journal.close()

@@ -154,7 +154,7 @@ async def everything(journal: Any, caller: Caller) -> list[Any]:
     return told
 
 
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 40))])
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 40))])
 async def test_both_journals_answer_the_same_calls_alike(journals: Journals, seed: int) -> None:
     caller = Caller(seed)
     for lane in caller.lanes[:2]:
