@@ -6,7 +6,7 @@ POST takes an `Order` (or the bare list of faults): what is given replaces what 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from ngx_agents.vertex.emulator.catalog import Catalog, Change
 from ngx_agents.vertex.emulator.emulator_clock import EmulatorClock
 from ngx_agents.vertex.emulator.faults import Fault, Script
 from ngx_agents.vertex.emulator.latency import Latency, Tempo
-from ngx_agents.vertex.emulator.pools import Capacity, PoolRule
+from ngx_agents.vertex.emulator.pools import Capacity, NotNegative, PoolRule
 from ngx_agents.vertex.emulator.settings import EmulatorSettings
 from ngx_agents.vertex.emulator.traffic import Traffic
 
@@ -30,9 +30,9 @@ class Order(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, Change] = {}
     latency: Tempo | None = None
     caches: CacheOrder | None = None
-    advance_s: float = 0.0
-    down_s: float = 0.0
-    keep_requests: int | None = None
+    advance_s: NotNegative = 0.0
+    down_s: NotNegative = 0.0
+    keep_requests: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     revoke_tokens: bool = False
 
 

@@ -7,7 +7,7 @@ draw, one with `times` until it is used up. One fault a call, so that a script r
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -52,23 +52,21 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defau
     operation: str = "*"
     model: str = "*"
     location: str = "*"
-    after: int = 0
-    times: int | None = 1
-    share: float | None = None
-    status: int | None = None
+    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    times: Annotated[int, msgspec.Meta(ge=1)] | None = 1
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
     message: str | None = None
     retry_after_s: float | None = None
     content_type: str | None = None
-    at_chunk: int = 1
+    at_chunk: Annotated[int, msgspec.Meta(ge=0)] = 1
     at_chunk_max: int | None = None
-    delay_ms: float = 0.0
-    size_bytes: int = 1
+    delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    size_bytes: Annotated[int, msgspec.Meta(ge=1)] = 1
     name: str | None = None
     arguments: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        if self.size_bytes < 1 or self.at_chunk < 0 or self.delay_ms < 0:
-            raise ValueError("size_bytes is at least 1, at_chunk and delay_ms are not negative")
         if self.kind == "refusal" and self.name not in TABLE:
             raise ValueError(f"a refusal is one of {', '.join(TABLE)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import msgspec
 
@@ -33,11 +34,11 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Tempo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a control order changes in the latency; None stays."""
 
-    ttft_ms: float | None = None
-    chunk_gap_ms: float | None = None
-    jitter: float | None = None
-    sigma: float | None = None
-    chunks: int | None = None
+    ttft_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    chunk_gap_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    jitter: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    sigma: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    chunks: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
 
     def of(self, latency: Latency) -> Latency:
         given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}

@@ -9,7 +9,7 @@ of the output and corrected when the call ends. All of it is arithmetic between 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -18,21 +18,23 @@ from ngx_agents.vertex.emulator.refusal import Refusal, named
 from ngx_agents.vertex.emulator.target import Target
 
 OUTPUT_ESTIMATE_TOKENS = 1024
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 Tier = Literal["", "dedicated", "shared", "priority", "flex"]
 
 
 class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """None is no bound."""
 
-    requests_per_s: float | None = None
-    concurrent: int | None = None
-    tokens_per_min: float | None = None
+    requests_per_s: NotNegative | None = None
+    concurrent: Count | None = None
+    tokens_per_min: NotNegative | None = None
 
 
 class Step(Limits, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Limits from `after_s` on, counted from the order; those not given stay."""
 
-    after_s: float
+    after_s: NotNegative
 
 
 class PoolRule(Limits, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -41,7 +43,7 @@ class PoolRule(Limits, kw_only=True, forbid_unknown_fields=True, omit_defaults=T
     kind: Literal["shared", "provisioned", "priority", "quota"] = "shared"
     model: str = "*"
     location: str = "*"
-    burst_s: float = 0.2
+    burst_s: NotNegative = 0.2
     steps: list[Step] = []
 
 
