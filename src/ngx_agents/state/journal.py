@@ -19,7 +19,7 @@ from ngx_agents.state.commands import Command, Grant, Question
 
 class Journal(Protocol):
     async def open(self) -> None:
-        """Connects and checks the schema. Raises JournalTooNew, JournalLocked, JournalUnavailable."""
+        """Connects and checks the schema. Raises JournalTooNew, JournalLocked, JournalUnavailable, ConfigError."""
         ...
 
     async def close(self) -> None:
@@ -41,6 +41,7 @@ class Journal(Protocol):
     async def claim(self, limit: int, *, instance: str, now: float) -> list[Grant]:
         """Grants up to `limit` lanes that have waiting turns and no living owner to `instance`, most urgent first.
 
+        Where several instances share the journal, an owner lives while its heartbeat (`Beat`) is valid.
         Raises each granted turn's `attempts` by one and each lane's epoch by one.
         """
         ...

@@ -70,7 +70,9 @@ def _is_bad_value(error: BaseException) -> bool:
 def _refused(error: BaseException) -> JournalError:
     if isinstance(error, _NO_SCHEMA):
         return JournalError("the database has not the journal's tables of this version: migrate it")
-    if not isinstance(error, asyncpg.PostgresError):
+    if isinstance(error, asyncpg.PostgresError):
+        log.warning("journal.refused", sqlstate=error.sqlstate)
+    else:
         log.exception("journal.broke")
     return JournalError("the journal refused the statement")
 
