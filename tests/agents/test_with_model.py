@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -371,4 +372,5 @@ async def test_leaving_a_turn_closes_the_call_upstream(team: CoachingTeam, emula
     for _ in range(50):
         if emulator.state["streams_open"] == 0:
             break
+        await asyncio.sleep(0.01)
     assert emulator.state["streams_open"] == 0
