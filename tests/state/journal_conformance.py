@@ -386,19 +386,3 @@ async def test_a_busy_conversation_is_not_deleted(journal: Journal) -> None:
     await tell(journal, finish(lane, turn.turn_id, 1))
     assert await tell(journal, c.DeleteConversation(id=lane, owner=ANA)) is True
     assert await journal.query(c.GetTurn(id=turn.turn_id, owner=ANA)) is None
-
-
-async def test_what_a_cancelled_caller_asked_for_is_done_all_the_same(journal: Journal) -> None:
-    lane = await conversation(journal)
-    command = accept(lane)
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(journal.transact([command]))
-        await asyncio.sleep(0)
-        task.cancel()
-    await journal.transact([])
-    assert await journal.query(c.GetTurn(id=command.turn_id, owner=ANA)) is not None
-
-
-async def test_migrating_again_changes_nothing(journal: Journal) -> None:
-    version = await journal.query(c.Ping())
-    assert await journal.migrate() == version

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.state.journal_conformance import ANA, BEN, NOW, accept, conversation, finish, ids, tell
 
@@ -95,3 +97,19 @@ async def test_a_conversation_that_lives_on_keeps_its_title_and_times(journal: J
     info = await journal.query(c.GetConversation(id=lane, owner=ANA))
     assert (info.title, info.created_at, info.updated_at, info.messages) == ("x" * 80, NOW, NOW + 1, 1)
     assert turn.user_seq == 1
+
+
+async def test_what_a_cancelled_caller_asked_for_is_done_all_the_same(journal: Journal) -> None:
+    lane = await conversation(journal)
+    command = accept(lane)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(journal.transact([command]))
+        await asyncio.sleep(0)
+        task.cancel()
+    await journal.transact([])
+    assert await journal.query(c.GetTurn(id=command.turn_id, owner=ANA)) is not None
+
+
+async def test_migrating_again_changes_nothing(journal: Journal) -> None:
+    version = await journal.query(c.Ping())
+    assert await journal.migrate() == version

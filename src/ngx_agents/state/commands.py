@@ -21,6 +21,14 @@ from ngx_agents.state.model import (
     Profile,
     WhenBusy,
 )
+from ngx_agents.state.operations import Beat as Beat
+from ngx_agents.state.operations import Holder as Holder
+from ngx_agents.state.operations import HolderOf as HolderOf
+from ngx_agents.state.operations import Instance as Instance
+from ngx_agents.state.operations import Leave as Leave
+from ngx_agents.state.operations import ListDead as ListDead
+from ngx_agents.state.operations import ListInstances as ListInstances
+from ngx_agents.state.operations import ReplayTurn as ReplayTurn
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,32 +222,6 @@ class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner
 
 
-class Beat(msgspec.Struct, frozen=True, kw_only=True):
-    """→ bool: whether the instance's last heartbeat was still valid; if not, its lanes may have been claimed.
-
-    An instance beats before it takes lanes, then every 2 s; the heartbeat is valid for `lease_s` of the journal's own
-    time. `address` is where other instances reach it.
-    """
-
-    instance: str
-    address: str | None = None
-    lease_s: float = 6.0
-
-
-class Leave(msgspec.Struct, frozen=True, kw_only=True):
-    """→ None. The instance has stopped: whatever lanes it holds can be claimed at once."""
-
-    instance: str
-
-
-class ReplayTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """→ None. A dead turn waits in its lane again, its attempts counted anew. Raises NotFound unless it is dead."""
-
-    turn_id: str
-    now: float
-    deadline_at: float
-
-
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     digest: bytes
@@ -350,40 +332,6 @@ class ExportUser(msgspec.Struct, frozen=True, kw_only=True):
     """→ dict[str, Any]: everything stored about the user, as JSON-ready values."""
 
     owner: Owner
-
-
-class HolderOf(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Holder | None: the instance that runs the turn now, to proxy its stream from there."""
-
-    turn_id: str
-    owner: Owner
-
-
-class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """`address` is None where no other instance could ask."""
-
-    instance: str
-    epoch: int
-    address: str | None = None
-
-
-class ListInstances(msgspec.Struct, frozen=True, kw_only=True):
-    """→ tuple[Instance, ...]: those whose heartbeat is valid, by id."""
-
-
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """`lanes` is how many it holds."""
-
-    id: str
-    lanes: int
-    address: str | None = None
-
-
-class ListDead(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Page of Turn of any owner: those given up after too many attempts, newest first. For operators."""
-
-    limit: int = 50
-    cursor: str | None = None
 
 
 class Ping(msgspec.Struct, frozen=True, kw_only=True):
