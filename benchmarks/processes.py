@@ -134,7 +134,12 @@ def ngx_server(
 ) -> Iterator[Server]:
     """The real server, keys required. `settings` are more `NGX_*` variables, by name."""
     with tempfile.TemporaryDirectory(prefix="ngx-bench-") as folder:
-        environment = {"NGX_VERTEX_BASE_URL": model_url, "NGX_AUTH": "api_key", **(settings or {})}
+        environment = {
+            "NGX_VERTEX_BASE_URL": model_url,
+            "NGX_AUTH": "api_key",
+            "NGX_LOCAL_BUILTIN": "off",
+            **(settings or {}),
+        }
         key = subprocess.run(
             [NGX, "keys", "create", "--user", "bench", "--data-dir", folder],
             env={**os.environ, **environment}, check=True, capture_output=True, text=True,

@@ -26,7 +26,8 @@ class ServerProcess:
     def start(self) -> Self:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NGX_", "GOOGLE_"))}
         environ = {
-            **inherited, "NGX_DATA_DIR": str(self.data_dir), "NGX_PORT": "0", "PYTHONUNBUFFERED": "1", **self._environ
+            **inherited, "NGX_DATA_DIR": str(self.data_dir), "NGX_PORT": "0", "PYTHONUNBUFFERED": "1",
+            "NGX_LOCAL_BUILTIN": "off", **self._environ
         }  # fmt: skip
         ngx = Path(sys.executable).with_name("ngx")
         self._process = subprocess.Popen(

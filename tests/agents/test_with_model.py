@@ -213,14 +213,15 @@ async def test_a_model_that_does_not_answer_leaves_it_to_the_template(
 async def test_text_of_a_failed_answer_is_withdrawn(team: CoachingTeam, emulator: Emulator, kind: str) -> None:
     emulator.script({"kind": kind, "at_chunk": 11, "times": None})
     text = "Primero. Segundo. Tercero. Cuarto. Quiero una rutina."
-    seen = await see(team, a_task(text, agent=T))
+    seen = await see(team, a_task(text, agent=T, profile=Profile(age=34)))
     assert seen.resets[-1] == "model_failed"
     assert (seen.answered.source, seen.answered.degraded) == ("template", True)
 
 
 async def test_text_of_a_broken_stream_is_withdrawn_and_told_anew(team: CoachingTeam, emulator: Emulator) -> None:
     emulator.script({"kind": "cut", "at_chunk": 11})
-    seen = await see(team, a_task("Primero. Segundo. Tercero. Cuarto. Quiero una rutina.", agent=T))
+    text = "Primero. Segundo. Tercero. Cuarto. Quiero una rutina."
+    seen = await see(team, a_task(text, agent=T, profile=Profile(age=34)))
     assert seen.resets == ["model_unavailable"]
     assert seen.text == seen.answered.text
     assert (seen.answered.source, seen.answered.rung, seen.answered.degraded) == ("model", "shared", False)

@@ -9,6 +9,8 @@ from ngx_agents.app.lifespan import running
 from ngx_agents.app.wiring import choose_model
 from ngx_agents.errors import ConfigError, JournalLocked
 
+NO_BUILTIN = LocalConfig(builtin="off")
+
 
 @pytest.fixture(autouse=True)
 def _no_google_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ async def test_a_model_of_ones_own_stands_behind_vertex() -> None:
 
 
 async def test_the_secret_is_made_once_and_readable_by_nobody_else(tmp_path: Path) -> None:
-    config = Config(server=ServerConfig(data_dir=str(tmp_path)))
+    config = Config(server=ServerConfig(data_dir=str(tmp_path)), local=NO_BUILTIN)
     async with running(config) as first:
         keys = first.parts.foundation.keys
     path = tmp_path / "secret.key"
@@ -70,13 +72,14 @@ async def test_an_unreachable_redis_does_not_keep_a_server_from_starting(tmp_pat
     config = Config(
         server=ServerConfig(data_dir=str(tmp_path), secret_key=("k" * 32,)),
         redis=RedisConfig(url="redis://127.0.0.1:1"),
+        local=NO_BUILTIN,
     )
     async with running(config) as program:
         assert program.parts.foundation.shared is not None
 
 
 async def test_a_second_server_on_the_same_journal_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    config = Config(server=ServerConfig(data_dir=str(tmp_path)))
+    config = Config(server=ServerConfig(data_dir=str(tmp_path)), local=NO_BUILTIN)
     async with running(config) as first:
         with pytest.raises(JournalLocked):
             async with running(config):
@@ -87,9 +90,9 @@ async def test_a_second_server_on_the_same_journal_is_refused_and_the_first_goes
 
 
 async def test_settings_that_cannot_work_stop_the_start_and_leave_nothing_open(tmp_path: Path) -> None:
-    broken = Config(server=ServerConfig(data_dir=str(tmp_path)), auth=AuthConfig(mode="jwt"))
+    broken = Config(server=ServerConfig(data_dir=str(tmp_path)), auth=AuthConfig(mode="jwt"), local=NO_BUILTIN)
     with pytest.raises(ConfigError):
         async with running(broken):
             pass
-    async with running(Config(server=ServerConfig(data_dir=str(tmp_path)))):
+    async with running(Config(server=ServerConfig(data_dir=str(tmp_path)), local=NO_BUILTIN)):
         pass

@@ -17,7 +17,12 @@ def running_server(
     """Yields the process and its base URL once it accepts calls; kills it afterwards if it still runs."""
     command = [NGX, "serve", "--port", str(port), "--data-dir", "data", *args]
     with subprocess.Popen(
-        command, cwd=cwd, env=clean_environ(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=cwd,
+        env=clean_environ(**{"NGX_LOCAL_BUILTIN": "off"} | variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None

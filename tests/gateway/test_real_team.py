@@ -12,7 +12,7 @@ import openai
 from starlette.types import ASGIApp
 from tests.gateway.serving import Client, served
 
-from ngx_agents.app.config_sections import Config, ServerConfig
+from ngx_agents.app.config_sections import Config, LocalConfig, ServerConfig
 from ngx_agents.app.lifespan import running
 
 PLAN = "Quiero un plan de entrenamiento de fuerza de 3 días por semana"
@@ -20,7 +20,7 @@ PLAN = "Quiero un plan de entrenamiento de fuerza de 3 días por semana"
 
 @asynccontextmanager
 async def _app(path: Path) -> AsyncIterator[ASGIApp]:
-    config = Config(server=ServerConfig(data_dir=str(path), drain_s=0.5))
+    config = Config(server=ServerConfig(data_dir=str(path), drain_s=0.5), local=LocalConfig(builtin="off"))
     async with running(config) as program:
         yield program.app
 
