@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from ngx_agents.app.config_sections import AuthConfig, Config, LocalConfig, RedisConfig, ServerConfig, VertexConfig
 from ngx_agents.app.lifespan import running
 from ngx_agents.app.wiring import choose_model
-from ngx_agents.errors import ConfigError, JournalLocked
+from ngx_agents.errors import ConfigError, JournalLocked, ModelUnavailable
+from ngx_agents.vertex.content import Content, ModelRequest, Text
+from ngx_agents.vertex.local_model import is_installed
 
 NO_BUILTIN = LocalConfig(builtin="off")
 
@@ -96,3 +99,23 @@ async def test_settings_that_cannot_work_stop_the_start_and_leave_nothing_open(t
             pass
     async with running(Config(server=ServerConfig(data_dir=str(tmp_path)), local=NO_BUILTIN)):
         pass
+
+
+@pytest.mark.skipif(not is_installed(), reason="the extra `local` is not installed (make local)")
+async def test_the_extras_model_runs_beside_a_server_that_has_no_other(tmp_path: Path) -> None:
+    config = Config(server=ServerConfig(data_dir=str(tmp_path)))
+    async with running(config) as program:
+        client = program.parts.client
+        assert client is not None
+        assert program.parts.choice.is_small
+        deadline_s = program.parts.clock.monotonic_s() + 40
+        question = Content(role="user", parts=(Text(text="What is protein?"),))
+        request = ModelRequest(system="", contents=(question,), deadline_s=deadline_s, urgency=3)
+        while True:
+            try:
+                reply = await client.generate(request)
+                break
+            except ModelUnavailable:  # it is still reading its weights
+                await asyncio.sleep(0.2)
+    assert (reply.source, reply.rung) == ("local", "local")
+    assert "protein" in reply.text.lower()
