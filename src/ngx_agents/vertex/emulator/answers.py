@@ -58,8 +58,13 @@ QUOTE_CHARACTERS = 200
 
 
 def language_of(text: str) -> str:
-    """`es` or `en`: whose small words the text has more of; marks only Spanish has decide a tie."""
-    words = _WORD.findall(text[:QUOTE_CHARACTERS].lower())
+    """`es` or `en`: whose small words the beginning has more of; marks only Spanish has decide a tie."""
+    return _language_of(text[:QUOTE_CHARACTERS])
+
+
+@lru_cache(maxsize=4096)
+def _language_of(text: str) -> str:
+    words = _WORD.findall(text.lower())
     spanish = sum(map(_SPANISH.__contains__, words))
     english = sum(map(_ENGLISH.__contains__, words))
     if spanish == english:
