@@ -115,8 +115,12 @@ class PostgresServer:
     def replica(self) -> PostgresServer:
         """A streaming standby of this server, copied and started."""
         made = PostgresServer(**{**self._settings, "hot_standby": "on"})
-        made.run("pg_basebackup", "-D", made.data, "-R", "-X", "stream", "-c", "fast", "-d", self.url())
-        return made.start()
+        try:
+            made.run("pg_basebackup", "-D", made.data, "-R", "-X", "stream", "-c", "fast", "-d", self.url())
+            return made.start()
+        except BaseException:
+            made.remove()
+            raise
 
     def run(self, program: str, *arguments: object) -> None:
         """Runs one of Postgres's programs to its end. Raises AssertionError with what it said when it fails."""
