@@ -76,13 +76,14 @@ class PyreqwestTransport:
             request = self._request(place, call, READ_AHEAD_BYTES)
             response = await self._begin(request, place)
             try:
-                parts = [chunk async for chunk in self._chunks(response, place)]
-            finally:
+                body = await self._whole(response, place)
+            except BaseException:
                 await request.__aexit__(None, None, None)
+                raise
         finally:
             self._courtesy.end()
             place.leave()
-        return Posted(response.status, parts[0] if len(parts) == 1 else b"".join(parts), response.get_header)
+        return Posted(response.status, body, response.get_header)
 
     def stream(self, call: PostCall) -> AbstractAsyncContextManager[PostStream]:
         return self._stream(call)
@@ -110,6 +111,16 @@ class PyreqwestTransport:
             raise _translated(exc) from exc
         place.answered()
         return response
+
+    async def _whole(self, response: Response, place: _Place) -> bytes:
+        length = response.get_header("content-length")
+        if length is None or not length.isdigit() or int(length) > self._max_body_bytes:
+            return b"".join([chunk async for chunk in self._chunks(response, place)])
+        try:
+            return (await response.bytes()).to_bytes()
+        except PyreqwestError as exc:
+            place.failed()
+            raise _translated(exc) from exc
 
     async def _chunks(self, response: Response, place: _Place) -> AsyncIterator[bytes]:
         read_chunk = response.body_reader.read_chunk
