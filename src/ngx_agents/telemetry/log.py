@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 from typing_extensions import override
 
@@ -22,6 +22,10 @@ class EventLog:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
+
+    def is_on(self, level: Literal["debug", "info"]) -> bool:
+        """Whether such an event would be written: asked before putting one together that costs something."""
+        return self._logger.isEnabledFor(logging.DEBUG if level == "debug" else logging.INFO)
 
     def debug(self, event: str, **fields: Field) -> None:
         self._emit(logging.DEBUG, event, fields)

@@ -34,6 +34,7 @@ from ngx_agents.vertex.ladder.ladder import Ladder
 from ngx_agents.vertex.ladder.residency import stricter
 from ngx_agents.vertex.ladder.way import Way
 from ngx_agents.vertex.ladder.ways import Ways
+from ngx_agents.vertex.scope import CacheRule
 from ngx_agents.vertex.settings import VertexSettings
 
 FINAL = (ModelBlocked, ModelRequestError)
@@ -78,11 +79,13 @@ class Answering:
     async def reply(self, request: ModelRequest) -> ModelReply:
         """The whole answer. Raises ModelError."""
         ways = self.ways_for(request)
-        key = self._key(request, ways)
-        if key is None:
-            return await self._made(request, ways, None)
+        rule = self._cache.rule_of(request)
+        if rule is None:
+            return await self._made(request, ways, None, None)
+        body = _body(request, ways)
+        key = self._key(request, ways, rule, body)
         kept = await self._kept(key)
-        make = partial(self._made, request, ways, kept)
+        make = partial(self._made, request, ways, kept, body)
         if kept is not None and self._is_given(kept, key, request, make):
             return kept.reply()
         return await self._flights.reply(
@@ -92,9 +95,10 @@ class Answering:
     async def events(self, request: ModelRequest) -> AsyncGenerator[StreamEvent]:
         """Like `reply`, as it arrives; a kept answer comes with the chunks it once came in."""
         ways = self.ways_for(request)
-        key = self._key(request, ways)
+        rule = self._cache.rule_of(request)
+        key = None if rule is None else self._key(request, ways, rule, _body(request, ways))
         kept = None if key is None else await self._kept(key)
-        make = partial(self._made, request, ways, kept)
+        make = partial(self._made, request, ways, kept, None)
         if key is not None and kept is not None and self._is_given(kept, key, request, make):
             for event in _replayed(kept):
                 yield event
@@ -123,16 +127,10 @@ class Answering:
             return True
         return False
 
-    def _key(self, request: ModelRequest, ways: Sequence[Way]) -> CacheKey | None:
-        rule = self._cache.rule_of(request)
-        if rule is None:
-            return None
-        top = ways[0]
-        target = top.rung.target
-        body = target.dialect.encode(request, model=top.model, streams=False)
+    def _key(self, request: ModelRequest, ways: Sequence[Way], rule: CacheRule, body: bytes) -> CacheKey:
         residency = stricter(self._settings.residency, request.residency) or "any"
-        place = location_class_of(target.location, residency)
-        return self._cache.key(body, model=top.model, location_class=place, rule=rule, labels=request.labels)
+        place = location_class_of(ways[0].rung.target.location, residency)
+        return self._cache.key(body, model=ways[0].model, location_class=place, rule=rule, labels=request.labels)
 
     async def _kept(self, key: CacheKey) -> Kept | None:
         if not self._keeps:
@@ -145,9 +143,11 @@ class Answering:
             return None
         return partial(self._cache.keep, key, request.cache, request)
 
-    async def _made(self, request: ModelRequest, ways: Sequence[Way], kept: Kept | None) -> ModelReply:
+    async def _made(
+        self, request: ModelRequest, ways: Sequence[Way], kept: Kept | None, body: bytes | None
+    ) -> ModelReply:
         try:
-            return await self._ladder.reply(request, ways)
+            return await self._ladder.reply(request, ways, body=body)
         except ModelError as exc:
             if isinstance(exc, FINAL):
                 raise
@@ -183,6 +183,12 @@ class Answering:
         except ModelError as exc:
             raise error from exc
         return replace(reply, is_degraded=True)
+
+
+def _body(request: ModelRequest, ways: Sequence[Way]) -> bytes:
+    """What the top rung would send."""
+    top = ways[0]
+    return top.rung.target.dialect.encode(request, model=top.model, streams=False)
 
 
 def _for_local(request: ModelRequest) -> ModelRequest:

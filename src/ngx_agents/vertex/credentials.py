@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import calendar
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,7 +28,9 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 REFRESH_AHEAD_S = 600.0  # a token lives an hour; google-auth itself calls it expired 225 s early
 EXPIRED_AHEAD_S = 30.0
 RETRY_AHEAD_S = 10.0
-REFRESH_TIMEOUT_S = 30.0
+REFRESH_TIMEOUT_S = 10.0
+MAX_REJECTIONS = 5  # within REJECTIONS_WITHIN_S; credentials that are revoked must not flood the token server
+REJECTIONS_WITHIN_S = 60.0
 JSON = {"content-type": "application/json"}
 
 log = event_log("vertex")
@@ -80,6 +83,7 @@ class GoogleCredentials:
         self._expires_at = 0.0
         self._again_s = 0.0  # monotonic; no refresh ahead of expiry before
         self._refreshing: asyncio.Future[None] | None = None
+        self._rejected_s: deque[float] = deque(maxlen=MAX_REJECTIONS)
 
     def ready(self) -> Mapping[str, str] | None:
         if self._headers is None:
@@ -109,8 +113,14 @@ class GoogleCredentials:
         return self._headers
 
     def reject(self, headers: Mapping[str, str]) -> bool:
-        if headers is self._headers:
-            self._headers = None
+        if headers is not self._headers:
+            return True  # there are newer ones, or they are on their way
+        now_s = self._clock.monotonic_s()
+        rejected_s = self._rejected_s
+        if len(rejected_s) == MAX_REJECTIONS and now_s - rejected_s[0] < REJECTIONS_WITHIN_S:
+            return False
+        rejected_s.append(now_s)
+        self._headers = None
         return True
 
     def _begin_refresh(self) -> asyncio.Future[None]:
@@ -217,6 +227,8 @@ def _load() -> tuple[GoogleAuthCredentials, str | None]:
 def _translated(error: Exception) -> ModelError:
     from google.auth.exceptions import TransportError
 
-    if isinstance(error, TransportError | OSError) or getattr(error, "retryable", False):
+    # a metadata server that cannot be reached is a RefreshError made of a TransportError
+    is_of_transport = isinstance(error, TransportError | OSError) or isinstance(error.__cause__, TransportError)
+    if is_of_transport or getattr(error, "retryable", False):
         return ModelUnavailable("the token server cannot be reached")
     return ModelAuthError("no usable Google credentials were found, or they were refused")

@@ -119,8 +119,9 @@ class ModelMeasures:
         if first_token_s is not None:
             self._time_stream(reply.usage, elapsed_s, first_token_s)
         self._conventions.answered(reply.provider, model, elapsed_s=elapsed_s, first_token_s=first_token_s)
-        cost_usd = None if reply.source in UNPAID_SOURCES else self._cost_usd(reply)
-        _tell_answer(reply, model, elapsed_s, first_token_s, cost_usd)
+        if log.is_on("info" if _is_notable(reply) else "debug"):
+            cost_usd = None if reply.source in UNPAID_SOURCES else self._cost_usd(reply)
+            _tell_answer(reply, model, elapsed_s, first_token_s, cost_usd)
 
     def broke(
         self,
@@ -184,12 +185,16 @@ class ModelMeasures:
         return cells
 
 
+def _is_notable(reply: ModelReply) -> bool:
+    return reply.is_degraded or reply.attempts > 1
+
+
 def _tell_answer(
     reply: ModelReply, model: str, elapsed_s: float, first_token_s: float | None, cost_usd: float | None
 ) -> None:
     """Debug for what went as meant, because it is every call; info when a lower rung or another try was needed."""
     usage = reply.usage
-    tell = log.info if reply.is_degraded or reply.attempts > 1 else log.debug
+    tell = log.info if _is_notable(reply) else log.debug
     tell(
         "vertex.call",
         model=model,

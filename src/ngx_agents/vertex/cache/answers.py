@@ -127,8 +127,8 @@ class AnswerCache:
             return self._refuse(reason or "class_off")
         now_s, born_s = self._clock.now_s(), self._clock.monotonic_s()
         entry = entry_of(reply, chunks, life, now_s=now_s, generation=key.generation or NEVER_ERASED)
-        value = encode(entry, key, self._maker)
-        if len(value) > MAX_ENTRY_BYTES:
+        value = b"" if self._shared is None else encode(entry, key, self._maker)
+        if max(len(value), entry.size_bytes) > MAX_ENTRY_BYTES:
             return self._refuse("too_large")
         # memory first, before anything is awaited: who asks the same in this moment finds it
         lying = Lying(entry, born_s=born_s, group=key.group, checked_s=key.checked_s)

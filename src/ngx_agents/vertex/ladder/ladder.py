@@ -43,10 +43,16 @@ class Ladder:
         self._rng = rng
         self._measures = measures
 
-    async def reply(self, request: ModelRequest, ways: Sequence[Way]) -> ModelReply:
-        """The whole answer of the first way that gives one. Raises ModelError: the top way's last."""
+    async def reply(self, request: ModelRequest, ways: Sequence[Way], *, body: bytes | None = None) -> ModelReply:
+        """The whole answer of the first way that gives one. Raises ModelError: the top way's last.
+
+        `body` is the request as the top way sends it, where that is known already.
+        """
         descent = self._descent(ways, urgency=request.urgency, deadline_s=request.deadline_s)
-        reply = await self._first(descent, lambda way, until_s: way.reply(request, until_s))
+        top = ways[0]
+        reply = await self._first(
+            descent, lambda way, until_s: way.reply(request, until_s, body=body if way is top else None)
+        )
         return reply if descent.tries == 1 else replace(reply, attempts=descent.tries)
 
     async def embedded(self, call: EmbedCall, ways: Sequence[Way], *, urgency: int, deadline_s: float) -> EmbeddedPart:

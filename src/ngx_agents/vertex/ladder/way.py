@@ -69,11 +69,11 @@ class Way:
         """What half of the answers needed to begin lately; 0 while too few are known."""
         return self.first_token.quantile(0.5) or 0.0
 
-    async def reply(self, request: ModelRequest, until_s: float) -> ModelReply:
-        """The whole answer. Raises ModelError."""
+    async def reply(self, request: ModelRequest, until_s: float, *, body: bytes | None = None) -> ModelReply:
+        """The whole answer. `body` is the request encoded, where that is known already. Raises ModelError."""
         attempt = await self._begin(request.urgency, until_s)
         try:
-            posted = await self._posted(request, until_s)
+            posted = await self._posted(request, until_s, body)
             reply = self._signed(self.rung.target.dialect.decode(posted.body, model=self.model), request)
         except BaseException as exc:
             attempt.failed(exc)
@@ -111,17 +111,18 @@ class Way:
         attempt.answered(reply)
         yield StreamEnd(reply)
 
-    async def _posted(self, request: ModelRequest, until_s: float) -> Posted:
+    async def _posted(self, request: ModelRequest, until_s: float, body: bytes | None) -> Posted:
         """The answer to the request with its prefix kept at the provider, or whole."""
+        post, extra = self.rung.target.post, self.rung.headers
         kept = self._context(request)
-        try:
-            body = self._body(request, kept, streams=False)
-            return await self.rung.target.post(self.model, GENERATE, body, until_s, extra=self.rung.headers)
-        except ModelError as exc:
-            if kept is None or not self._contexts.failed(kept, exc):
-                raise
-        body = self._body(request, None, streams=False)
-        return await self.rung.target.post(self.model, GENERATE, body, until_s, extra=self.rung.headers)
+        if kept is not None:
+            try:
+                shorter = self._body(request, kept, streams=False)
+                return await post(self.model, GENERATE, shorter, until_s, extra=extra)
+            except ModelError as exc:
+                if not self._contexts.failed(kept, exc):
+                    raise
+        return await post(self.model, GENERATE, body or self._body(request, None, streams=False), until_s, extra=extra)
 
     @asynccontextmanager
     async def _begun(self, request: ModelRequest, until_s: float) -> AsyncIterator[PostStream]:
