@@ -190,7 +190,12 @@ def _transport(settings: VertexSettings, limits: ClientLimits, around: Surroundi
     if settings.transport == "aiohttp":
         from ngx_agents.vertex.transport_aiohttp import AiohttpTransport
 
-        return AiohttpTransport(connection_pool_size=limits.connection_pool_size, clock=around.clock, on_wait=on_wait)
+        return AiohttpTransport(
+            connection_pool_size=limits.connection_pool_size,
+            clock=around.clock,
+            on_wait=on_wait,
+            connections=connections,
+        )
     from ngx_agents.vertex.transport_pyreqwest import PyreqwestTransport
 
     return PyreqwestTransport(

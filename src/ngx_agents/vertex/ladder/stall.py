@@ -28,7 +28,7 @@ class StallWatch:
 
     def begin(self, limit_s: float) -> None:
         """A wait of at most `limit_s` begins in the current task."""
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._loop)
         self._cancelling = self._task.cancelling() if self._task else 0
         self._due_s = self._loop.time() + limit_s
         if self._handle is None:

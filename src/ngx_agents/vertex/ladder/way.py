@@ -56,7 +56,7 @@ class Way:
         self.clock = rung.target.clock
         self.budget = RetryBudget(RetryRules(), clock=self.clock)
         self.first_token = RecentQuantile(clock=self.clock)
-        self.gap = RecentQuantile(clock=self.clock)
+        self.longest_gap = RecentQuantile(clock=self.clock)
         self._lane = lane
         self._contexts = contexts
         settings = rung.target.settings
@@ -155,7 +155,7 @@ class Way:
 
     async def _chunks(self, attempt: _Attempt, request: ModelRequest, until_s: float) -> AsyncGenerator[bytes]:
         """The body as it arrives; a wait longer than this way's answers need is a ModelTimeout."""
-        gap_s = _limit(self.gap, GAP_S)
+        gap_s = _limit(self.longest_gap, GAP_S)
         watch = StallWatch()
         watch.begin(_limit(self.first_token, FIRST_TOKEN_S))
         try:
@@ -203,7 +203,7 @@ class Way:
 class _Attempt:
     """One try under way: tells breaker, lane and budget what came of it, once."""
 
-    __slots__ = ("_began_s", "_first_s", "_last_s", "_permit", "_ticket", "_way")
+    __slots__ = ("_began_s", "_first_s", "_last_s", "_longest_gap_s", "_permit", "_ticket", "_way")
 
     def __init__(self, way: Way, ticket: Ticket, permit: Permit) -> None:
         self._way = way
@@ -212,6 +212,7 @@ class _Attempt:
         self._began_s = way.clock.monotonic_s()
         self._first_s: float | None = None
         self._last_s = 0.0
+        self._longest_gap_s = 0.0
 
     def heard(self) -> None:
         """A piece of a stream arrived."""
@@ -219,12 +220,14 @@ class _Attempt:
         if self._first_s is None:
             self._first_s = now_s - self._began_s
             self._way.first_token.observe(self._first_s)
-        else:
-            self._way.gap.observe(now_s - self._last_s)
+        elif now_s - self._last_s > self._longest_gap_s:
+            self._longest_gap_s = now_s - self._last_s
         self._last_s = now_s
 
     def answered(self, reply: ModelReply) -> None:
         self._way.measures.paid(reply, model=self._way.model)
+        if self._longest_gap_s:
+            self._way.longest_gap.observe(self._longest_gap_s)
         self.succeeded()
 
     def succeeded(self) -> None:
