@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from benchmarks.answer_cache import answer_cache
 from benchmarks.effort import QUICK, Effort
 from benchmarks.history import history
+from benchmarks.model_client import model_client
 from benchmarks.open_streams import streams3000
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import Outcome, save, table
@@ -27,6 +29,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "subscriptions": subscriptions,
     "streams3000": streams3000,
     "history": history,
+    "model_client": model_client,
+    "answer_cache": answer_cache,
     "stages": stages,
 }
 
