@@ -12,6 +12,8 @@ NgxError
 │   ├── MethodNotAllowed            the path is known, the method is not; `allowed` lists those that are
 │   ├── ConversationBusy            a turn is running and `when_busy` is `reject`; carries `turn_id`
 │   ├── StateTooLarge               a conversation's state is over `limit_bytes`; the former one stands
+│   ├── StateConflict               the state was saved by someone else since it was read; carries both versions
+│   ├── ConsentRequired             the user has not agreed to what this would store; `kind` says to what
 │   ├── IdempotencyConflict         the key was used with another body
 │   └── TurnFinished                the turn has ended and cannot be cancelled
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
@@ -117,6 +119,25 @@ class StateTooLarge(RequestError):
         super().__init__(f"the state has {size_bytes} bytes, {limit_bytes} are allowed")
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
+
+
+class StateConflict(RequestError):
+    """Load again, apply the change again, save again."""
+
+    code = "state_conflict"
+
+    def __init__(self, *, expected: int, found: int) -> None:
+        super().__init__(f"the state has version {found}, not {expected}: load it again")
+        self.expected = expected
+        self.found = found
+
+
+class ConsentRequired(RequestError):
+    code = "consent_required"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"this needs the user's consent to {kind}")
+        self.kind = kind
 
 
 class IdempotencyConflict(RequestError):

@@ -28,6 +28,8 @@ STATUS: dict[type[NgxError], int] = {
     errors.ConversationBusy: 409,
     errors.IdempotencyConflict: 409,
     errors.StateTooLarge: 413,
+    errors.StateConflict: 409,
+    errors.ConsentRequired: 403,
     errors.TurnFinished: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 503,

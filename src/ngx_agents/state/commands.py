@@ -29,6 +29,16 @@ from ngx_agents.state.operations import Leave as Leave
 from ngx_agents.state.operations import ListDead as ListDead
 from ngx_agents.state.operations import ListInstances as ListInstances
 from ngx_agents.state.operations import ReplayTurn as ReplayTurn
+from ngx_agents.state.state_commands import Append as Append
+from ngx_agents.state.state_commands import Expire as Expire
+from ngx_agents.state.state_commands import GetBlob as GetBlob
+from ngx_agents.state.state_commands import GetConsents as GetConsents
+from ngx_agents.state.state_commands import GetStamp as GetStamp
+from ngx_agents.state.state_commands import GetState as GetState
+from ngx_agents.state.state_commands import PutBlob as PutBlob
+from ngx_agents.state.state_commands import PutConsent as PutConsent
+from ngx_agents.state.state_commands import PutState as PutState
+from ngx_agents.state.state_commands import TryElect as TryElect
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -341,10 +351,11 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True):
 Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
+    | PutState | Append | PutBlob | PutConsent | Expire | TryElect
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | ListInstances | ListDead
-    | Ping
+    | Ping | GetStamp | GetState | GetBlob | GetConsents
 )  # fmt: skip
 Result = Any

@@ -15,6 +15,9 @@ import msgspec
 from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import Owner
+from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
+from ngx_agents.state.sqlite_expiry import forget_conversation
+from ngx_agents.state.sqlite_states import APPLY as STATES
 from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
 
 Connection = sqlite3.Connection
@@ -55,11 +58,8 @@ def _delete_conversation(db: Connection, command: c.DeleteConversation) -> bool:
         return False
     _refuse_if_busy(db, command.id)
     turns = "SELECT turn_id FROM message WHERE conversation_id = ?"
-    for table in ("checkpoint", "effect", "idempotency", "artifact"):
-        db.execute(f"DELETE FROM {table} WHERE turn_id IN ({turns})", (command.id,))
-    db.execute(f"DELETE FROM turn WHERE id IN ({turns})", (command.id,))
-    db.execute("DELETE FROM message WHERE conversation_id = ?", (command.id,))
-    db.execute("DELETE FROM conversation WHERE id = ?", (command.id,))
+    db.execute(f"DELETE FROM artifact WHERE turn_id IN ({turns})", (command.id,))
+    forget_conversation(db, command.id)
     return True
 
 
@@ -187,7 +187,9 @@ def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
     erased["turn"] = db.execute(f"DELETE FROM turn WHERE id IN ({turns})", who).rowcount
     cursor = db.execute(f"DELETE FROM message WHERE conversation_id IN (SELECT id FROM conversation WHERE {mine})", who)
     erased["message"] = cursor.rowcount
-    for table in ("artifact", "idempotency", "log", "profile", "conversation"):
+    states = f"DELETE FROM state WHERE conversation_id IN (SELECT id FROM conversation WHERE {mine})"
+    erased["state"] = db.execute(states, who).rowcount
+    for table in ("artifact", "idempotency", "log", "profile", "blob", "consent", "conversation"):
         erased[table] = db.execute(f"DELETE FROM {table} WHERE {mine}", who).rowcount
     return erased
 
@@ -236,4 +238,6 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.Beat: _beat,
     c.Leave: _leave,
     c.ReplayTurn: _replay_turn,
+    **STATES,
+    **EXPIRY,
 }

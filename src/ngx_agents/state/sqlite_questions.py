@@ -12,6 +12,7 @@ import msgspec
 
 from ngx_agents.errors import InvalidRequest, NotFound
 from ngx_agents.state import commands as c
+from ngx_agents.state.codec import Codec
 from ngx_agents.state.model import (
     Answer,
     Artifact,
@@ -23,10 +24,13 @@ from ngx_agents.state.model import (
     Profile,
     Turn,
 )
+from ngx_agents.state.sqlite_rows import MESSAGE, message_of
+from ngx_agents.state.sqlite_states import ANSWER, export_more
 
 Connection = sqlite3.Connection
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_profile = msgspec.msgpack.Decoder(Profile).decode
+_decode_state = Codec(dict).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -80,22 +84,6 @@ def _list_conversations(db: Connection, question: c.ListConversations) -> Page:
     return _page([_conversation(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
 
 
-_MESSAGE = "SELECT id, seq, role, text, created_at, turn_id, agent, source FROM message WHERE conversation_id = ?"
-
-
-def _message(row: tuple[Any, ...]) -> Message:
-    return Message(
-        id=row[0],
-        seq=row[1],
-        role=row[2],
-        text=row[3],
-        created_at=row[4],
-        turn_id=row[5],
-        agent=row[6],
-        source=row[7],
-    )
-
-
 def _refuse_foreign(db: Connection, conversation_id: str, owner: Owner) -> None:
     row = db.execute(
         "SELECT 1 FROM conversation WHERE id = ? AND tenant = ? AND user = ?",
@@ -120,7 +108,7 @@ def _list_messages(db: Connection, question: c.ListMessages) -> Page:
 
 
 def _message_with_origin(row: tuple[Any, ...]) -> Message:
-    message = _message(row)
+    message = message_of(row)
     if row[8] is not None:
         answer = _decode_answer(row[8])
         message.rung, message.model, message.degraded = answer.rung, answer.model, answer.degraded
@@ -129,10 +117,10 @@ def _message_with_origin(row: tuple[Any, ...]) -> Message:
 
 def _recent_messages(db: Connection, question: c.RecentMessages) -> tuple[Message, ...]:
     rows = db.execute(
-        _MESSAGE + " AND seq < ? ORDER BY seq DESC LIMIT ?",
+        MESSAGE + " AND seq < ? ORDER BY seq DESC LIMIT ?",
         (question.conversation_id, question.before, question.limit),
     ).fetchall()
-    return tuple(_message(row) for row in reversed(rows))
+    return tuple(message_of(row) for row in reversed(rows))
 
 
 def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
@@ -288,7 +276,7 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
         "profile": _get_profile(db, c.GetProfile(owner=owner)),
         "conversations": [_conversation(row) for row in conversations],
         "messages": {
-            row[0]: [_message(m) for m in db.execute(_MESSAGE + " ORDER BY seq", (row[0],))] for row in conversations
+            row[0]: [message_of(m) for m in db.execute(MESSAGE + " ORDER BY seq", (row[0],))] for row in conversations
         },
         "turns": [_get_turn(db, c.GetTurn(id=row[0], owner=owner)) for row in turn_ids],
         "artifacts": [
@@ -300,9 +288,14 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
                 "SELECT id, kind, at, data FROM log WHERE tenant = ? AND user = ? ORDER BY at, id", who
             )
         ],
+        **_decoded_states(export_more(db, owner)),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)
     return built
+
+
+def _decoded_states(more: dict[str, Any]) -> dict[str, Any]:
+    return more | {"states": {key: _decode_state(body) for key, body in more["states"].items()}}
 
 
 def _holder_of(db: Connection, question: c.HolderOf) -> c.Holder | None:
@@ -354,4 +347,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.ListInstances: _list_instances,
     c.ListDead: _list_dead,
     c.Ping: _ping,
+    **ANSWER,
 }

@@ -1,0 +1,83 @@
+"""Letting go of what has had its time, on SQLite: idempotency keys, finished turns' traces, old conversations."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from ngx_agents.errors import InvalidRequest
+from ngx_agents.state import state_commands as s
+
+Connection = sqlite3.Connection
+_NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # to the millisecond; SQLite's unixepoch knows whole seconds only
+
+
+def _expire(db: Connection, command: s.Expire) -> int:
+    match command.kind:
+        case "idempotency":
+            return _expire_keys(db, command)
+        case "turns":
+            return _expire_traces(db, command)
+        case "conversations":
+            return _expire_conversations(db, command)
+
+
+def check_expiry(command: s.Expire) -> None:
+    """Raises InvalidRequest for keys that clients may still repeat."""
+    if command.kind == "idempotency" and command.before > command.now - s.IDEMPOTENCY_KEPT_S:
+        raise InvalidRequest("idempotency keys are kept for a day", field="before")
+
+
+def _expire_keys(db: Connection, command: s.Expire) -> int:
+    check_expiry(command)
+    return db.execute(
+        "DELETE FROM idempotency WHERE (tenant, user, key) IN"
+        " (SELECT tenant, user, key FROM idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)",
+        (command.before, command.limit),
+    ).rowcount
+
+
+def _expire_traces(db: Connection, command: s.Expire) -> int:
+    gone = 0
+    for table in ("effect", "checkpoint"):
+        gone += db.execute(
+            f"DELETE FROM {table} WHERE (turn_id, key) IN (SELECT x.turn_id, x.key FROM {table} x"
+            " JOIN turn t ON t.id = x.turn_id WHERE t.finished_at < ?"
+            " AND t.status IN ('completed', 'failed', 'cancelled') LIMIT ?)",
+            (command.before, command.limit - gone),
+        ).rowcount
+    return gone
+
+
+def _expire_conversations(db: Connection, command: s.Expire) -> int:
+    rows = db.execute(
+        "SELECT id FROM conversation WHERE updated_at < ? AND pending = 0 LIMIT ?", (command.before, command.limit)
+    ).fetchall()
+    for (conversation_id,) in rows:
+        forget_conversation(db, conversation_id)
+    return len(rows)
+
+
+def forget_conversation(db: Connection, conversation_id: str) -> None:
+    """Deletes it with all that hangs on it, but for its artifacts."""
+    turns = "SELECT turn_id FROM message WHERE conversation_id = ?"
+    for table in ("checkpoint", "effect", "idempotency"):
+        db.execute(f"DELETE FROM {table} WHERE turn_id IN ({turns})", (conversation_id,))
+    db.execute(f"DELETE FROM turn WHERE id IN ({turns})", (conversation_id,))
+    for table in ("message", "state", "blob"):
+        db.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (conversation_id,))
+    db.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
+
+
+def _try_elect(db: Connection, command: s.TryElect) -> bool:
+    row = db.execute(
+        f"INSERT INTO election (name, instance, expires_at) VALUES (?1, ?2, {_NOW} + ?3)"
+        " ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, expires_at = excluded.expires_at"
+        f" WHERE election.instance = excluded.instance OR election.expires_at <= {_NOW} RETURNING 1",
+        (command.name, command.instance, command.lease_s),
+    ).fetchone()
+    return row is not None
+
+
+APPLY: dict[type, Callable[[Connection, Any], Any]] = {s.Expire: _expire, s.TryElect: _try_elect}

@@ -1,0 +1,171 @@
+"""What the journal is told and asked about states, attachments, consents and expiry. Part of `commands`.
+
+A conversation's state is bytes to the journal, made and read by `state.codec`. Its version is 0 while it was never
+saved; each save raises it to the milliseconds of its time or by one, whichever is more, so that what replaces a deleted
+conversation never has a version that the former one had.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ngx_agents.state.model import Message, Owner
+
+ExpiryKind = Literal["idempotency", "turns", "conversations"]
+IDEMPOTENCY_KEPT_S = 86_400.0
+
+
+def next_version(former: int, now_s: float) -> int:
+    """The version that follows `former` for something written at `now_s`."""
+    return max(former + 1, int(now_s * 1000))
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a conversation stands. Each number only grows, so two equal stamps mean that nothing was written between.
+
+    `next_turn` counts turns and appended messages, `epoch` grants. `is_idle`: no turn is open; while one is, its
+    question may still change.
+    """
+
+    version: int
+    next_turn: int
+    epoch: int
+    is_idle: bool
+    created_at: float
+
+
+class Consent(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision of a user. `version` names the text they were shown."""
+
+    kind: str
+    version: str
+    is_given: bool
+    at: float
+
+
+class BlobInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An attachment without its bytes. `sha256` is hexadecimal."""
+
+    id: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    created_at: float
+    conversation_id: str | None = None
+
+
+class Blob(msgspec.Struct, frozen=True, kw_only=True):
+    info: BlobInfo
+    data: bytes
+
+
+# Commands
+
+
+class PutState(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Stamp after the write. Makes the conversation when it is absent. Raises StateConflict, NotFound (not theirs).
+
+    `expected_version` is what the caller read: 0 when there was none, None to write over anything.
+    """
+
+    conversation_id: str
+    owner: Owner
+    body: bytes
+    now: float
+    expected_version: int | None = None
+
+
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Appended. Adds messages in their order, whatever else runs. Makes the conversation when it is absent.
+
+    Raises NotFound when it is someone else's.
+    """
+
+    conversation_id: str
+    owner: Owner
+    messages: tuple[Message, ...]
+    now: float
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """`seqs` has one number per message."""
+
+    stamp: Stamp
+    seqs: tuple[int, ...]
+
+
+class PutBlob(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. The same id again changes nothing. Raises NotFound when the conversation is not theirs."""
+
+    owner: Owner
+    blob: Blob
+
+
+class PutConsent(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. Decisions are added, never changed: the latest of a kind holds."""
+
+    owner: Owner
+    consent: Consent
+
+
+class Expire(msgspec.Struct, frozen=True, kw_only=True):
+    """→ int: how many went, at most `limit`; fewer means that none are left. Raises InvalidRequest.
+
+    idempotency    keys from before; `before` is at least a day before `now`
+    turns          the effects and checkpoints of turns that finished before
+    conversations  those last changed before, unless a turn is open; their artifacts stay
+    """
+
+    kind: ExpiryKind
+    before: float
+    now: float
+    limit: int = 200
+
+
+class TryElect(msgspec.Struct, frozen=True, kw_only=True):
+    """→ bool: whether `instance` holds `name` for `lease_s` of the journal's own time. Asked again, it renews."""
+
+    name: str
+    instance: str
+    lease_s: float
+
+
+# Questions
+
+
+class GetStamp(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Stamp | None."""
+
+    conversation_id: str
+    owner: Owner
+
+
+class GetState(msgspec.Struct, frozen=True, kw_only=True):
+    """→ StoredState | None, as of one moment, with the newest `recent` messages."""
+
+    conversation_id: str
+    owner: Owner
+    recent: int
+
+
+class StoredState(msgspec.Struct, frozen=True, kw_only=True):
+    """`body` is empty while the version is 0; `messages` are oldest first."""
+
+    stamp: Stamp
+    body: bytes
+    messages: tuple[Message, ...]
+
+
+class GetBlob(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Blob | None."""
+
+    id: str
+    owner: Owner
+
+
+class GetConsents(msgspec.Struct, frozen=True, kw_only=True):
+    """→ tuple[Consent, ...]: the latest of each kind, by kind."""
+
+    owner: Owner
