@@ -17,28 +17,12 @@ from weakref import WeakValueDictionary
 from ngx_agents.clock import Clock
 from ngx_agents.errors import ConfigError, ModelThrottled
 from ngx_agents.resilience.governor import Governor, GovernorRules
-from ngx_agents.telemetry.metrics import CounterCell, Metrics
+from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.permit_line import CLASSES, PermitLine, Waiter
+from ngx_agents.vertex.permit_measures import PermitMeasures
 
 LEAST_SLEEP_S = 0.001  # the resolution of the loop's timers
 Key = tuple[str, str, str, str]
-
-
-class PermitMeasures:
-    """`outcome` is `at_once`, `waited`, `late` (not before the deadline), `full`, `displaced` or `overflow`."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        permits = metrics.counter("ngx_model_permits_total", "Permits to call a model, by outcome.", "outcome")
-        throttled = metrics.counter("ngx_model_throttled_total", "Calls refused with 429, by what is used up.", "kind")
-        self.at_once = permits.labels("at_once")
-        self.granted_late = permits.labels("waited")
-        self.refused = {why: permits.labels(why) for why in ("late", "full", "displaced", "overflow")}
-        self.throttled: dict[str, CounterCell] = {
-            kind: throttled.labels(kind) for kind in ("shared", "provisioned", "quota")
-        }
-        self.waited_s = metrics.histogram(
-            "ngx_model_permit_wait_seconds", "Waits for a permit, permits that were waited for."
-        ).labels()
 
 
 class Permit:
