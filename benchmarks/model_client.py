@@ -1,13 +1,14 @@
 """`model_client`: what a call of VertexAIClient costs beside a bare pyreqwest and beside Google's own SDK.
 
 CPU of this process, all threads; the emulator is another process. The three take turns in one run, so that what else
-the machine does hits them alike. Bodies are of 4 KB; 16 calls at once. Everything of the client is on: cache look-up,
+the machine does hits them alike. Bodies are of 4 KB; 16 callers at once. Everything of the client is on: cache look-up,
 joining, breaker, governor, retries, metrics. Also by itself: `python -m benchmarks.model_client [--quick]`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -36,12 +37,16 @@ MODEL = "gemini-3.8-flash"
 SYSTEM = "You are a calm coach who answers briefly and never diagnoses. " * 60
 RULE = CacheRule(scope=Public(), is_repeatable=True)
 WIDTH = 16
+WARM_UP_S = 4.0
 UNARY_US, STREAM_MS, SHORT_RATIO, LONG_RATIO = 70.0, 0.6, 20.0, 60.0
 PATH = f"/v1/projects/p/locations/global/publishers/google/models/{MODEL}"
 Do = Callable[[int], Awaitable[None]]
 
 
 def model_client(effort: Effort) -> Outcome:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as the server does, for all who are compared
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_measured(effort))
 
@@ -134,6 +139,15 @@ class _Google:
             pass
 
 
+async def _warm_up(do: Do, number: int) -> int:
+    """Until the governor, which lets load only grow so fast, has seen the load that comes; the next number."""
+    until_s = time.monotonic() + WARM_UP_S
+    while time.monotonic() < until_s:
+        await _at_once(do, 10 * WIDTH, first=number)
+        number += 10 * WIDTH
+    return number
+
+
 async def _by_turns(who: dict[str, Do], *, rounds: int, times: int) -> dict[str, list[float]]:
     """CPU per call in µs, by contestant and round."""
     found: dict[str, list[float]] = {name: [] for name in who}
@@ -141,13 +155,27 @@ async def _by_turns(who: dict[str, Do], *, rounds: int, times: int) -> dict[str,
     for round_number in range(rounds + 1):
         for name, do in who.items():
             count = _count(name, times)
+            if name.startswith("ours"):
+                number = await _warm_up(do, number)
             began_s = time.process_time()
-            for first in range(0, count, WIDTH):
-                await asyncio.gather(*(do(number + first + each) for each in range(WIDTH)))
-            number += count + WIDTH
+            await _at_once(do, count, first=number)
+            number += count
             if round_number:  # the first warms up
-                found[name].append((time.process_time() - began_s) / (-(-count // WIDTH) * WIDTH) * 1e6)
+                found[name].append((time.process_time() - began_s) / count * 1e6)
     return found
+
+
+async def _at_once(do: Do, count: int, *, first: int = 0) -> None:
+    """`WIDTH` callers, each with its next call as soon as the one before is answered."""
+    numbers = iter(range(first, first + count))
+
+    async def caller() -> None:
+        for number in numbers:
+            await do(number)
+
+    async with asyncio.TaskGroup() as callers:
+        for _ in range(WIDTH):
+            callers.create_task(caller())
 
 
 def _count(name: str, times: int) -> int:
@@ -157,11 +185,9 @@ def _count(name: str, times: int) -> int:
 
 async def _flat(do: Do, times: int) -> Line:
     """How much the process grew over `times` calls, after as many as a tenth of them."""
-    for first in range(0, times // 10, WIDTH):
-        await asyncio.gather(*(do(first + each) for each in range(WIDTH)))
+    await _at_once(do, times // 10)
     before_kb = _rss_kb()
-    for first in range(0, times, WIDTH):
-        await asyncio.gather(*(do(first + each) for each in range(WIDTH)))
+    await _at_once(do, times)
     return Line(what=f"growth over {times} calls", measured=(_rss_kb() - before_kb) / 1024, unit="MiB", budget=5.0)
 
 

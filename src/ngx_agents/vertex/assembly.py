@@ -39,6 +39,7 @@ from ngx_agents.vertex.settings import VertexSettings
 from ngx_agents.vertex.transport import ConnectionSettings, Method, Transport
 
 MAX_IN_FLIGHT = 20_000  # per lane; what bounds it in practice is the pool
+RAMP_FLOOR_PER_S = 500.0  # calls that may always start: more than one process is usually given
 
 
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +98,11 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
     """Raises ConfigError when the settings cannot be used."""
     limits.check()
     targets = _Targets(settings, _transport(settings, limits, around), around.clock)
-    governors = Governors(GovernorRules(max_in_flight=MAX_IN_FLIGHT), clock=around.clock, metrics=around.metrics)
+    governors = Governors(
+        GovernorRules(max_in_flight=MAX_IN_FLIGHT, ramp_floor_per_s=RAMP_FLOOR_PER_S),
+        clock=around.clock,
+        metrics=around.metrics,
+    )
     contexts = Contexts(settings.contexts, targets.context_call, clock=around.clock)
     make_ways = partial(
         Ways,
