@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ngx_agents.state.manager import StateManager as StateManager
+    from ngx_agents.state.model import Owner as Owner
     from ngx_agents.vertex.client import VertexAIClient as VertexAIClient
 
 __version__ = "0.1.0"
-__all__ = ["VertexAIClient", "__version__"]
+__all__ = ["Owner", "StateManager", "VertexAIClient", "__version__"]
 
-_HOMES = {"VertexAIClient": "ngx_agents.vertex.client"}
+_HOMES = {
+    "Owner": "ngx_agents.state.model",
+    "StateManager": "ngx_agents.state.manager",
+    "VertexAIClient": "ngx_agents.vertex.client",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ import pytest
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, ids, tell
 from tests.state.journal_conformance_operations import *  # noqa: F403
+from tests.state.journal_conformance_states import *  # noqa: F403
 
 from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable
 from ngx_agents.state import commands as c

@@ -60,7 +60,7 @@ class SqliteJournal:
             self._lock_file = None
 
     async def migrate(self) -> int:
-        version = await self._writer.submit(_migrate)
+        version = await self._writer.submit(migrate_database)
         return int(version)
 
     async def transact(self, commands: Sequence[Command]) -> list[Any]:
@@ -116,7 +116,8 @@ def _user_version(db: Connection) -> int:
     return int(version)
 
 
-def _migrate(db: Connection) -> int:
+def migrate_database(db: Connection) -> int:
+    """Brings the schema up to date; its version."""
     version = _user_version(db)
     for number, sql in migrations("sqlite"):
         if number > version:

@@ -61,6 +61,14 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
+class ErasureReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure did: `erased` are rows per kind. It names no one, so it may be kept."""
+
+    id: str
+    at: float
+    erased: dict[str, int]
+
+
 # Commands
 
 
