@@ -22,12 +22,14 @@ from ngx_agents.state.model import (
     WhenBusy,
 )
 from ngx_agents.state.operations import Beat as Beat
+from ngx_agents.state.operations import GetPosition as GetPosition
 from ngx_agents.state.operations import Holder as Holder
 from ngx_agents.state.operations import HolderOf as HolderOf
 from ngx_agents.state.operations import Instance as Instance
 from ngx_agents.state.operations import Leave as Leave
 from ngx_agents.state.operations import ListDead as ListDead
 from ngx_agents.state.operations import ListInstances as ListInstances
+from ngx_agents.state.operations import Position as Position
 from ngx_agents.state.operations import ReplayTurn as ReplayTurn
 from ngx_agents.state.state_commands import Append as Append
 from ngx_agents.state.state_commands import Expire as Expire
@@ -356,6 +358,6 @@ Command = (
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | ListInstances | ListDead
-    | Ping | GetStamp | GetState | GetBlob | GetConsents
+    | Ping | GetPosition | GetStamp | GetState | GetBlob | GetConsents
 )  # fmt: skip
 Result = Any

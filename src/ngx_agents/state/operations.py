@@ -68,3 +68,15 @@ class ListDead(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: int = 50
     cursor: str | None = None
+
+
+class GetPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """→ Position: how far the journal's log has come. SQLite, which nobody follows, is always at 0."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """`place` is what is durable on a primary, what is replayed on a standby. `system` is alike on those that share."""
+
+    place: int
+    is_standby: bool = False
+    system: int = 0

@@ -50,3 +50,14 @@ async def list_dead(connection: Connection, question: c.ListDead) -> Page:
         question.limit + 1,
     )
     return page([turn(row) for row in rows], question.limit, lambda item: (item.accepted_at, item.id))
+
+
+async def get_position(connection: Connection, question: c.GetPosition) -> c.Position:
+    """Of a primary what is flushed: the insert position may lie where no standby ever gets while nothing is written."""
+    row = await connection.fetchrow(
+        "SELECT CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')"
+        " ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn, pg_is_in_recovery(),"
+        " (SELECT system_identifier FROM pg_control_system())"
+    )
+    assert row is not None
+    return c.Position(place=int(row[0]), is_standby=row[1], system=row[2])

@@ -12,7 +12,7 @@ from ngx_agents.state.model import Artifact, ConversationInfo, Message, Page, Pr
 from ngx_agents.state.postgres_connections import Connection, Session
 from ngx_agents.state.postgres_export import export_user
 from ngx_agents.state.postgres_migrations import checked_version
-from ngx_agents.state.postgres_operations import find_key, holder_of, list_dead, list_instances, list_keys
+from ngx_agents.state.postgres_operations import find_key, get_position, holder_of, list_dead, list_instances, list_keys
 from ngx_agents.state.postgres_records import (
     ARTIFACT,
     CONVERSATION,
@@ -208,4 +208,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.ListInstances: list_instances,
     c.ListDead: list_dead,
     c.Ping: _ping,
+    c.GetPosition: get_position,
 }

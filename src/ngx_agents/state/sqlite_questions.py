@@ -328,6 +328,10 @@ def _ping(db: Connection, question: c.Ping) -> int:
     return int(version)
 
 
+def _get_position(db: Connection, question: c.GetPosition) -> c.Position:
+    return c.Position(place=0)
+
+
 _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.GetConversation: _get_conversation,
     c.ListConversations: _list_conversations,
@@ -347,5 +351,6 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.ListInstances: _list_instances,
     c.ListDead: _list_dead,
     c.Ping: _ping,
+    c.GetPosition: _get_position,
     **ANSWER,
 }
