@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.state.journal_conformance import accept
 from tests.state.manual_clock import ManualClock
+from tests.state.watched_journal import WatchedJournal
 
 import ngx_agents
 from ngx_agents import Owner, StateManager
@@ -34,26 +35,6 @@ from ngx_agents.state.sqlite_memory import MemoryJournal
 from ngx_agents.telemetry.metrics import Metrics
 
 ANA, BEN = Owner("acme", "ana"), Owner("acme", "ben")
-
-
-class WatchedJournal(MemoryJournal):
-    """A real journal that counts what it is asked and can be out of reach."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-        self.is_away = False
-
-    async def query(self, question: c.Question) -> Any:
-        self.asked.append(type(question).__name__)
-        if self.is_away:
-            raise JournalUnavailable("away")
-        return await super().query(question)
-
-    async def transact(self, commands: Any) -> list[Any]:
-        if self.is_away:
-            raise JournalUnavailable("away")
-        return await super().transact(commands)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ Producer: the manager's writes; consumer: `_hear` of every other instance; `clos
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -101,12 +102,12 @@ class SharedCopies:
     def put(self, key: str, copy: Copy) -> None:
         value = _encode(_Envelope(format=_FORMAT, key=key, copy=copy))
         command = PutNewer(_shared_key(key), value, order_of(copy.stamp), self._ttl_s, _group(copy.owner))
-        self._send(self._asked(command))
+        self._send(partial(self._asked, command))
 
     def tell(self, owner: Owner, key: str, order: int) -> None:
         """Hints to the others that the conversation has changed."""
         hint = Hint(self._instance, owner.tenant, owner.user, key, order)
-        self._send(self._published(_encode(hint)))
+        self._send(partial(self._published, _encode(hint)))
 
     async def drop(self, owner: Owner, key: str) -> None:
         await self._asked(Drop((_shared_key(key),)))
@@ -123,17 +124,16 @@ class SharedCopies:
             return None
         return envelope.copy if envelope.key == key else None
 
-    def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+    def _send(self, sending: Callable[[], Awaitable[None]]) -> None:
         if self._unsent >= MAX_UNSENT:
-            sending.close()
             self._failures.labels("unsent").inc()
             return
         self._unsent += 1
         self._tasks.spawn(self._sent(sending))
 
-    async def _sent(self, sending: Coroutine[Any, Any, None]) -> None:
+    async def _sent(self, sending: Callable[[], Awaitable[None]]) -> None:
         try:
-            await sending
+            await sending()
         finally:
             self._unsent -= 1
 
