@@ -13,6 +13,7 @@ import msgspec
 from ngx_agents.state.model import (
     Answer,
     Artifact,
+    Durability,
     EffectState,
     LogEntry,
     LogKind,
@@ -107,6 +108,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     interrupt: str | None = None
     replayed: bool = False
     coalesced: bool = False
+    durability: Durability = "journal"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +156,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
     message_seq: int | None = None
     next: Grant | None = None
+    durability: Durability = "journal"
 
 
 class SaveCheckpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ WhenBusy = Literal["enqueue", "reject", "interrupt", "coalesce"]
 LogKind = Literal["weight", "sleep", "workout", "check_in", "nutrition"]
 Source = Literal["model", "cache", "stale", "local", "template"]
 EffectState = Literal["intended", "done", "failed", "unknown"]
+Durability = Literal["journal", "local"]
+"""Where it is safe: in the journal, or on one instance's own disk until the journal is back."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -104,6 +106,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str | None = None
     message: str | None = None
     retry_after_s: float | None = None
+    durability: Durability = "journal"
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,9 +168,15 @@ class TurnEngine:
     def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:
         live = self._turns.take_in(command.turn_id, command.conversation_id, command.owner, deadline_s=deadline_s)
         live.is_streamed = request.is_streamed
+        live.durability = accepted.durability
         live.stream.publish(
             "turn.accepted",
-            {"turn_id": live.id, "conversation_id": live.conversation_id, "position": accepted.position},
+            {
+                "turn_id": live.id,
+                "conversation_id": live.conversation_id,
+                "position": accepted.position,
+                "durability": accepted.durability,
+            },
         )
         interrupted = self._turns.get(accepted.interrupt) if accepted.interrupt is not None else None
         if interrupted is not None:

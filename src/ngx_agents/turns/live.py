@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ngx_agents.state.model import Owner
+from ngx_agents.state.model import Durability, Owner
 from ngx_agents.turns.model import TurnView
 from ngx_agents.turns.stream import TurnStream
 
@@ -16,6 +16,7 @@ class LiveTurn:
         "_waiters",
         "conversation_id",
         "deadline_s",
+        "durability",
         "finishing",
         "id",
         "is_streamed",
@@ -37,6 +38,7 @@ class LiveTurn:
         self.started = False
         self.finishing = False
         self.is_streamed = True
+        self.durability: Durability = "journal"
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
         self._waiters: list[asyncio.Future[TurnView | None]] = []
@@ -59,6 +61,7 @@ class LiveTurn:
             status="running" if self.started else "queued",
             text=self.stream.text,
             artifacts=tuple(self.stream.artifacts),
+            durability=self.durability,
         )
 
     async def wait(self) -> TurnView | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-from ngx_agents.state.model import Answer, Artifact, Owner, Source, TurnStatus, WhenBusy
+from ngx_agents.state.model import Answer, Artifact, Durability, Owner, Source, TurnStatus, WhenBusy
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +41,7 @@ class TurnView(msgspec.Struct, frozen=True, kw_only=True):
     degraded: bool = False
     agents: tuple[str, ...] = ()
     usage: dict[str, int] = {}
-    durability: Literal["journal"] = "journal"
+    durability: Durability = "journal"
     artifacts: tuple[Artifact, ...] = ()
     code: str | None = None
     message: str | None = None
@@ -66,6 +64,7 @@ def ended_view(
         degraded=answer.degraded,
         agents=answer.agents,
         usage=answer.usage,
+        durability=answer.durability,
         artifacts=artifacts,
         code=answer.code,
         message=answer.message,

@@ -36,6 +36,7 @@ def _frames(turn: Turn, view: TurnView, last_event_id: str | None) -> bytes | No
         frames = [frame("text.reset", {"reason": "resumed"}, None)]
     else:
         accepted = {"turn_id": turn.id, "conversation_id": turn.conversation_id, "position": 0}
+        accepted["durability"] = turn.answer.durability if turn.answer is not None else "journal"
         frames = [frame("turn.accepted", accepted, None)]
     if view.text:
         frames.append(frame("text.delta", {"text": view.text, "agent": view.agents[0] if view.agents else None}, None))

@@ -216,6 +216,8 @@ class TurnRunner:
         stored, finished = await self._store(command)
         if stored is not command:
             status, answer = "failed", stored.answer
+        if finished.durability != answer.durability:
+            answer = msgspec.structs.replace(answer, durability=finished.durability)
         self._ended[status].inc()
         self._seconds.observe(max(0.0, now - grant.accepted_at))
         view = ended_view(live.id, live.conversation_id, status=status, answer=answer, artifacts=stored.artifacts)
