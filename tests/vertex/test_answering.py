@@ -1,4 +1,4 @@
-"""What the client does beyond one call: retries, failover in mid-stream, the ladder, keeping and joining, over the wire."""
+"""What the client does beyond one call: retries, failover, the ladder, keeping and joining, over the wire."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from ngx_agents.errors import (
 )
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import ModelReply, ModelRequest, OnCut, StreamEnd, TextChunk, TextReset
+from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.scope import CacheRule, Cohort, Public, User
 from ngx_agents.vertex.settings import VertexSettings
 
@@ -60,7 +61,7 @@ async def told(client: VertexAIClient, request: ModelRequest) -> tuple[str, Mode
     raise AssertionError("the stream had no end")
 
 
-# retries
+# -- retries --
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -213,7 +214,7 @@ async def test_a_fifth_of_streams_cut_anywhere_is_seen_by_nobody(emulator: Emula
 async def test_silence_in_mid_stream_is_a_failure_of_its_own(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ngx_agents.vertex.ladder.way.GAP_S", (0.1, 0.2))
+    monkeypatch.setattr("ngx_agents.vertex.ladder.attempt.GAP_S", (0.1, 0.2))
     emulator.script({"kind": "stall_gap", "at_chunk": 3, "delay_ms": 5000})
     async with client_of(emulator) as client:
         began = time.monotonic()
@@ -223,7 +224,7 @@ async def test_silence_in_mid_stream_is_a_failure_of_its_own(
 
 
 async def test_silence_before_the_first_token_moves_on(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ngx_agents.vertex.ladder.way.FIRST_TOKEN_S", (0.1, 0.2))
+    monkeypatch.setattr("ngx_agents.vertex.ladder.attempt.FIRST_TOKEN_S", (0.1, 0.2))
     emulator.script({"kind": "stall_first", "delay_ms": 5000})
     async with client_of(emulator) as client:
         began = time.monotonic()
@@ -233,7 +234,7 @@ async def test_silence_before_the_first_token_moves_on(emulator: Emulator, monke
     assert resets == 0
 
 
-# the ladder
+# -- the ladder --
 
 
 async def test_rungs_are_tried_in_their_order_and_named(emulator: Emulator) -> None:
@@ -353,7 +354,7 @@ async def test_the_local_model_answers_simple_questions_when_nothing_else_does(e
             await client.generate(ask("Hazme un plan de doce semanas"))
 
 
-# breaker
+# -- breaker --
 
 
 async def test_a_model_that_only_fails_is_left_alone(emulator: Emulator) -> None:
@@ -387,7 +388,7 @@ async def test_refusals_of_the_request_never_open_the_breaker(emulator: Emulator
         assert (await client.generate(ask())).text
 
 
-# kept and joined
+# -- kept and joined --
 
 
 @pytest.mark.parametrize("streams", [False, True])
@@ -444,7 +445,7 @@ async def test_cache_ttl_is_how_long_a_general_answer_is_fresh(emulator: Emulato
         await asyncio.sleep(0.2)
         assert (await client.generate(ask(cache=RULE))).source == "stale"  # and is being renewed
         async with asyncio.timeout(3):
-            while emulator.state["calls"] < 2:
+            while emulator.state["calls"] < 2:  # noqa: ASYNC110  # the emulator cannot tell us
                 await asyncio.sleep(0.01)
         assert (await client.generate(ask(cache=RULE))).source == "cache"
 
@@ -528,7 +529,7 @@ async def test_a_parameter_without_sense_is_named(emulator: Emulator, name: str,
             pass
 
 
-# prefixes kept at the provider
+# -- prefixes kept at the provider --
 
 LONG = "Eres un entrenador. " * 1200
 
@@ -568,3 +569,26 @@ async def test_nobodys_prefix_is_never_kept(emulator: Emulator) -> None:
         for _ in range(30):
             await client.generate(ask("¿Y?", system=LONG))
     assert emulator.state["caches"]["creates"] == 0
+
+
+# -- a limit that the operator set --
+
+
+async def test_what_does_not_fit_into_a_limit_is_refused_with_a_true_wait(emulator: Emulator) -> None:
+    limit = QuotaLimit(model="gemini-*", requests_per_min=60)
+    async with client_of(emulator, quota=(limit,), max_retries=0) as client:
+        results = await asyncio.gather(
+            *(client.generate(ask(timeout_s=0.5)) for _ in range(100)), return_exceptions=True
+        )
+    refused = [each for each in results if isinstance(each, ModelThrottled)]
+    assert len(refused) + emulator.state["calls"] == 100
+    assert 1 <= emulator.state["calls"] <= 60
+    assert {each.kind for each in refused} == {"quota"}
+    assert all(each.retry_after_s and each.retry_after_s > 0 for each in refused)
+
+
+async def test_a_limit_of_one_model_leaves_its_sibling_free(emulator: Emulator) -> None:
+    limit = QuotaLimit(model="gemini-3.8-flash", requests_per_min=1)
+    async with client_of(emulator, quota=(limit,), max_retries=0, fallback_models=("gemini-3.7-flash",)) as client:
+        rungs = {(await client.generate(ask(timeout_s=2))).rung for _ in range(5)}
+    assert "sibling" in rungs

@@ -11,6 +11,7 @@ from functools import partial
 import msgspec
 
 from ngx_agents.clock import Clock, Rng
+from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import ConfigError
 from ngx_agents.resilience.breaker import BreakerRules
@@ -32,9 +33,10 @@ from ngx_agents.vertex.ladder.descent import RetryLimits
 from ngx_agents.vertex.ladder.ladder import Ladder
 from ngx_agents.vertex.ladder.rungs import Rung, rungs_of
 from ngx_agents.vertex.ladder.target import Target
-from ngx_agents.vertex.ladder.way import Way
+from ngx_agents.vertex.ladder.way import Way, WaysShare
 from ngx_agents.vertex.ladder.ways import Ways
 from ngx_agents.vertex.measures import ModelMeasures
+from ngx_agents.vertex.quota import Quotas
 from ngx_agents.vertex.settings import VertexSettings
 from ngx_agents.vertex.transport import ConnectionSettings, Method, Transport
 
@@ -108,8 +110,8 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
         Ways,
         breaker_rules=_breaker_rules(limits),
         governors=governors,
-        contexts=contexts,
-        measures=around.measures,
+        quotas=_quotas(settings, around),
+        shared=WaysShare(contexts=contexts, measures=around.measures),
         rng=around.rng,
     )
     ways = make_ways(rungs_of(settings, targets.at))
@@ -186,6 +188,17 @@ def _breaker_rules(limits: ClientLimits) -> BreakerRules:
         min_calls=limits.breaker_calls,
         open_s=limits.breaker_open_s,
         max_open_s=max(60.0, 2 * limits.breaker_open_s),
+    )
+
+
+def _quotas(settings: VertexSettings, around: Surroundings) -> Quotas:
+    """Kept by all instances together where they share something, else by this one alone."""
+    return Quotas(
+        settings.quota,
+        shared=around.shared or LocalShared(around.clock),
+        clock=around.clock,
+        metrics=around.metrics,
+        instances=settings.quota_instances,
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from ngx_agents.vertex.contexts.settings import ContextSettings
 from ngx_agents.vertex.ladder.residency import Residency
+from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.transport import Http2
 
 Traffic = Literal["provisioned", "shared", "priority"]
@@ -25,7 +26,9 @@ class VertexSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     What answers when the first choice does not, in this order: the kinds of `traffic`, the same model in
     `fallback_locations`, the `fallback_models`, and for simple requests `local_model` at `local_url`
     (OpenAI-compatible). `residency` forbids every location outside of it. `contexts` bounds the copies of prefixes
-    kept at the provider. `ca_file` is a PEM bundle trusted beside the system's authorities.
+    kept at the provider. `quota` are limits per minute, kept by all instances together where they share something; when
+    that is away each keeps its part, the `quota_instances`-th. `ca_file` is a PEM bundle trusted beside the system's
+    authorities.
     """
 
     provider: Literal["vertex", "openai"] = "vertex"
@@ -48,6 +51,8 @@ class VertexSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     local_key: str | None = None
     contexts: ContextSettings = ContextSettings()
     ca_file: str | None = None
+    quota: tuple[QuotaLimit, ...] = ()
+    quota_instances: int = 1
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override is of 3.12
         return f"VertexSettings(provider={self.provider!r}, location={self.location!r}, model={self.model!r})"

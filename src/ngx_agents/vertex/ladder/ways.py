@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from ngx_agents.clock import Rng
 from ngx_agents.errors import ModelNotFound
 from ngx_agents.resilience.breaker import Breaker, BreakerRules, BreakerState
-from ngx_agents.vertex.contexts.contexts import Contexts
 from ngx_agents.vertex.governors import Governors
 from ngx_agents.vertex.ladder.residency import Residency, may_go
 from ngx_agents.vertex.ladder.rungs import Rung
-from ngx_agents.vertex.ladder.way import Way
-from ngx_agents.vertex.measures import ModelMeasures
+from ngx_agents.vertex.ladder.way import Way, WaysShare
+from ngx_agents.vertex.quota import Quotas
 
 MAX_MODELS = 256  # a caller that names ever new models must not fill the memory
 
@@ -26,15 +25,15 @@ class Ways:
         *,
         breaker_rules: BreakerRules,
         governors: Governors,
-        contexts: Contexts,
-        measures: ModelMeasures,
+        quotas: Quotas,
+        shared: WaysShare,
         rng: Rng,
     ) -> None:
         self._rungs = rungs
         self._rules = breaker_rules
         self._governors = governors
-        self._measures = measures
-        self._contexts = contexts
+        self._shared = shared
+        self._quotas = quotas
         self._rng = rng
         self._known: dict[tuple[str, Residency], tuple[Way, ...]] = {}
         self._ways: dict[tuple[int, str], Way] = {}
@@ -69,8 +68,8 @@ class Ways:
                 model,
                 breaker=self._breaker(rung, model),
                 lane=self._governors.lane(project, target.location, model, rung.traffic),
-                contexts=self._contexts,
-                measures=self._measures,
+                quota=self._quotas.of(project, target.location, model),
+                shared=self._shared,
             )
         return way
 
@@ -82,7 +81,7 @@ class Ways:
         if breaker is None:
 
             def changed(state: BreakerState, reason: str) -> None:
-                self._measures.breaker_changed(target.location, model, state, reason)
+                self._shared.measures.breaker_changed(target.location, model, state, reason)
 
             breaker = self.breakers[name] = Breaker(self._rules, clock=target.clock, rng=self._rng, on_change=changed)
         return breaker
