@@ -11,6 +11,7 @@ from tests.postgres_process import PostgresServer, free_port
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, finish, ids, tell
 from tests.state.journal_conformance_operations import *  # noqa: F403
+from tests.state.journal_conformance_states import *  # noqa: F403
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ConfigError, InvalidRequest, JournalError, JournalTooNew, JournalUnavailable
@@ -197,7 +198,7 @@ async def test_what_belongs_to_a_user_is_in_the_shard_of_its_id(bare: PostgresJo
         "SELECT c.relname, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
         " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]"
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'ngx' AND i.indisprimary"
-        " AND c.relname NOT IN ('migration', 'applied', 'instance', 'writer')",
+        " AND c.relname NOT IN ('migration', 'applied', 'instance', 'writer', 'election')",
     )
     assert len(keys) >= 10
     assert {row[1] for row in keys} == {"shard"}

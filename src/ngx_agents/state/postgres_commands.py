@@ -17,8 +17,10 @@ from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation, erase_user
+from ngx_agents.state.postgres_expiry import APPLY as EXPIRY
 from ngx_agents.state.postgres_heartbeats import beat, leave
 from ngx_agents.state.postgres_rows import Lane, shard_in, storable
+from ngx_agents.state.postgres_states import APPLY as STATES
 from ngx_agents.state.postgres_store import lock_lane
 from ngx_agents.state.postgres_turns import replay_turn, request_cancel
 
@@ -179,4 +181,6 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.EraseUser: erase_user,
     c.Beat: beat,
     c.Leave: leave,
+    **STATES,
+    **EXPIRY,
 }

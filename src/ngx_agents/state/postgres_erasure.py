@@ -15,12 +15,16 @@ SELECT DISTINCT m.turn_id FROM ngx.message m JOIN ngx.conversation v ON v.shard 
 WHERE v.tenant = $1 AND v.user_id = $2"""
 
 
-async def delete_conversation(connection: Connection, lane: Lane) -> None:
-    """Its turns, messages, artifacts, effects and keys go too. The lane is locked and idle."""
-    for table in ("checkpoint", "effect", "idempotency", "artifact"):
+async def delete_conversation(connection: Connection, lane: Lane, *, with_artifacts: bool = True) -> None:
+    """Its turns, messages, state, effects, keys and attachments go too. The lane is locked and idle."""
+    for table in ("checkpoint", "effect", "idempotency", *(("artifact",) if with_artifacts else ())):
         await connection.execute(f"DELETE FROM ngx.{table} WHERE turn_id IN ({_TURNS_OF_ONE})", lane.shard, lane.id)
     await connection.execute(f"DELETE FROM ngx.turn WHERE shard = $1 AND id IN ({_TURNS_OF_ONE})", lane.shard, lane.id)
-    await connection.execute("DELETE FROM ngx.message WHERE shard = $1 AND conversation_id = $2", lane.shard, lane.id)
+    for table in ("message", "state"):
+        await connection.execute(
+            f"DELETE FROM ngx.{table} WHERE shard = $1 AND conversation_id = $2", lane.shard, lane.id
+        )
+    await connection.execute("DELETE FROM ngx.blob WHERE conversation_id = $1", lane.id)
     await connection.execute("DELETE FROM ngx.conversation WHERE shard = $1 AND id = $2", lane.shard, lane.id)
 
 
@@ -43,7 +47,13 @@ async def erase_user(connection: Connection, command: c.EraseUser) -> dict[str, 
         " AND v.tenant = $1 AND v.user_id = $2",
         *who,
     )
-    for table in ("idempotency", "log", "profile"):
+    erased["state"] = await _delete(
+        connection,
+        "ngx.state s USING ngx.conversation v WHERE v.shard = s.shard AND v.id = s.conversation_id"
+        " AND v.tenant = $1 AND v.user_id = $2",
+        *who,
+    )
+    for table in ("idempotency", "log", "profile", "blob", "consent"):
         where = f"ngx.{table} WHERE {_MINE} AND shard = $3"
         erased[table] = await _delete(connection, where, *who, shard_of(command.owner.user))
     for table in ("artifact", "conversation"):

@@ -20,6 +20,7 @@ from ngx_agents.state.postgres_records import (
     message,
     turn,
 )
+from ngx_agents.state.postgres_states import export_more
 
 _MESSAGES = """
 SELECT m.id, m.seq, m.role, m.text, m.created_at, m.turn_id, m.agent, m.source, m.conversation_id
@@ -49,6 +50,7 @@ async def export_user(connection: Connection, owner: Owner, profile: Profile) ->
         "turns": [turn(row) for row in await connection.fetch(_TURNS, *who)],
         "artifacts": [artifact(row) for row in artifacts],
         "logs": [log_entry(row) for row in logs],
+        **await export_more(connection, owner),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)
     return built

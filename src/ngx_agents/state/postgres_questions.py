@@ -31,6 +31,7 @@ from ngx_agents.state.postgres_records import (
     turn,
 )
 from ngx_agents.state.postgres_rows import shard_in
+from ngx_agents.state.postgres_states import ANSWER as STATES
 
 MAX_SEQ = 2**31 - 1
 
@@ -209,4 +210,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.ListDead: list_dead,
     c.Ping: _ping,
     c.GetPosition: get_position,
+    **STATES,
 }

@@ -97,13 +97,21 @@ def _touched(command: c.Command) -> str:
     match command:
         case c.RequestCancel() | c.ReplayTurn():
             return command.turn_id
-        case c.PutProfile() | c.AddLog() | c.EraseUser():
+        case c.PutProfile() | c.AddLog() | c.EraseUser() | c.PutBlob() | c.PutConsent():
             return f"{command.owner.tenant}/{command.owner.user}"
         case c.PutKey():
             return command.key.id
         case c.RevokeKey():
             return command.id
-        case c.Beat() | c.Leave():
+        case _:
+            return _touched_by_instance(command)
+
+
+def _touched_by_instance(command: c.Command) -> str:
+    match command:
+        case c.Beat() | c.Leave() | c.TryElect():
             return command.instance
+        case c.Expire():
+            return f"expire/{command.kind}"
         case _:
             raise TypeError(f"{type(command).__name__} is not a command")

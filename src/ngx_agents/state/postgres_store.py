@@ -33,6 +33,8 @@ def lane_of(command: c.Command) -> str | None:
     match command:
         case c.CreateConversation() | c.DeleteConversation():
             return command.id
+        case c.PutBlob():
+            return command.blob.info.conversation_id
         case c.AddLog():
             return None if command.lease is None else command.lease[0]
         case (
@@ -42,6 +44,8 @@ def lane_of(command: c.Command) -> str | None:
             | c.RecordEffect()
             | c.ReleaseLane()
             | c.ImportMessages()
+            | c.PutState()
+            | c.Append()
         ):
             return command.conversation_id
         case _:

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from ngx_agents.errors import InvalidRequest
 from ngx_agents.state import state_commands as s
 
 Connection = sqlite3.Connection
@@ -14,6 +13,7 @@ _NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # to the millisecond; SQLit
 
 
 def _expire(db: Connection, command: s.Expire) -> int:
+    s.check_expiry(command)
     match command.kind:
         case "idempotency":
             return _expire_keys(db, command)
@@ -23,14 +23,7 @@ def _expire(db: Connection, command: s.Expire) -> int:
             return _expire_conversations(db, command)
 
 
-def check_expiry(command: s.Expire) -> None:
-    """Raises InvalidRequest for keys that clients may still repeat."""
-    if command.kind == "idempotency" and command.before > command.now - s.IDEMPOTENCY_KEPT_S:
-        raise InvalidRequest("idempotency keys are kept for a day", field="before")
-
-
 def _expire_keys(db: Connection, command: s.Expire) -> int:
-    check_expiry(command)
     return db.execute(
         "DELETE FROM idempotency WHERE (tenant, user, key) IN"
         " (SELECT tenant, user, key FROM idempotency WHERE created_at < ? ORDER BY created_at LIMIT ?)",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ngx_agents.errors import NotFound, StateConflict
 from ngx_agents.state import state_commands as s
-from ngx_agents.state.model import Message, Owner
+from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
 
 Connection = sqlite3.Connection
@@ -71,7 +71,7 @@ def _append(db: Connection, command: s.Append) -> s.Appended:
         "UPDATE conversation SET next_turn = next_turn + ?, updated_at = ? WHERE id = ?",
         (len(command.messages), command.now, command.conversation_id),
     )
-    seqs = appended_seqs(stamp.next_turn, command.messages)
+    seqs = s.appended_seqs(stamp.next_turn, command.messages)
     db.executemany(
         "INSERT INTO message (conversation_id, seq, id, role, text, created_at, turn_id, agent, source)"
         " VALUES (?, ?, ?, ?, ?, ?, '', ?, ?)",
@@ -88,11 +88,6 @@ def _append(db: Connection, command: s.Append) -> s.Appended:
         created_at=stamp.created_at,
     )
     return s.Appended(stamp=after, seqs=seqs)
-
-
-def appended_seqs(next_turn: int, messages: tuple[Message, ...]) -> tuple[int, ...]:
-    """A message takes a turn's place: the odd number when it is the user's, else the even one."""
-    return tuple(2 * (next_turn + offset) - (message.role == "user") for offset, message in enumerate(messages))
 
 
 def _get_stamp(db: Connection, question: s.GetStamp) -> s.Stamp | None:

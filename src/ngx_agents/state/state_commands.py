@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from ngx_agents.errors import InvalidRequest
 from ngx_agents.state.model import Message, Owner
 
 ExpiryKind = Literal["idempotency", "turns", "conversations"]
@@ -20,6 +21,11 @@ IDEMPOTENCY_KEPT_S = 86_400.0
 def next_version(former: int, now_s: float) -> int:
     """The version that follows `former` for something written at `now_s`."""
     return max(former + 1, int(now_s * 1000))
+
+
+def appended_seqs(next_turn: int, messages: tuple[Message, ...]) -> tuple[int, ...]:
+    """A message takes a turn's place: the odd number when it is the user's, else the even one."""
+    return tuple(2 * (next_turn + offset) - (message.role == "user") for offset, message in enumerate(messages))
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +136,12 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True):
     before: float
     now: float
     limit: int = 200
+
+
+def check_expiry(command: Expire) -> None:
+    """Raises InvalidRequest for keys that clients may still repeat."""
+    if command.kind == "idempotency" and command.before > command.now - IDEMPOTENCY_KEPT_S:
+        raise InvalidRequest("idempotency keys are kept for a day", field="before")
 
 
 class TryElect(msgspec.Struct, frozen=True, kw_only=True):

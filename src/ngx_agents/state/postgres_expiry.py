@@ -1,0 +1,72 @@
+"""Letting go of what has had its time, on Postgres, and who may do it. What others are at work on is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ngx_agents.state import state_commands as s
+from ngx_agents.state.postgres_connections import Connection
+from ngx_agents.state.postgres_erasure import delete_conversation
+from ngx_agents.state.postgres_store import lock_lanes
+
+_KEYS = """
+DELETE FROM ngx.idempotency i USING (
+  SELECT shard, tenant, user_id, key FROM ngx.idempotency WHERE created_at < $1
+  ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) k
+WHERE i.shard = k.shard AND i.tenant = k.tenant AND i.user_id = k.user_id AND i.key = k.key
+"""
+_TRACES = """
+DELETE FROM ngx.{table} x USING (
+  SELECT e.shard, e.turn_id, e.key FROM ngx.{table} e JOIN ngx.turn t ON t.shard = e.shard AND t.id = e.turn_id
+  WHERE t.finished_at < $1 AND t.status IN ('completed', 'failed', 'cancelled')
+  LIMIT $2 FOR UPDATE OF e SKIP LOCKED) k
+WHERE x.shard = k.shard AND x.turn_id = k.turn_id AND x.key = k.key
+"""
+_OLD = "SELECT id FROM ngx.conversation WHERE updated_at < $1 AND pending = 0 LIMIT $2 FOR UPDATE SKIP LOCKED"
+_ELECT = """
+INSERT INTO ngx.election AS e (name, instance, expires_at)
+VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, expires_at = excluded.expires_at
+WHERE e.instance = excluded.instance OR e.expires_at <= clock_timestamp()
+RETURNING 1
+"""
+
+
+async def expire(connection: Connection, command: s.Expire) -> int:
+    s.check_expiry(command)
+    match command.kind:
+        case "idempotency":
+            return _count(await connection.execute(_KEYS, command.before, command.limit))
+        case "turns":
+            return await _expire_traces(connection, command)
+        case "conversations":
+            return await _expire_conversations(connection, command)
+
+
+async def _expire_traces(connection: Connection, command: s.Expire) -> int:
+    gone = 0
+    for table in ("effect", "checkpoint"):
+        status = await connection.execute(_TRACES.format(table=table), command.before, command.limit - gone)
+        gone += _count(status)
+    return gone
+
+
+async def _expire_conversations(connection: Connection, command: s.Expire) -> int:
+    rows = await connection.fetch(_OLD, command.before, command.limit)
+    lanes = await lock_lanes(connection, [row[0] for row in rows])
+    for lane in lanes.values():
+        await delete_conversation(connection, lane, with_artifacts=False)
+    return len(lanes)
+
+
+async def try_elect(connection: Connection, command: s.TryElect) -> bool:
+    found = await connection.fetchval(_ELECT, command.name, command.instance, command.lease_s)
+    return found is not None
+
+
+def _count(status: str) -> int:
+    return int(status.split()[-1])
+
+
+APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {s.Expire: expire, s.TryElect: try_elect}
