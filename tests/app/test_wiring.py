@@ -3,14 +3,20 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
+from tests.emulator_process import start_emulator
+from tests.gateway.serving import served
 
+from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import AuthConfig, Config, LocalConfig, RedisConfig, ServerConfig, VertexConfig
 from ngx_agents.app.lifespan import running
 from ngx_agents.app.wiring import choose_model
 from ngx_agents.errors import ConfigError, JournalLocked, ModelUnavailable
+from ngx_agents.state.model import Owner
 from ngx_agents.vertex.content import Content, ModelRequest, Text
 from ngx_agents.vertex.local_model import is_installed
+from ngx_agents.vertex.scope import CacheRule, User
 
 NO_BUILTIN = LocalConfig(builtin="off")
 
@@ -119,3 +125,22 @@ async def test_the_extras_model_runs_beside_a_server_that_has_no_other(tmp_path:
                 await asyncio.sleep(0.2)
     assert (reply.source, reply.rung) == ("local", "local")
     assert "protein" in reply.text.lower()
+
+
+async def test_erasing_a_user_erases_the_answers_kept_for_them(tmp_path: Path) -> None:
+    with start_emulator() as url:
+        config = Config(
+            server=ServerConfig(data_dir=str(tmp_path)), vertex=VertexConfig(base_url=url), local=NO_BUILTIN
+        )
+        async with running(config) as program, served(program.app) as base_url, aiohttp.ClientSession() as session:
+            client = program.parts.client
+            assert client is not None
+            rule = CacheRule(scope=User(cache_user(Owner("local", "local"))), is_repeatable=True)
+            question = Content(role="user", parts=(Text(text="¿Y yo?"),))
+            deadline_s = program.parts.clock.monotonic_s() + 10
+            request = ModelRequest(system="", contents=(question,), deadline_s=deadline_s, cache=rule)
+            assert (await client.generate(request)).source == "model"
+            assert (await client.generate(request)).source == "cache"
+            async with session.delete(f"{base_url}/v1/me") as answer:
+                assert (await answer.json())["erased"]["kept_answers"] == 1
+            assert (await client.generate(request)).source == "model"

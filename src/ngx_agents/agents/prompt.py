@@ -14,7 +14,7 @@ import msgspec
 from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.derived import derived_of
 from ngx_agents.agents.language import Language
-from ngx_agents.state.model import Message, Profile
+from ngx_agents.state.model import Message, Owner, Profile
 from ngx_agents.vertex.content import Content, Role, Text
 from ngx_agents.vertex.scope import CacheRule, Public
 
@@ -90,6 +90,11 @@ def cache_rule(brief: Brief) -> CacheRule | None:
     if brief.task.history or brief.guidance or _encode(brief.task.profile) != _ANONYMOUS:
         return None
     return CacheRule(scope=Public(), is_repeatable=True)
+
+
+def cache_user(owner: Owner) -> str:
+    """Whose answers are kept under `User` scopes, unique across tenants."""
+    return f"{len(owner.tenant)}:{owner.tenant}:{owner.user}"
 
 
 def is_simple(brief: Brief) -> bool:

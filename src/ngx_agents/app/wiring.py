@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ngx_agents.agents.orchestrator import CoachingTeam
+from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
@@ -15,6 +17,7 @@ from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.memory_tier import MemoryTier
+from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
@@ -197,8 +200,13 @@ def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
         mode=lambda: "normal",
         ready=lambda: not engine.is_draining,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",
+        forget_answers=partial(_forget_answers, parts.client),
         console=create_console(),
     )
+
+
+async def _forget_answers(client: VertexAIClient | None, owner: Owner) -> int:
+    return 0 if client is None else await client.erase_user(cache_user(owner))
 
 
 def gateway_settings(config: Config) -> GatewaySettings:

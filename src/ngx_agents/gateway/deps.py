@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from ngx_agents.errors import NgxError
 from ngx_agents.state.commands import Command
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.engine import TurnEngine
 
@@ -36,11 +37,16 @@ def always() -> bool:
     return True
 
 
+async def nothing_kept(owner: Owner) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
     """`mode` names the operating mode; `ready` is the gate: False while the server starts or drains.
 
-    `model_name` says what answers (a model's name, or `template`). `console` gets the paths unknown here.
+    `model_name` says what answers (a model's name, or `template`). `forget_answers` erases the model's answers that are
+    kept for a user; how many there were. `console` gets the paths unknown here.
     """
 
     engine: TurnEngine
@@ -52,6 +58,7 @@ class GatewayDeps:
     mode: Callable[[], str]
     model_name: str
     ready: Callable[[], bool] = always
+    forget_answers: Callable[[Owner], Awaitable[int]] = nothing_kept
     console: ASGIApp | None = None
 
     async def tell(self, command: Command) -> Any:

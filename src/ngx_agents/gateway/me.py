@@ -97,8 +97,11 @@ class MeRoutes:
         await exchange.reply_json(exported, 200, (disposition,))
 
     async def erase(self, exchange: Exchange) -> None:
-        erased = await self._deps.tell(EraseUser(owner=exchange.principal.owner))
-        await exchange.reply_json(EraseReply(erased=erased))
+        """The journal first, then what is kept of the model's answers; asked again, it erases what was left."""
+        owner = exchange.principal.owner
+        erased = await self._deps.tell(EraseUser(owner=owner))
+        kept_answers = await self._deps.forget_answers(owner)
+        await exchange.reply_json(EraseReply(erased={**erased, "kept_answers": kept_answers}))
 
     def _log_id(self, exchange: Exchange, raw: bytes) -> str:
         """New each time; with an idempotency key it follows from owner, key and body: a retry adds nothing."""
