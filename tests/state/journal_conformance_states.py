@@ -14,7 +14,7 @@ from ngx_agents.state import state_commands as s
 from ngx_agents.state.blobs import new_blob
 from ngx_agents.state.codec import Codec
 from ngx_agents.state.journal import Journal
-from ngx_agents.state.model import Artifact, Message
+from ngx_agents.state.model import Artifact, Message, Profile
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels" * 10
 DAY_S = 86_400.0
@@ -241,3 +241,36 @@ async def test_one_instance_is_elected_until_its_lease_ends(journal: Journal) ->
     await asyncio.sleep(0.08)
     assert await tell(journal, elect("late")) is True
     assert await tell(journal, elect(f"i{winner}")) is False
+
+
+async def test_acceptances_and_grants_tell_the_version_of_the_owners_profile(journal: Journal) -> None:
+    lane = await conversation(journal)
+    first, waiting = await tell(journal, accept(lane)), await tell(journal, accept(lane))
+    assert (first.profile_version, waiting.profile_version) == (0, 0)
+    await tell(journal, c.PutProfile(owner=ANA, profile=Profile(age=40), now=NOW))
+    await tell(journal, c.PutProfile(owner=BEN, profile=Profile(age=50), now=NOW + 50))
+    stored = await journal.query(c.ReadProfile(owner=ANA))
+    assert (stored.profile, stored.version >= NOW * 1000) == (Profile(age=40), True)
+    finished = await tell(journal, finish(lane, first.turn_id, 1, grant_to="one"))
+    assert finished.next.profile_version == stored.version
+    await tell(journal, c.PutProfile(owner=ANA, profile=Profile(age=41), now=NOW))
+    raised = await journal.query(c.ReadProfile(owner=ANA))
+    assert (raised.profile.age, raised.version) == (41, stored.version + 1)
+    await tell(journal, c.ReleaseLane(conversation_id=lane, epoch=2))
+    [grant] = await journal.claim(1, instance="two", now=NOW)
+    assert grant.profile_version == raised.version
+    created = await journal.transact(
+        [c.CreateConversation(id=(new := ids.new("c", 3)), owner=ANA, title="", now=NOW), accept(new)]
+    )
+    assert created[1].profile_version == raised.version
+
+
+async def test_a_profile_that_was_erased_has_version_zero_and_a_new_one_a_higher_version(journal: Journal) -> None:
+    await tell(journal, c.PutProfile(owner=ANA, profile=Profile(age=40), now=NOW))
+    former = (await journal.query(c.ReadProfile(owner=ANA))).version
+    await tell(journal, c.EraseUser(owner=ANA))
+    lane = await conversation(journal)
+    assert (await tell(journal, accept(lane))).profile_version == 0
+    assert await journal.query(c.ReadProfile(owner=ANA)) == s.VersionedProfile(version=0, profile=Profile())
+    await tell(journal, c.PutProfile(owner=ANA, profile=Profile(age=41), now=NOW + 1))
+    assert (await journal.query(c.ReadProfile(owner=ANA))).version > former

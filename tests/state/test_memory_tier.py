@@ -124,3 +124,53 @@ async def test_a_write_whose_caller_leaves_is_seen_all_the_same(inner: CountingJ
         write.cancel()
     await tier.transact([])
     assert (await tier.query(c.GetProfile(owner=ANA))).age == 50
+
+
+async def test_a_profile_written_on_one_instance_is_seen_by_the_next_turn_on_another(inner: CountingJournal) -> None:
+    one, other = MemoryTier(inner), MemoryTier(inner)
+    lane = await conversation(one)
+    for age in range(40, 60):
+        writer, reader = (one, other) if age % 2 else (other, one)
+        assert (await reader.query(c.GetProfile(owner=ANA))).age in (None, age - 1, age - 2)
+        await tell(writer, c.PutProfile(owner=ANA, profile=Profile(age=age), now=NOW))
+        turn = await tell(reader, accept(lane))
+        assert (await reader.query(c.GetProfile(owner=ANA))).age == age
+        await tell(reader, finish(lane, turn.turn_id, turn.epoch))
+
+
+async def test_a_profile_written_elsewhere_is_seen_by_turns_that_are_claimed_or_follow(inner: CountingJournal) -> None:
+    one, other = MemoryTier(inner), MemoryTier(inner)
+    lane = await conversation(one)
+    first = await tell(one, accept(lane))
+    await tell(one, accept(lane))
+    assert (await one.query(c.GetProfile(owner=ANA))).age is None
+    await tell(other, c.PutProfile(owner=ANA, profile=Profile(age=40), now=NOW))
+    done = await tell(one, finish(lane, first.turn_id, 1, grant_to="one"))
+    assert done.next is not None
+    assert (await one.query(c.GetProfile(owner=ANA))).age == 40
+    await tell(other, c.PutProfile(owner=ANA, profile=Profile(age=41), now=NOW))
+    await tell(one, c.ReleaseLane(conversation_id=lane, epoch=2))
+    [_] = await one.claim(1, instance="two", now=NOW)
+    assert (await one.query(c.GetProfile(owner=ANA))).age == 41
+    await inner.transact([c.ReleaseLane(conversation_id=lane, epoch=3)])
+
+
+async def test_a_profile_erased_elsewhere_is_not_used_by_the_next_turn(inner: CountingJournal) -> None:
+    one, other = MemoryTier(inner), MemoryTier(inner)
+    await tell(one, c.PutProfile(owner=ANA, profile=Profile(age=40), now=NOW))
+    assert (await one.query(c.GetProfile(owner=ANA))).age == 40
+    await tell(other, c.EraseUser(owner=ANA))
+    lane = await conversation(other)
+    await tell(one, accept(lane))
+    assert (await one.query(c.GetProfile(owner=ANA))).age is None
+
+
+async def test_while_the_profile_stays_it_is_read_once_for_all_turns(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner)
+    lane = await conversation(tier)
+    await tell(tier, c.PutProfile(owner=ANA, profile=Profile(age=40), now=NOW))
+    for _ in range(10):
+        turn = await tell(tier, accept(lane))
+        assert (await tier.query(c.GetProfile(owner=ANA))).age == 40
+        await tell(tier, finish(lane, turn.turn_id, turn.epoch))
+    assert inner.reads == 1

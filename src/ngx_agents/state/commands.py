@@ -41,6 +41,7 @@ from ngx_agents.state.state_commands import GetState as GetState
 from ngx_agents.state.state_commands import PutBlob as PutBlob
 from ngx_agents.state.state_commands import PutConsent as PutConsent
 from ngx_agents.state.state_commands import PutState as PutState
+from ngx_agents.state.state_commands import ReadProfile as ReadProfile
 from ngx_agents.state.state_commands import TryElect as TryElect
 
 
@@ -98,7 +99,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
     `interrupt` names the running turn to be cancelled (busy policy `interrupt`). `replayed`: the key was known and
     `turn_id` is the turn of the first call. `coalesced`: the text went into the waiting turn `turn_id`.
-    `user_seq` is the sequence number of the user's message in the conversation.
+    `user_seq` is the sequence number of the user's message in the conversation. `profile_version` is that of the
+    owner's profile when the turn was accepted: 0 when there is none, None when it is not known.
     """
 
     turn_id: str
@@ -109,10 +111,14 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool = False
     coalesced: bool = False
     durability: Durability = "journal"
+    profile_version: int | None = None
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """A lane granted to an instance: it may run this turn and write it with this epoch, and nobody else may."""
+    """A lane granted to an instance: it may run this turn and write it with this epoch, and nobody else may.
+
+    `profile_version` as in Accepted, when it was granted.
+    """
 
     conversation_id: str
     owner: Owner
@@ -127,6 +133,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool
     agent: str | None = None
     locale: str | None = None
+    profile_version: int | None = None
 
 
 class FinishTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,6 +368,6 @@ Command = (
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | ListInstances | ListDead
-    | Ping | GetPosition | GetStamp | GetState | GetBlob | GetConsents
+    | Ping | GetPosition | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
 )  # fmt: skip
 Result = Any

@@ -1,8 +1,9 @@
 """Memory in front of a journal: recent messages and profiles, kept current by the writes that pass through.
 
-It is a Journal itself, so nobody has to know whether it is there. Correct by construction only where every write of a
-conversation passes through this process, or where the caller names the message it expects (`RecentMessages.before`):
-a copy that does not reach exactly up to that message is not used. Bounded in bytes, least recently used out first.
+It is a Journal itself, so nobody has to know whether it is there. Right also where others write to the journal: a copy
+of messages is used only when it reaches exactly up to the message that the caller names (`RecentMessages.before`), a
+profile only until an acceptance or a grant of the owner tells another version. Bounded in bytes, least recently used
+out first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MAX_MESSAGES = 400
 MAX_WAITING = 200
 MESSAGE_OVERHEAD_BYTES = 400
 PROFILE_BYTES = 1000
+MAX_TOLD = 65_536
 UNKNOWN = -1
 
 
@@ -48,7 +50,8 @@ class MemoryTier:
         self._max_bytes = max_bytes
         self._size_bytes = 0
         self._recent: OrderedDict[str, _Recent] = OrderedDict()
-        self._profiles: OrderedDict[Owner, Profile] = OrderedDict()
+        self._profiles: OrderedDict[Owner, c.VersionedProfile] = OrderedDict()
+        self._told: OrderedDict[Owner, int] = OrderedDict()
         self._profile_writes = 0
 
     async def open(self) -> None:
@@ -61,7 +64,10 @@ class MemoryTier:
         return await self._journal.migrate()
 
     async def claim(self, limit: int, *, instance: str, now: float) -> list[c.Grant]:
-        return await self._journal.claim(limit, instance=instance, now=now)
+        grants = await self._journal.claim(limit, instance=instance, now=now)
+        for grant in grants:
+            self._tell_profile(grant.owner, grant.profile_version)
+        return grants
 
     async def transact(self, commands: Sequence[c.Command]) -> list[Any]:
         for command in commands:
@@ -92,18 +98,30 @@ class MemoryTier:
         return messages
 
     async def _profile(self, question: c.GetProfile) -> Profile:
-        kept = self._profiles.get(question.owner)
+        owner = question.owner
+        kept = self._profiles.get(owner)
         if kept is not None:
-            self._profiles.move_to_end(question.owner)
-            return kept
-        writes = self._profile_writes
-        profile: Profile = await self._journal.query(question)
-        if writes != self._profile_writes:
-            return profile
-        self._profiles[question.owner] = profile
-        while len(self._profiles) * PROFILE_BYTES > self._max_bytes // 4:
-            self._profiles.popitem(last=False)
-        return profile
+            self._profiles.move_to_end(owner)
+            return kept.profile
+        writes, told = self._profile_writes, self._told.get(owner)
+        found: c.VersionedProfile = await self._journal.query(c.ReadProfile(owner=owner, known=told))
+        if writes == self._profile_writes and told == self._told.get(owner):
+            self._profiles[owner] = found
+            while len(self._profiles) * PROFILE_BYTES > self._max_bytes // 4:
+                self._profiles.popitem(last=False)
+        return found.profile
+
+    def _tell_profile(self, owner: Owner, version: int | None) -> None:
+        """Another version than the one kept, or than the one being read, means that someone else has written it."""
+        if version is None:
+            return
+        self._told[owner] = version
+        self._told.move_to_end(owner)
+        if len(self._told) > MAX_TOLD:
+            self._told.popitem(last=False)
+        kept = self._profiles.get(owner)
+        if kept is not None and kept.version != version:
+            del self._profiles[owner]
 
     def _expect(self, command: c.Command) -> None:
         """Forgets what the write will change before it is known to be done: its caller may not stay to learn it."""
@@ -122,15 +140,18 @@ class MemoryTier:
                 self._profiles.pop(command.owner, None)
             case c.DeleteConversation():
                 self._forget(command.id)
-            case c.ImportMessages():
+            case c.ImportMessages() | c.Append():
                 self._forget(command.conversation_id)
             case c.EraseUser():
                 self._profile_writes += 1
                 self.clear()
+            case c.ReplayTurn() | c.Expire(kind="conversations"):
+                self._forget_all_messages()
             case _:
                 pass
 
     def _accepted(self, command: c.AcceptTurn, result: c.Accepted) -> None:
+        self._tell_profile(command.owner, result.profile_version)
         if result.replayed:
             return
         kept = self._recent.get(command.conversation_id)
@@ -148,6 +169,8 @@ class MemoryTier:
         self._evict()
 
     def _finished(self, command: c.FinishTurn, result: c.Finished) -> None:
+        if result.next is not None:
+            self._tell_profile(result.next.owner, result.next.profile_version)
         kept = self._recent.get(command.conversation_id)
         if kept is None:
             return
@@ -194,7 +217,11 @@ class MemoryTier:
         while self._size_bytes > self._max_bytes and self._recent:
             self._forget(next(iter(self._recent)))
 
-    def clear(self) -> None:
+    def _forget_all_messages(self) -> None:
+        """Something changed in the middle of a conversation that the command does not name; it is rare."""
         self._recent.clear()
-        self._profiles.clear()
         self._size_bytes = 0
+
+    def clear(self) -> None:
+        self._forget_all_messages()
+        self._profiles.clear()

@@ -23,6 +23,7 @@ from ngx_agents.state.postgres_rows import Lane, shard_in, storable
 from ngx_agents.state.postgres_states import APPLY as STATES
 from ngx_agents.state.postgres_store import lock_lane
 from ngx_agents.state.postgres_turns import replay_turn, request_cancel
+from ngx_agents.state.state_commands import next_version
 
 encode_json = msgspec.json.Encoder().encode
 
@@ -114,13 +115,15 @@ async def _record_effect(connection: Connection, command: c.RecordEffect) -> str
 
 async def _put_profile(connection: Connection, command: c.PutProfile) -> None:
     await connection.execute(
-        "INSERT INTO ngx.profile (shard, tenant, user_id, body, updated_at) VALUES ($1, $2, $3, $4, $5)"
-        " ON CONFLICT (shard, tenant, user_id) DO UPDATE SET body = excluded.body, updated_at = excluded.updated_at",
+        "INSERT INTO ngx.profile AS p (shard, tenant, user_id, body, updated_at, version)"
+        " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (shard, tenant, user_id) DO UPDATE SET body = excluded.body,"
+        " updated_at = excluded.updated_at, version = greatest(p.version + 1, excluded.version)",
         shard_of(command.owner.user),
         command.owner.tenant,
         command.owner.user,
         encode_json(command.profile),
         command.now,
+        next_version(0, command.now),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ngx_agents.state import state_commands as s
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation
+from ngx_agents.state.postgres_rows import NO_SHARD
 from ngx_agents.state.postgres_store import lock_lanes
 
 _KEYS = """
@@ -54,7 +55,7 @@ async def _expire_traces(connection: Connection, command: s.Expire) -> int:
 
 async def _expire_conversations(connection: Connection, command: s.Expire) -> int:
     rows = await connection.fetch(_OLD, command.before, command.limit)
-    lanes = await lock_lanes(connection, [row[0] for row in rows])
+    lanes = await lock_lanes(connection, {row[0]: NO_SHARD for row in rows})
     for lane in lanes.values():
         await delete_conversation(connection, lane, with_artifacts=False)
     return len(lanes)

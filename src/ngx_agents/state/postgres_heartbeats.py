@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from ngx_agents.state import commands as c
+from ngx_agents.state.ids import shard_of
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_lanes import LaneBatch
 from ngx_agents.state.postgres_store import lock_lanes, read_open_turns
@@ -21,7 +22,7 @@ ON CONFLICT (id) DO UPDATE SET address = excluded.address, expires_at = excluded
 RETURNING coalesce((SELECT is_valid FROM before), false)
 """
 _FREE = """
-SELECT id FROM ngx.conversation WHERE pending > 0 AND lane_owner IS NULL
+SELECT id, user_id FROM ngx.conversation WHERE pending > 0 AND lane_owner IS NULL
 ORDER BY sort_key LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 # One step of the index for each holder, not one for each lane that is held.
@@ -37,7 +38,7 @@ SELECT id FROM holder WHERE id IS NOT NULL AND id <> $1
   AND NOT EXISTS (SELECT FROM ngx.instance i WHERE i.id = holder.id AND i.expires_at > statement_timestamp())
 """
 _LEFT_BEHIND = """
-SELECT v.id FROM ngx.conversation v WHERE v.pending > 0 AND v.lane_owner = ANY($1)
+SELECT v.id, v.user_id FROM ngx.conversation v WHERE v.pending > 0 AND v.lane_owner = ANY($1)
   AND NOT EXISTS (SELECT FROM ngx.instance i WHERE i.id = v.lane_owner AND i.expires_at > statement_timestamp())
 ORDER BY v.sort_key LIMIT $2 FOR UPDATE OF v SKIP LOCKED
 """
@@ -64,13 +65,12 @@ async def leave(connection: Connection, command: c.Leave) -> None:
 
 async def claim_lanes(connection: Connection, command: ClaimLanes) -> tuple[LaneBatch, list[c.Grant]]:
     """What is to be written for the claim, and its grants. The lanes stay locked by the caller's transaction."""
-    found = [row[0] for row in await connection.fetch(_FREE, command.limit)]
+    found = await connection.fetch(_FREE, command.limit)
     if len(found) < command.limit:
         gone = [row[0] for row in await connection.fetch(_GONE, command.instance)]
         if gone:
-            rows = await connection.fetch(_LEFT_BEHIND, gone, command.limit - len(found))
-            found.extend(row[0] for row in rows)
-    lanes = await lock_lanes(connection, found) if found else {}
+            found = [*found, *await connection.fetch(_LEFT_BEHIND, gone, command.limit - len(found))]
+    lanes = await lock_lanes(connection, {row[0]: shard_of(row[1]) for row in found}) if found else {}
     if lanes:
         await read_open_turns(connection, list(lanes.values()))
     batch = LaneBatch(lanes, {})

@@ -13,6 +13,7 @@ import msgspec
 
 from ngx_agents.errors import ConversationBusy, IdempotencyConflict, JournalError, LeaseLost, NotFound, Overloaded
 from ngx_agents.state import commands as c
+from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_changes import Changes
 from ngx_agents.state.postgres_rows import Key, Lane, NewTurn, OpenTurn, shard_in, storable
 
@@ -33,11 +34,20 @@ def needs_open_turns(lane: Lane, command: c.Command) -> bool:
 
 
 class LaneBatch:
-    """`lanes` by conversation id, and `keys` that are known already; both as read under the lanes' locks."""
+    """`lanes` by conversation id, and `keys` that are known already; both as read under the lanes' locks.
 
-    def __init__(self, lanes: dict[str, Lane], keys: dict[Key, tuple[bytes, str]]) -> None:
+    `profiles` are versions of the profiles of those who get a new conversation; None where that cannot be known.
+    """
+
+    def __init__(
+        self,
+        lanes: dict[str, Lane],
+        keys: dict[Key, tuple[bytes, str]],
+        profiles: dict[Owner, int] | None = None,
+    ) -> None:
         self._lanes = lanes
         self._keys = keys
+        self._profiles = profiles
         self.changes = Changes()
 
     def apply(self, command: c.Command) -> Any:
@@ -47,9 +57,10 @@ class LaneBatch:
     def _create(self, command: c.CreateConversation) -> None:
         if command.id in self._lanes:
             raise JournalError("a conversation of this id is there already")
+        profile_version = None if self._profiles is None else self._profiles.get(command.owner, 0)
         lane = Lane(
             shard=shard_in(command.id), id=command.id, owner=command.owner, title=storable(command.title),
-            created_at=command.now, updated_at=command.now,
+            created_at=command.now, updated_at=command.now, profile_version=profile_version,
         )  # fmt: skip
         self._lanes[command.id] = lane
         self.changes.new_lanes[command.id] = lane
@@ -109,7 +120,7 @@ class LaneBatch:
         self._remember_key(command)
         return c.Accepted(
             turn_id=command.turn_id, position=position, user_seq=seq, epoch=lane.epoch if granted else None,
-            interrupt=interrupt,
+            interrupt=interrupt, profile_version=lane.profile_version,
         )  # fmt: skip
 
     def _add_turn(self, lane: Lane, command: c.AcceptTurn, text: str, *, granted: bool) -> None:
@@ -182,7 +193,7 @@ class LaneBatch:
             conversation_id=lane.id, owner=lane.owner, turn_id=turn.id, epoch=lane.epoch, attempts=turn.attempts,
             text=turn.text or "", turn_class=turn.turn_class, accepted_at=turn.accepted_at,
             deadline_at=turn.deadline_at, user_seq=2 * turn.number - 1, cancel_requested=turn.cancel_requested,
-            agent=turn.agent, locale=turn.locale,
+            agent=turn.agent, locale=turn.locale, profile_version=lane.profile_version,
         )  # fmt: skip
 
     def _save_checkpoint(self, command: c.SaveCheckpoint) -> None:

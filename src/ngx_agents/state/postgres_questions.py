@@ -32,6 +32,7 @@ from ngx_agents.state.postgres_records import (
 )
 from ngx_agents.state.postgres_rows import shard_in
 from ngx_agents.state.postgres_states import ANSWER as STATES
+from ngx_agents.state.state_commands import VersionedProfile
 
 MAX_SEQ = 2**31 - 1
 
@@ -137,6 +138,18 @@ async def _get_profile(connection: Connection, question: c.GetProfile) -> Profil
     return decode_profile(body) if body is not None else Profile()
 
 
+async def _read_profile(connection: Connection, question: c.ReadProfile) -> VersionedProfile:
+    row = await connection.fetchrow(
+        "SELECT version, body FROM ngx.profile WHERE shard = $1 AND tenant = $2 AND user_id = $3",
+        shard_of(question.owner.user),
+        question.owner.tenant,
+        question.owner.user,
+    )
+    if row is None:
+        return VersionedProfile(version=0, profile=Profile())
+    return VersionedProfile(version=row[0], profile=decode_profile(row[1]))
+
+
 async def _list_logs(connection: Connection, question: c.ListLogs) -> Page:
     place = place_of(question.cursor) or NEWEST
     rows = await connection.fetch(
@@ -199,6 +212,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.Checkpoints: _checkpoints,
     c.Effects: _effects,
     c.GetProfile: _get_profile,
+    c.ReadProfile: _read_profile,
     c.ListLogs: _list_logs,
     c.ListArtifacts: _list_artifacts,
     c.GetArtifact: _get_artifact,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ngx_agents.errors import LeaseLost
 from ngx_agents.state import commands as c
+from ngx_agents.state.ids import shard_of
+from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_rows import shard_in
 
@@ -18,6 +20,12 @@ JOIN ngx.message m ON m.shard = t.shard AND m.conversation_id = t.conversation_i
 WHERE t.shard = $1 AND t.id = $2 AND t.conversation_id = $3 AND t.tenant = $4 AND t.user_id = $5
   AND t.accepted_at = $6 AND m.id = $7
 """
+_PROFILE = "SELECT version FROM ngx.profile WHERE shard = $1 AND tenant = $2 AND user_id = $3"
+
+
+async def _profile_version(connection: Connection, owner: Owner) -> int:
+    version: int | None = await connection.fetchval(_PROFILE, shard_of(owner.user), owner.tenant, owner.user)
+    return version or 0
 
 
 async def accepted_before(connection: Connection, command: c.AcceptTurn) -> c.Accepted | None:
@@ -37,8 +45,9 @@ async def accepted_before(connection: Connection, command: c.AcceptTurn) -> c.Ac
     number, epoch, status, holder, position = row
     is_held = status == "running" and command.grant_to is not None and holder == command.grant_to
     return c.Accepted(
-        turn_id=command.turn_id, position=position, user_seq=2 * number - 1, epoch=epoch if is_held else None
-    )
+        turn_id=command.turn_id, position=position, user_seq=2 * number - 1, epoch=epoch if is_held else None,
+        profile_version=await _profile_version(connection, command.owner),
+    )  # fmt: skip
 
 
 _FINISHED = """
@@ -74,4 +83,5 @@ async def _granted(connection: Connection, command: c.FinishTurn, turn_id: str) 
         conversation_id=command.conversation_id, owner=command.owner, turn_id=turn_id, epoch=command.epoch + 1,
         attempts=row[0], turn_class=row[1], accepted_at=row[2], deadline_at=row[3], user_seq=2 * row[4] - 1,
         cancel_requested=row[5], agent=row[6], locale=row[7], text=row[8],
+        profile_version=await _profile_version(connection, command.owner),
     )  # fmt: skip

@@ -50,7 +50,10 @@ class OpenTurn:
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One conversation's row. `open_turns` is None where it was not needed: see `postgres_lanes.needs_open_turns`."""
+    """One conversation's row. `open_turns` is None where it was not needed: see `postgres_lanes.needs_open_turns`.
+
+    `profile_version` is its owner's: 0 when there is no profile, None where it was not asked for.
+    """
 
     shard: int
     id: str
@@ -64,6 +67,7 @@ class Lane:
     sort_key: float = 0.0
     created_at: float = 0.0
     updated_at: float = 0.0
+    profile_version: int | None = None
     open_turns: list[OpenTurn] | None = field(default_factory=list)
 
 

@@ -12,10 +12,16 @@ from typing import Any
 
 LOCK_LANES = """
 SELECT v.shard, v.id, v.tenant, v.user_id, v.title, v.next_turn, v.pending, v.epoch, v.lane_owner, v.running,
-  v.sort_key, v.updated_at
-FROM unnest($1::smallint[], $2::text[]) AS k (shard, id)
+  v.sort_key, v.updated_at, p.version
+FROM unnest($1::smallint[], $2::text[], $3::smallint[]) AS k (shard, id, owner_shard)
 JOIN ngx.conversation v ON v.shard = k.shard AND v.id = k.id
+LEFT JOIN ngx.profile p ON p.shard = k.owner_shard AND p.tenant = v.tenant AND p.user_id = v.user_id
 ORDER BY v.id FOR NO KEY UPDATE OF v
+"""
+PROFILES = """
+SELECT p.tenant, p.user_id, p.version
+FROM unnest($1::smallint[], $2::text[], $3::text[]) AS k (shard, tenant, user_id)
+JOIN ngx.profile p ON p.shard = k.shard AND p.tenant = k.tenant AND p.user_id = k.user_id
 """
 OPEN_TURNS = """
 SELECT t.conversation_id, t.id, t.number, t.turn_class, t.accepted_at, t.deadline_at, t.attempts, t.status = 'running',

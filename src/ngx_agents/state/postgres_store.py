@@ -6,7 +6,7 @@ several instances cannot wait for each other in a ring; what is read after the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,11 +17,12 @@ from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_changes import Changes
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_lanes import LaneBatch, needs_open_turns
-from ngx_agents.state.postgres_rows import Key, Lane, OpenTurn, shard_in
+from ngx_agents.state.postgres_rows import NO_SHARD, Key, Lane, OpenTurn, shard_in
 from ngx_agents.state.postgres_statements import (
     KNOWN_KEYS,
     LOCK_LANES,
     OPEN_TURNS,
+    PROFILES,
     TEXTS,
     columns_of,
     writing,
@@ -54,8 +55,7 @@ def lane_of(command: c.Command) -> str | None:
 
 async def load(connection: Connection, commands: Sequence[c.Command]) -> LaneBatch:
     """Locks the lanes of the commands and reads what their decisions need."""
-    names = {lane_id for command in commands if (lane_id := lane_of(command)) is not None}
-    lanes = await lock_lanes(connection, names)
+    lanes = await lock_lanes(connection, _places_of(commands))
     needing = {
         lane.id: lane
         for command in commands
@@ -64,23 +64,45 @@ async def load(connection: Connection, commands: Sequence[c.Command]) -> LaneBat
     if needing:
         await read_open_turns(connection, list(needing.values()))
     keys = {key for command in commands if (key := _key_of(command)) is not None}
-    return LaneBatch(lanes, await _known_keys(connection, keys) if keys else {})
+    known = await _known_keys(connection, keys) if keys else {}
+    newcomers = {command.owner for command in commands if isinstance(command, c.CreateConversation)}
+    return LaneBatch(lanes, known, await _profile_versions(connection, newcomers) if newcomers else {})
 
 
-async def lock_lanes(connection: Connection, names: Iterable[str]) -> dict[str, Lane]:
-    ordered = sorted(names)
-    rows = await connection.fetch(LOCK_LANES, [shard_in(name) for name in ordered], ordered)
-    return {row[1]: _lane(row) for row in rows}
+def _places_of(commands: Sequence[c.Command]) -> dict[str, int]:
+    """The lanes that the commands name, each with the shard of its owner's profile if a command tells the owner."""
+    places: dict[str, int] = {}
+    for command in commands:
+        lane_id = lane_of(command)
+        if isinstance(command, c.AcceptTurn | c.FinishTurn):
+            places[command.conversation_id] = shard_of(command.owner.user)
+        elif lane_id is not None:
+            places.setdefault(lane_id, NO_SHARD)
+    return places
+
+
+async def lock_lanes(connection: Connection, places: Mapping[str, int]) -> dict[str, Lane]:
+    """By id; `places` has each lane's id and the shard of its owner's profile, NO_SHARD where that does not matter."""
+    ordered = sorted(places)
+    owner_shards = [places[name] for name in ordered]
+    rows = await connection.fetch(LOCK_LANES, [shard_in(name) for name in ordered], ordered, owner_shards)
+    return {row[1]: _lane(row, is_profile_known=places[row[1]] != NO_SHARD) for row in rows}
 
 
 async def lock_lane(connection: Connection, name: str) -> Lane | None:
-    return (await lock_lanes(connection, [name])).get(name)
+    return (await lock_lanes(connection, {name: NO_SHARD})).get(name)
 
 
-def _lane(row: Any) -> Lane:
+async def _profile_versions(connection: Connection, owners: Iterable[Owner]) -> dict[Owner, int]:
+    columns = columns_of([(shard_of(owner.user), owner.tenant, owner.user) for owner in owners])
+    return {Owner(row[0], row[1]): row[2] for row in await connection.fetch(PROFILES, *columns)}
+
+
+def _lane(row: Any, *, is_profile_known: bool) -> Lane:
     lane = Lane(
         shard=row[0], id=row[1], owner=Owner(row[2], row[3]), title=row[4], next_turn=row[5], pending=row[6],
         epoch=row[7], lane_owner=row[8], running=row[9], sort_key=row[10], updated_at=row[11],
+        profile_version=(row[12] or 0) if is_profile_known else None,
     )  # fmt: skip
     if lane.pending > (lane.running is not None):
         lane.open_turns = None

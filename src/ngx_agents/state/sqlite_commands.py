@@ -19,6 +19,7 @@ from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
 from ngx_agents.state.sqlite_expiry import forget_conversation
 from ngx_agents.state.sqlite_states import APPLY as STATES
 from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
+from ngx_agents.state.state_commands import next_version
 
 Connection = sqlite3.Connection
 encode_json = msgspec.json.Encoder().encode
@@ -131,8 +132,16 @@ def _release_lane(db: Connection, command: c.ReleaseLane) -> None:
 
 def _put_profile(db: Connection, command: c.PutProfile) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO profile (tenant, user, body, updated_at) VALUES (?, ?, ?, ?)",
-        (command.owner.tenant, command.owner.user, _encode_profile(command.profile), command.now),
+        "INSERT INTO profile (tenant, user, body, updated_at, version) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (tenant, user) DO UPDATE SET body = excluded.body, updated_at = excluded.updated_at,"
+        " version = max(version + 1, excluded.version)",
+        (
+            command.owner.tenant,
+            command.owner.user,
+            _encode_profile(command.profile),
+            command.now,
+            next_version(0, command.now),
+        ),
     )
 
 

@@ -26,6 +26,7 @@ from ngx_agents.state.model import (
 )
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
 from ngx_agents.state.sqlite_states import ANSWER, export_more
+from ngx_agents.state.state_commands import VersionedProfile
 
 Connection = sqlite3.Connection
 _decode_answer = msgspec.json.Decoder(Answer).decode
@@ -177,6 +178,15 @@ def _get_profile(db: Connection, question: c.GetProfile) -> Profile:
         "SELECT body FROM profile WHERE tenant = ? AND user = ?", (question.owner.tenant, question.owner.user)
     ).fetchone()
     return _decode_profile(row[0]) if row else Profile()
+
+
+def _read_profile(db: Connection, question: c.ReadProfile) -> VersionedProfile:
+    row = db.execute(
+        "SELECT version, body FROM profile WHERE tenant = ? AND user = ?", (question.owner.tenant, question.owner.user)
+    ).fetchone()
+    if row is None:
+        return VersionedProfile(version=0, profile=Profile())
+    return VersionedProfile(version=row[0], profile=_decode_profile(row[1]))
 
 
 def _log_entry(row: tuple[Any, ...]) -> LogEntry:
@@ -341,6 +351,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.Checkpoints: _checkpoints,
     c.Effects: _effects,
     c.GetProfile: _get_profile,
+    c.ReadProfile: _read_profile,
     c.ListLogs: _list_logs,
     c.ListArtifacts: _list_artifacts,
     c.GetArtifact: _get_artifact,

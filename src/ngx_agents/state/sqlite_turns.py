@@ -128,7 +128,8 @@ UPDATE conversation SET next_turn = next_turn + 1, pending = pending + 1, update
   lane_owner = CASE WHEN pending = 0 THEN :owner ELSE lane_owner END,
   running = CASE WHEN pending = 0 AND :owner IS NOT NULL THEN :turn_id ELSE running END
 WHERE id = :id AND tenant = :tenant AND user = :user AND pending < :most
-RETURNING next_turn - 1, pending - 1, epoch
+RETURNING next_turn - 1, pending - 1, epoch,
+  (SELECT version FROM profile WHERE tenant = :tenant AND user = :user)
 """
 
 
@@ -149,7 +150,7 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
     ).fetchone()
     if row is None:
         raise _why_refused(db, command)
-    number, position, epoch = row
+    number, position, epoch, profile_version = row
     granted = position == 0 and command.grant_to is not None
     seq = 2 * number - 1
     db.execute(
@@ -182,6 +183,7 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
         user_seq=seq,
         epoch=epoch if granted else None,
         interrupt=interrupt,
+        profile_version=profile_version or 0,
     )
 
 
@@ -205,9 +207,9 @@ def grant_next(db: Connection, conversation_id: str, instance: str) -> c.Grant |
     if turn is None:
         return None
     turn_id, number = turn
-    tenant, user, epoch = db.execute(
-        "UPDATE conversation SET lane_owner = ?, epoch = epoch + 1, running = ? WHERE id = ?"
-        " RETURNING tenant, user, epoch",
+    tenant, user, epoch, profile_version = db.execute(
+        "UPDATE conversation SET lane_owner = ?, epoch = epoch + 1, running = ? WHERE id = ? RETURNING tenant, user,"
+        " epoch, (SELECT p.version FROM profile p WHERE p.tenant = conversation.tenant AND p.user = conversation.user)",
         (instance, turn_id, conversation_id),
     ).fetchone()
     row = db.execute(
@@ -232,6 +234,7 @@ def grant_next(db: Connection, conversation_id: str, instance: str) -> c.Grant |
         cancel_requested=bool(row[4]),
         agent=row[5],
         locale=row[6],
+        profile_version=profile_version or 0,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from ngx_agents.errors import InvalidRequest
-from ngx_agents.state.model import Message, Owner
+from ngx_agents.state.model import Message, Owner, Profile
 
 ExpiryKind = Literal["idempotency", "turns", "conversations"]
 IDEMPOTENCY_KEPT_S = 86_400.0
@@ -176,6 +176,20 @@ class StoredState(msgspec.Struct, frozen=True, kw_only=True):
     stamp: Stamp
     body: bytes
     messages: tuple[Message, ...]
+
+
+class ReadProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """→ VersionedProfile. `known` is the version that an acceptance or grant told, for tiers that may have it."""
+
+    owner: Owner
+    known: int | None = None
+
+
+class VersionedProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """An empty profile of version 0 when nothing was stored. Whoever writes one raises its version."""
+
+    version: int
+    profile: Profile
 
 
 class GetBlob(msgspec.Struct, frozen=True, kw_only=True):
