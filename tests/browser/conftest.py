@@ -15,6 +15,7 @@ from tests.browser.page_of_chat import ChatPage
 from tests.browser.serving import start_server
 from tests.emulator_process import start_emulator
 
+NO_CACHE = {"vertex_cache_enabled": "false"}  # the tests ask the same things, and look at answers being made
 VIEWPORT = {"width": 1280, "height": 860}
 
 
@@ -38,7 +39,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory, **emulation: int) -> Itera
     folder: Path = tmp_path_factory.mktemp("server")
     with (
         start_emulator(**emulation) as emulator,
-        start_server(folder, vertex_base_url=emulator, vertex_project="test") as base_url,
+        start_server(folder, vertex_base_url=emulator, vertex_project="test", **NO_CACHE) as base_url,
     ):
         yield base_url
 

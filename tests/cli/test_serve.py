@@ -1,10 +1,14 @@
 import signal
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from tests.cli.command import ngx, ngx_here
 from tests.cli.pty_chat import PtyChat
 from tests.cli.running_server import running_server
 from tests.emulator_process import start_emulator
+
+from ngx_agents.vertex.local_model import is_installed
 
 
 def chat_once(cwd, url, text, **variables):
@@ -27,7 +31,7 @@ def test_what_is_taken_is_told_in_one_line(tmp_path):
     with running_server(tmp_path) as (_, url):
         port = str(urlsplit(url).port)
         same_port = ngx("serve", "--port", port, "--data-dir", "other", cwd=tmp_path)
-        same_data = ngx("serve", "--port", "0", "--data-dir", "data", cwd=tmp_path)
+        same_data = ngx("serve", "--port", "0", "--data-dir", "data", cwd=tmp_path)  # with all optional parts
     assert (same_port.returncode, same_port.stdout) == (1, "")
     assert same_port.stderr.startswith(f"ngx: port {port} on 127.0.0.1 is in use: ")
     assert "--port or NGX_PORT" in same_port.stderr
@@ -64,3 +68,18 @@ async def test_a_chat_outlives_a_server_that_is_killed_in_the_middle_of_an_answe
             chat.type("/quit\n")
             assert await chat.exit_code() == 0
     assert chat.seen.count("You asked") == 1
+
+
+@pytest.mark.skipif(not is_installed(), reason="the extra `local` is not installed (make local)")
+def test_the_extras_model_answers_a_simple_question_and_ends_with_the_server(tmp_path):
+    with running_server(tmp_path, NGX_LOCAL_BUILTIN="auto") as (process, url):
+        for _ in range(20):  # until it has read its weights
+            done = chat_once(tmp_path, url, "Tell me something about the moon")
+            if "— local" in done.stderr:
+                break
+        assert "— local · smollm2" in done.stderr
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+    assert children
+    assert not any(Path(f"/proc/{child}").exists() for child in children)

@@ -148,7 +148,7 @@ class LocalModel:
             stdin=PIPE,
             stdout=PIPE,
             pass_fds=[listener.fileno()],
-            process_group=0,
+            start_new_session=True,  # a Ctrl-C in the terminal is the server's, which ends it in its own time
         )
 
     def _close(self) -> None:
