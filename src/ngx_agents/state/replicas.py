@@ -32,7 +32,7 @@ KEYS = Owner("", "")
 """Stands for the API keys, which belong to no one user's history."""
 HISTORY = (
     c.GetConversation, c.ListConversations, c.ListMessages, c.GetProfile, c.ListLogs, c.ListArtifacts, c.GetArtifact,
-    c.ExportUser,
+    c.ExportUser, c.ReadProfile,
 )  # fmt: skip
 """Asked of replicas first."""
 
@@ -124,14 +124,22 @@ class ReplicaJournal:
         owner = _owner_of(question)
         if owner is None:
             return await self._primary.query(question)
-        if isinstance(question, HISTORY) and self._tasks is not None:
-            standby = await self._fresh_enough(await self._needed(owner))
-            if standby is not None:
-                try:
-                    return await self._ask(standby, question, owner)
-                except JournalUnavailable:
-                    pass  # its breaker has counted it; the primary answers
+        standby = await self._first_choice(question, owner)
+        if standby is not None:
+            try:
+                return await self._ask(standby, question, owner)
+            except JournalUnavailable:
+                pass  # its breaker has counted it; the primary answers
         return await self._ask_primary(question, owner)
+
+    async def _first_choice(self, question: c.Question, owner: Owner) -> Standby | None:
+        """Who is asked before the primary. What can be proved without it goes first while it does not answer."""
+        if self._tasks is None:
+            return None
+        place = await self._needed(owner) if isinstance(question, HISTORY) else None
+        if place is None and self._position.is_away:
+            place = self._floors.of(owner)
+        return await self._fresh_enough(place)
 
     async def _needed(self, owner: Owner) -> int | None:
         """The position that an answer must have at least; None when it cannot be known."""

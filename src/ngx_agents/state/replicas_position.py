@@ -39,6 +39,11 @@ class PrimaryPosition:
         for future in self._waiting:
             future.cancel()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the primary did not answer lately, and is not asked for the moment."""
+        return self._breaker.state == "open"
+
     async def now(self) -> int | None:
         """A position at or above everything that was acknowledged before this call; None when it cannot be had."""
         if self._tasks is None:
