@@ -17,10 +17,10 @@ from ngx_agents.state.commands import (
     EraseUser,
     ExportUser,
     GetArtifact,
-    GetProfile,
     ListArtifacts,
     ListLogs,
     PutProfile,
+    ReadProfile,
 )
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.log_kinds import checked
@@ -42,7 +42,8 @@ class MeRoutes:
         self._log_decoder = msgspec.json.Decoder(LogBody)
 
     async def profile(self, exchange: Exchange) -> None:
-        await exchange.reply_json(await self._journal.query(GetProfile(owner=exchange.principal.owner)))
+        stored = await self._journal.query(ReadProfile(owner=exchange.principal.owner))
+        await exchange.reply_json(stored.profile)
 
     async def put_profile(self, exchange: Exchange) -> None:
         profile = decoded(self._profile_decoder, await exchange.body(MAX_PROFILE_BYTES))

@@ -15,6 +15,7 @@ from typing import Any
 from ngx_agents.state import commands as c
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Message, Owner, Profile
+from ngx_agents.state.state_commands import VersionedProfile
 
 MAX_BYTES = 64 * 2**20
 MAX_MESSAGES = 400
@@ -50,7 +51,7 @@ class MemoryTier:
         self._max_bytes = max_bytes
         self._size_bytes = 0
         self._recent: OrderedDict[str, _Recent] = OrderedDict()
-        self._profiles: OrderedDict[Owner, c.VersionedProfile] = OrderedDict()
+        self._profiles: OrderedDict[Owner, VersionedProfile] = OrderedDict()
         self._told: OrderedDict[Owner, int] = OrderedDict()
         self._profile_writes = 0
 
@@ -85,30 +86,51 @@ class MemoryTier:
             return await self._profile(question)
         return await self._journal.query(question)
 
-    async def _recent_messages(self, question: c.RecentMessages) -> tuple[Message, ...]:
+    def kept_messages(self, question: c.RecentMessages) -> tuple[Message, ...] | None:
+        """The answer, if it is here."""
         kept = self._recent.get(question.conversation_id)
-        if kept is not None and kept.before == question.before:
-            self._recent.move_to_end(question.conversation_id)
-            return tuple(kept.messages[-question.limit :])
-        if question.before == 1:
-            messages: tuple[Message, ...] = ()
-        else:
-            messages = await self._journal.query(question)
+        if kept is None or kept.before != question.before:
+            return () if question.before == 1 else None
+        self._recent.move_to_end(question.conversation_id)
+        return tuple(kept.messages[-question.limit :])
+
+    def keep_messages(self, question: c.RecentMessages, messages: tuple[Message, ...]) -> None:
+        """Takes in the answer to the question."""
         self._keep(question.conversation_id, _Recent(list(messages), question.before))
+
+    async def _recent_messages(self, question: c.RecentMessages) -> tuple[Message, ...]:
+        kept = self.kept_messages(question)
+        if kept is not None:
+            return kept
+        messages: tuple[Message, ...] = await self._journal.query(question)
+        self.keep_messages(question, messages)
         return messages
 
-    async def _profile(self, question: c.GetProfile) -> Profile:
-        owner = question.owner
+    def kept_profile(self, owner: Owner) -> VersionedProfile | None:
+        """The profile, if it is here and was not written elsewhere, as far as acceptances and grants told."""
         kept = self._profiles.get(owner)
         if kept is not None:
             self._profiles.move_to_end(owner)
+        return kept
+
+    def told_version(self, owner: Owner) -> int | None:
+        """What the owner's last acceptance or grant told."""
+        return self._told.get(owner)
+
+    def keep_profile(self, owner: Owner, found: VersionedProfile) -> None:
+        self._profiles[owner] = found
+        while len(self._profiles) * PROFILE_BYTES > self._max_bytes // 4:
+            self._profiles.popitem(last=False)
+
+    async def _profile(self, question: c.GetProfile) -> Profile:
+        owner = question.owner
+        kept = self.kept_profile(owner)
+        if kept is not None:
             return kept.profile
         writes, told = self._profile_writes, self._told.get(owner)
-        found: c.VersionedProfile = await self._journal.query(c.ReadProfile(owner=owner, known=told))
+        found: VersionedProfile = await self._journal.query(c.ReadProfile(owner=owner, known=told))
         if writes == self._profile_writes and told == self._told.get(owner):
-            self._profiles[owner] = found
-            while len(self._profiles) * PROFILE_BYTES > self._max_bytes // 4:
-                self._profiles.popitem(last=False)
+            self.keep_profile(owner, found)
         return found.profile
 
     def _tell_profile(self, owner: Owner, version: int | None) -> None:
