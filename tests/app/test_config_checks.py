@@ -36,8 +36,8 @@ def test_any_host_is_fine_with_authentication(auth):
     [
         ({"NGX_AUTH": "jwt"}, "jwt needs jwt_secret"),
         ({"NGX_AUTH": "jwt", "NGX_JWT_SECRET": "x" * 31}, "needs 32 bytes or more"),
-        ({"NGX_JOURNAL_URL": "postgresql://u:pw@h/db"}, "postgresql is not supported"),
-        ({"NGX_JOURNAL_URL": "mysql://u:pw@h/db"}, "expected sqlite:///<path>, got 'mysql://u:••••••@h/db'"),
+        ({"NGX_JOURNAL_URL": "postgresql://u:pw@h/db"}, "Postgres needs .server. secret_key"),
+        ({"NGX_JOURNAL_URL": "mysql://u:pw@h/db"}, "expected sqlite:///<path> or postgresql://…, got 'mysql://u:••••••@h/db'"),
         ({"NGX_JOURNAL_URL": "sqlite:///"}, "expected sqlite:///<path>"),
         ({"NGX_VERTEX_BASE_URL": "localhost:8089"}, r"\[vertex\] base_url: expected an http:// or https:// address"),
         ({"NGX_LOCAL_MODEL_URL": "ollama"}, r"\[local\] model_url"),

@@ -39,7 +39,7 @@ def test_check_reports_every_trouble_and_fails(tmp_path):
     assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["ngx", "ngx"]
     assert "refusing to listen on 0.0.0.0" in done.stderr
-    assert "postgresql is not supported" in done.stderr
+    assert "needs [server] secret_key" in done.stderr
 
 
 def test_without_check_trouble_is_told_beside_the_table(tmp_path):

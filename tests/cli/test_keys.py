@@ -47,7 +47,14 @@ def test_the_list_shows_keys_without_secrets(tmp_path):
     assert made.stdout.strip() not in listed
 
 
-def test_a_journal_that_is_not_sqlite_is_refused(tmp_path):
-    done = ngx_here("keys", "list", cwd=tmp_path, NGX_JOURNAL_URL="postgresql://h/db")
+def test_an_unreachable_journal_is_told_in_one_line(tmp_path):
+    done = ngx_here("keys", "list", cwd=tmp_path, NGX_JOURNAL_URL="postgresql://u:secret@127.0.0.1:1/db")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr
+
+
+def test_a_journal_of_an_unknown_kind_is_refused(tmp_path):
+    done = ngx_here("keys", "list", cwd=tmp_path, NGX_JOURNAL_URL="mysql://h/db")
     assert done.returncode == 2
-    assert "postgresql is not supported" in done.stderr
+    assert "expected sqlite:///<path> or postgresql://" in done.stderr

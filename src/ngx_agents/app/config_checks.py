@@ -62,8 +62,9 @@ def _auth_troubles(config: Config) -> Iterator[str]:
 def _shared_troubles(config: Config) -> Iterator[str]:
     if any(len(key.encode()) < MIN_SECRET_BYTES for key in config.server.secret_key):
         yield f"[server] secret_key (NGX_SECRET_KEY): every key needs {MIN_SECRET_BYTES} bytes or more"
-    if config.redis.url is not None and not config.server.secret_key:
-        yield "[redis] url needs [server] secret_key (NGX_SECRET_KEY), the same on every instance"
+    if not config.server.secret_key and (config.is_on_postgres or config.redis.url is not None):
+        what = "[journal] url on Postgres" if config.is_on_postgres else "[redis] url"
+        yield f"{what} needs [server] secret_key (NGX_SECRET_KEY), the same on every instance"
     if config.redis.url is not None and not config.redis.url.startswith(SHARED_SCHEMES):
         yield f"[redis] url: expected {', '.join(SHARED_SCHEMES)}…, got {mask_password(config.redis.url)!r}"
 
@@ -73,8 +74,5 @@ def journal_troubles(config: Config) -> Iterator[str]:
     url = config.journal.url
     if url is None:
         return
-    scheme = url.partition(":")[0]
-    if scheme in ("postgresql", "postgres"):
-        yield "[journal] url: postgresql is not supported by this version; use sqlite:///<path>"
-    elif not url.startswith("sqlite:///") or not url.removeprefix("sqlite:///"):
-        yield f"[journal] url: expected sqlite:///<path>, got {mask_password(url)!r}"
+    if not config.is_on_postgres and (not url.startswith("sqlite:///") or not url.removeprefix("sqlite:///")):
+        yield f"[journal] url: expected sqlite:///<path> or postgresql://…, got {mask_password(url)!r}"

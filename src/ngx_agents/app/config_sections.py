@@ -33,6 +33,10 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         setting("Least urgent event that is logged, to stderr.", flag="--log-level"),
     ] = "info"
     max_body_bytes: Annotated[int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))] = 1048576
+    advertise: Annotated[
+        str | None,
+        setting("Where other instances reach this one, such as http://10.0.0.5:8000; unset: its own host and port."),
+    ] = None
     secret_key: Annotated[
         tuple[str, ...],
         setting(
@@ -67,7 +71,11 @@ class JournalConfig(Section, frozen=True, kw_only=True):
 
     url: Annotated[
         str | None,
-        setting("`sqlite:///<path>`; unset means journal.db in the data directory.", env="NGX_JOURNAL_URL"),
+        setting(
+            "`sqlite:///<path>` or `postgresql://…` (`?pgbouncer=true` behind a transaction pooler); unset means"
+            " journal.db in the data directory.",
+            env="NGX_JOURNAL_URL",
+        ),
     ] = None
 
 
@@ -195,6 +203,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def data_path(self) -> Path:
         """The data directory, absolute."""
         return Path(self.server.data_dir).expanduser().absolute()
+
+    @property
+    def is_on_postgres(self) -> bool:
+        return self.journal.url is not None and self.journal.url.startswith(("postgresql://", "postgres://"))
 
     @property
     def journal_path(self) -> Path:

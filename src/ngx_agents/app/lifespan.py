@@ -42,8 +42,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Running]:
-    """Raises ConfigError, JournalLocked, JournalTooNew, JournalUnavailable; what was started by then is stopped."""
+async def running(config: Config, *, address: str | None = None) -> AsyncIterator[Running]:
+    """`address` is where other instances reach this one.
+
+    Raises ConfigError, JournalLocked, JournalTooNew, JournalUnavailable; what was started by then is stopped.
+    """
     settings = gateway_settings(config)
     async with AsyncExitStack() as stack:
         foundation = await _foundation(config, stack)
@@ -56,7 +59,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
         await parts.journal.migrate()
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
-        engine = await stack.enter_async_context(build_engine(parts))
+        engine = await stack.enter_async_context(build_engine(parts, address))
         yield Running(parts=parts, engine=engine, app=create_app(build_gateway(parts, engine), settings))
 
 

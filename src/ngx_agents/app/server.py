@@ -22,6 +22,7 @@ from ngx_agents import __version__
 from ngx_agents.app.config import LoadedConfig
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.lifespan import Running, running
+from ngx_agents.app.setting import mask_password
 from ngx_agents.telemetry.log import configure
 from ngx_agents.turns.engine import TurnEngine
 
@@ -39,7 +40,8 @@ def serve(loaded: LoadedConfig) -> int:
 
 async def _serve(config: Config) -> int:
     with _listen(config.server.host, config.server.port) as listener:
-        async with running(config) as program:
+        address = config.server.advertise or _url(listener.getsockname())
+        async with running(config, address=address) as program:
             server = _Server(_uvicorn(config, program))
             server.install_signals(program.engine)
             sys.stdout.write(banner(program, listener.getsockname()))
@@ -111,15 +113,20 @@ class _Server(uvicorn.Server):
 def banner(program: Running, address: tuple[str, int]) -> str:
     """What a person sees first: where it listens, what answers, where the data is."""
     config, choice = program.parts.config, program.parts.choice
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    url = _url(address)
     agents = ", ".join(card.id for card in program.parts.team.cards())
     return (
         f"NGX Agents {__version__}\n"
-        f"  chat      http://{host}:{address[1]}/\n"
-        f"  API       http://{host}:{address[1]}/docs\n"
+        f"  chat      {url}/\n"
+        f"  API       {url}/docs\n"
         f"  team      {agents}\n"
         f"  model     {choice.label}\n"
-        f"  journal   {config.journal_path}\n"
+        f"  journal   {mask_password(config.journal.url or '') if config.is_on_postgres else config.journal_path}\n"
         f"  auth      {config.auth.mode}\n"
         "Ctrl-C stops it.\n"
     )
+
+
+def _url(address: tuple[str, int]) -> str:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}"

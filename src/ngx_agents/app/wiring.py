@@ -8,6 +8,7 @@ from functools import partial
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config
+from ngx_agents.app.journals import journal_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.coordination.shared import Shared
@@ -18,7 +19,6 @@ from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import Owner
-from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
@@ -137,7 +137,9 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         config=config,
         foundation=foundation,
         ids=Ids(foundation.clock),
-        journal=MemoryTier(SqliteJournal(config.journal_path, courtesy=foundation.courtesy)),
+        journal=MemoryTier(
+            journal_of(config, clock=foundation.clock, metrics=foundation.metrics, courtesy=foundation.courtesy)
+        ),
         choice=choice,
         client=client,
         team=CoachingTeam(
@@ -172,7 +174,7 @@ def _client(config: Config, settings: VertexSettings, foundation: Foundation) ->
     )
 
 
-def build_engine(parts: Parts) -> TurnEngine:
+def build_engine(parts: Parts, address: str | None) -> TurnEngine:
     turns = parts.config.turns
     return TurnEngine(
         journal=parts.journal,
@@ -185,6 +187,7 @@ def build_engine(parts: Parts) -> TurnEngine:
             max_waiting_per_conversation=turns.max_waiting_per_conversation,
             held_events=turns.held_events,
             drain_s=parts.config.server.drain_s,
+            address=address,
         ),
     )
 

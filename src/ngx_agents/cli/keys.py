@@ -6,9 +6,10 @@ import argparse
 import asyncio
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ngx_agents.app.config_checks import journal_troubles
+from ngx_agents.app.config_sections import Config
+from ngx_agents.app.journals import journal_of
 from ngx_agents.cli.flags import add_config_flags, loaded_config
 from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
@@ -18,7 +19,7 @@ from ngx_agents.state.commands import ApiKey, ListKeys, PutKey, RevokeKey
 from ngx_agents.state.ids import Ids, shard_of
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
-from ngx_agents.state.sqlite import SqliteJournal
+from ngx_agents.telemetry.metrics import Metrics
 
 DETAILS = """\
 Works on the journal of the configuration, with or without a server running on it. A key is shown once, when
@@ -52,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
     config = loaded_config(args, checked=False).config
     for trouble in journal_troubles(config):
         raise ConfigError(trouble)
-    return asyncio.run(_with_journal(args, config.journal_path))
+    return asyncio.run(_with_journal(args, config))
 
 
-async def _with_journal(args: argparse.Namespace, path: Path) -> int:
-    journal = SqliteJournal(path, exclusive=False)
+async def _with_journal(args: argparse.Namespace, config: Config) -> int:
+    journal = journal_of(config, clock=SystemClock(), metrics=Metrics(), exclusive=False)
     try:
         await journal.open()
         await journal.migrate()

@@ -21,6 +21,7 @@ from ngx_agents.state.model import Answer, Owner, TurnStatus
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.lanes import Lanes
+from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.model import TurnRequest, TurnView, ended_view
 from ngx_agents.turns.registry import TurnRegistry
@@ -49,7 +50,7 @@ class TurnEngine:
             turns=self._turns,
             metrics=metrics,
             settings=settings,
-            instance=self._instance,
+            lease=Lease(journal, instance=self._instance, settings=settings, clock=clock, metrics=metrics),
         )
         self._accept_seconds = metrics.histogram(
             "ngx_accept_seconds", "From a request to its durable acceptance."

@@ -15,6 +15,7 @@ from ngx_agents.state.commands import GetTurn, Grant
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.registry import TurnRegistry
 from ngx_agents.turns.runner import TurnRunner
@@ -25,7 +26,7 @@ LOOK_S = 0.1
 
 
 class Lanes:
-    """`instance` holds the lanes. `start` and `stop` frame everything else."""
+    """The `lease`'s instance holds the lanes. `start` and `stop` frame everything else."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Lanes:
         turns: TurnRegistry,
         metrics: Metrics,
         settings: TurnSettings,
-        instance: str,
+        lease: Lease,
     ) -> None:
         self.count = 0
         self.draining = False
@@ -45,15 +46,19 @@ class Lanes:
         self._turns = turns
         self._clock = turns.clock
         self._settings = settings
-        self._instance = instance
+        self._lease = lease
+        self._instance = lease.instance
         self._tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
         self._freed = asyncio.Event()
         self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
 
     async def start(self) -> None:
+        """Raises JournalUnavailable."""
+        await self._lease.take()
         await self._tasks.__aenter__()
-        self._loops = [self._tasks.create_task(self._claim()), self._tasks.create_task(self._heartbeat())]
+        loops = (self._lease.keep(), self._claim(), self._heartbeat())
+        self._loops = [self._tasks.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
         """Drains, then ends what still runs: its lanes are given back, its listeners are sent elsewhere."""
@@ -67,6 +72,7 @@ class Lanes:
         for task in self._loops:
             task.cancel()
         await self._tasks.__aexit__(None, None, None)
+        await self._lease.leave()
 
     def begin_drain(self, within_s: float) -> None:
         """No new turns from now on; the running ones have until then. A shorter time given later holds."""
@@ -84,7 +90,7 @@ class Lanes:
 
     def take_place(self) -> bool:
         """Whether there was one; it is then the caller's to fill with `run` or to give back."""
-        if self.count >= self._settings.max_running:
+        if self.count >= self._settings.max_running or not self._lease.is_held:
             return False
         self.count += 1
         return True
@@ -126,13 +132,13 @@ class Lanes:
 
     def _next_owner(self) -> str | None:
         """Who gets the lane's next turn with the end of this one: nobody, when others may be waiting for the place."""
-        is_free = not self.draining and self.count < self._settings.max_running
+        is_free = not self.draining and self.count < self._settings.max_running and self._lease.is_held
         return self._instance if is_free else None
 
     async def _claim(self) -> None:
         while True:
             room = self._settings.max_running - self.count
-            if room > 0 and not self.draining:
+            if room > 0 and not self.draining and self._lease.is_held:
                 for grant in await self._claimed(room):
                     if grant.attempts > 1:
                         log.warning("lane.reclaimed", turn_id=grant.turn_id, attempts=grant.attempts)

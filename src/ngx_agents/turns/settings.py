@@ -9,7 +9,11 @@ CLASS_TIMEOUT_S = (30.0, 60.0, 90.0, 600.0)
 
 
 class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`held_events` bounds what a stream keeps for reconnects; `drain_s` is the time running turns get at a stop."""
+    """`held_events` bounds what a stream keeps for reconnects; `drain_s` is the time running turns get at a stop.
+
+    An instance says that it lives every `beat_every_s`; others take its lanes `lease_s` after it fell silent. `address`
+    is where they reach it.
+    """
 
     max_running: int = 256
     max_waiting_per_conversation: int = 100
@@ -19,3 +23,6 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 10.0
     claim_every_s: float = 1.0
     drain_s: float = 30.0
+    beat_every_s: float = 2.0
+    lease_s: float = 6.0
+    address: str | None = None
