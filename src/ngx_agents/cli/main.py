@@ -21,6 +21,8 @@ COMMANDS = {
     "chat": "talk to the team in the terminal",
     "agents": "print who is in the team",
     "keys": "create, list and revoke API keys",
+    "backup": "copy the SQLite journal into a file, also beside a running server",
+    "restore": "put a backup in the place of the SQLite journal",
     "config": "print the effective settings and where each came from",
     "emulator": "run a Vertex AI emulator to develop against",
     "local-model": "run the small local model alone",
