@@ -24,7 +24,9 @@ from ngx_agents.turns.lanes import Lanes
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.model import TurnRequest, TurnView, ended_view
+from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.registry import TurnRegistry
+from ngx_agents.turns.relays import Relays
 from ngx_agents.turns.replay import Replay
 from ngx_agents.turns.runner import TurnRunner
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S, TurnSettings
@@ -34,8 +36,16 @@ from ngx_agents.turns.stream import Subscription
 class TurnEngine:
     """Enter its context to start it. Its `instance` names this incarnation in the lanes: never the same twice."""
 
-    def __init__(
-        self, *, journal: Journal, team: Team, ids: Ids, clock: Clock, metrics: Metrics, settings: TurnSettings
+    def __init__(  # noqa: PLR0913  # the engine's surroundings, all by name
+        self,
+        *,
+        journal: Journal,
+        team: Team,
+        ids: Ids,
+        clock: Clock,
+        metrics: Metrics,
+        settings: TurnSettings,
+        peers: Peers | None = None,
     ) -> None:
         self._journal = journal
         self._team = team
@@ -52,6 +62,7 @@ class TurnEngine:
             settings=settings,
             lease=Lease(journal, instance=self._instance, settings=settings, clock=clock, metrics=metrics),
         )
+        self._relays = Relays(self._turns, peers, instance=self._instance, metrics=metrics)
         self._accept_seconds = metrics.histogram(
             "ngx_accept_seconds", "From a request to its durable acceptance."
         ).labels()
@@ -63,6 +74,7 @@ class TurnEngine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._relays.stop()
         await self._lanes.stop()
 
     @property
@@ -118,6 +130,7 @@ class TurnEngine:
         live = await self._turns.find(turn_id, owner)
         if live is None:
             return await self._turns.view_of(await self._turns.stored(turn_id, owner))
+        self._relays.follow(live, self._lanes.tasks, at_once=True)
         view = await live.wait()
         if view is None:
             raise Draining("the server is stopping; the turn goes on elsewhere", retry_after_s=2.0)
@@ -127,9 +140,25 @@ class TurnEngine:
         """The turn's events after `last_event_id`. Raises NotFound, InvalidRequest (field `Last-Event-ID`)."""
         live = await self._turns.find(turn_id, owner)
         if live is not None:
-            return live.stream.subscribe(last_event_id)
+            listening = live.stream.subscribe(last_event_id)
+            self._relays.follow(live, self._lanes.tasks, at_once=True)
+            return listening
         turn = await self._turns.stored(turn_id, owner)
         return Replay(turn, await self._turns.view_of(turn), last_event_id)
+
+    def subscribe_here(self, turn_id: str, owner: Owner, last_event_id: str | None) -> Subscription:
+        """Like `subscribe`, for another instance: only of a turn that runs here. Raises NotFound, InvalidRequest."""
+        live = self._turns.get(turn_id)
+        if live is None or live.owner != owner or not live.is_here:
+            raise NotFound("no such turn runs here")
+        return live.stream.subscribe(last_event_id)
+
+    def stop_here(self, turn_id: str, owner: Owner, code: str) -> None:
+        """Ends a turn that runs here, for another instance. Raises NotFound."""
+        live = self._turns.get(turn_id)
+        if live is None or live.owner != owner or not live.is_here:
+            raise NotFound("no such turn runs here")
+        live.stop(code)
 
     async def cancel(self, turn_id: str, owner: Owner) -> TurnStatus:
         """`cancelled` when it was waiting; `running` when it is being stopped. Raises NotFound, TurnFinished."""
@@ -139,10 +168,13 @@ class TurnEngine:
         if isinstance(status, BaseException):
             raise status
         live = self._turns.get(turn_id)
-        if live is not None and status == "running":
+        if status != "running":
+            if live is not None:
+                self._end_waiting(live)
+        elif live is not None and live.is_here:
             live.stop("cancelled")
-        elif live is not None:
-            self._end_waiting(live)
+        else:
+            await self._relays.tell_stop(turn_id, owner, "cancelled")
         cancelled: TurnStatus = status
         return cancelled
 
@@ -179,9 +211,8 @@ class TurnEngine:
                 "durability": accepted.durability,
             },
         )
-        interrupted = self._turns.get(accepted.interrupt) if accepted.interrupt is not None else None
-        if interrupted is not None:
-            interrupted.stop("interrupted")
+        if accepted.interrupt is not None:
+            self._interrupt(accepted.interrupt, command.owner)
         if accepted.epoch is not None:
             grant = Grant(
                 conversation_id=command.conversation_id, owner=command.owner, turn_id=command.turn_id,
@@ -190,6 +221,15 @@ class TurnEngine:
                 cancel_requested=False, agent=command.agent, locale=command.locale,
             )  # fmt: skip
             self._lanes.run(grant)
+        else:
+            self._relays.follow(live, self._lanes.tasks, at_once=False)
+
+    def _interrupt(self, turn_id: str, owner: Owner) -> None:
+        running = self._turns.get(turn_id)
+        if running is not None and running.is_here:
+            running.stop("interrupted")
+        else:
+            self._lanes.tasks.create_task(self._relays.tell_stop(turn_id, owner, "interrupted"))
 
     def _end_waiting(self, live: LiveTurn) -> None:
         self._turns.remove(live.id)

@@ -48,7 +48,7 @@ class Lanes:
         self._settings = settings
         self._lease = lease
         self._instance = lease.instance
-        self._tasks = asyncio.TaskGroup()
+        self.tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
         self._freed = asyncio.Event()
         self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
@@ -56,9 +56,9 @@ class Lanes:
     async def start(self) -> None:
         """Raises JournalUnavailable."""
         await self._lease.take()
-        await self._tasks.__aenter__()
+        await self.tasks.__aenter__()
         loops = (self._lease.keep(), self._claim(), self._heartbeat())
-        self._loops = [self._tasks.create_task(loop) for loop in loops]
+        self._loops = [self.tasks.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
         """Drains, then ends what still runs: its lanes are given back, its listeners are sent elsewhere."""
@@ -71,7 +71,7 @@ class Lanes:
                 live.abandon()
         for task in self._loops:
             task.cancel()
-        await self._tasks.__aexit__(None, None, None)
+        await self.tasks.__aexit__(None, None, None)
         await self._lease.leave()
 
     def begin_drain(self, within_s: float) -> None:
@@ -104,7 +104,7 @@ class Lanes:
         """Runs the lane from this grant on, in the place that was taken for it."""
         self._running.set(self.count)
         live = self._turns.of_grant(grant)
-        live.task = self._tasks.create_task(self._run_lane(grant))
+        live.task = self.tasks.create_task(self._run_lane(grant))
 
     async def _run_lane(self, grant: Grant) -> None:
         following: Grant | None = grant
@@ -177,7 +177,7 @@ class Lanes:
 
     def adopt(self, turn_id: str, owner: Owner, *, interrupts: bool) -> None:
         """Its caller left while the turn was being stored: finds out what became of it, and runs it."""
-        self._tasks.create_task(self._adopt(turn_id, owner, interrupts))
+        self.tasks.create_task(self._adopt(turn_id, owner, interrupts))
 
     async def _adopt(self, turn_id: str, owner: Owner, interrupts: bool) -> None:
         try:

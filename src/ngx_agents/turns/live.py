@@ -10,7 +10,10 @@ from ngx_agents.turns.stream import TurnStream
 
 
 class LiveTurn:
-    """`stop_code` is why it was told to stop (`cancelled`, `interrupted`); the runner reads it when it is cancelled."""
+    """`stop_code` is why it was told to stop (`cancelled`, `interrupted`); the runner reads it when it is cancelled.
+
+    `started` here, or `runs_elsewhere`: then its events come from another instance.
+    """
 
     __slots__ = (
         "_waiters",
@@ -21,6 +24,7 @@ class LiveTurn:
         "id",
         "is_streamed",
         "owner",
+        "runs_elsewhere",
         "started",
         "stop_code",
         "stream",
@@ -37,11 +41,22 @@ class LiveTurn:
         self.stream = stream
         self.started = False
         self.finishing = False
+        self.runs_elsewhere = False
         self.is_streamed = True
         self.durability: Durability = "journal"
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
         self._waiters: list[asyncio.Future[TurnView | None]] = []
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its lane was granted to this instance: it runs here, or is about to."""
+        return self.task is not None
+
+    @property
+    def has_audience(self) -> bool:
+        """Whether somebody here listens to it or waits for its end."""
+        return self.stream.listeners > 0 or bool(self._waiters)
 
     def stop(self, code: str) -> None:
         """Asks the turn to end; what it said is kept. Too late once its end is being stored.
@@ -58,7 +73,7 @@ class LiveTurn:
         return TurnView(
             turn_id=self.id,
             conversation_id=self.conversation_id,
-            status="running" if self.started else "queued",
+            status="running" if self.started or self.runs_elsewhere else "queued",
             text=self.stream.text,
             artifacts=tuple(self.stream.artifacts),
             durability=self.durability,
@@ -68,7 +83,11 @@ class LiveTurn:
         """The ended turn; None when it goes on elsewhere. Any number may wait, and leave."""
         waiter: asyncio.Future[TurnView | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        return await waiter
+        try:
+            return await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     def end(self, name: str, data: object, view: TurnView) -> None:
         """The one terminal event, and the answer for those who wait."""

@@ -9,12 +9,16 @@ as one event, the first one at once. Frames are encoded when somebody listens, n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from ngx_agents.state.model import Artifact
 from ngx_agents.turns.events import HEARTBEAT, artifact_data, frame, parse_event_id
 
 GATHER_S = 0.004
+
+
+NO_EPOCH = -1  # of events that are told without an id
 
 
 class _Event:
@@ -29,7 +33,8 @@ class _Event:
 
     def encoded(self) -> bytes:
         if self.bytes is None:
-            self.bytes = frame(self.name, self.data, f"{self.epoch}-{self.sequence}")
+            event_id = None if self.epoch == NO_EPOCH else f"{self.epoch}-{self.sequence}"
+            self.bytes = frame(self.name, self.data, event_id)
         return self.bytes
 
 
@@ -104,6 +109,41 @@ class TurnStream:
         self.artifacts.append(artifact)
         self.publish("artifact", artifact_data(artifact))
 
+    @property
+    def last_id(self) -> str | None:
+        """The id of the last event that has one, None before the first grant's."""
+        return f"{self.epoch}-{self.sequence}" if self.epoch else None
+
+    def place(self, epoch: int, sequence: int) -> None:
+        """The next event gets this id."""
+        self.epoch, self.sequence = epoch, sequence - 1
+
+    def mirror(self, event_id: tuple[int, int] | None, name: str, data: Any) -> None:
+        """An event of the same turn on another instance, under the id that it has there."""
+        if name == "text.reset":
+            self._text.clear()
+        elif name == "text.delta":
+            self._text.append((data["text"], data["agent"] or ""))
+        elif name == "artifact":
+            self.artifacts.append(_artifact_of(data))
+        if event_id is None:
+            self._append(name, data, epoch=NO_EPOCH)
+        else:
+            self.place(*event_id)
+            self._append(name, data)
+        self._wake()
+
+    def catch_up(self, text: str, agent: str, artifacts: Sequence[Artifact]) -> None:
+        """What was missed of an answer whose end is known: the difference is withdrawn and said, without ids."""
+        known = {artifact.id for artifact in self.artifacts}
+        for artifact in artifacts:
+            if artifact.id not in known:
+                self.mirror(None, "artifact", artifact_data(artifact))
+        if self.text != text:
+            if self.text:
+                self.mirror(None, "text.reset", {"reason": "corrected"})
+            self.mirror(None, "text.delta", {"text": text, "agent": agent})
+
     def next_sequence(self) -> int:
         """The sequence of the next event, all text so far being one already."""
         self._flush()
@@ -169,9 +209,10 @@ class TurnStream:
         frames.extend(frame("artifact", artifact_data(artifact), None) for artifact in lost_artifacts)
         return b"".join(frames)
 
-    def _append(self, name: str, data: Any) -> None:
-        self.sequence += 1
-        self._events.append(_Event(self.epoch, self.sequence, name, data))
+    def _append(self, name: str, data: Any, *, epoch: int | None = None) -> None:
+        if epoch is None:
+            self.sequence += 1
+        self._events.append(_Event(self.epoch if epoch is None else epoch, self.sequence, name, data))
         if len(self._events) > self._held_events:
             half = len(self._events) // 2
             self._dropped += half
@@ -195,6 +236,20 @@ class TurnStream:
     def _wake(self) -> None:
         for listener in self._listeners:
             listener.wake()
+
+
+def _artifact_of(data: dict[str, Any]) -> Artifact:
+    """As far as listeners are told of it."""
+    return Artifact(
+        id=data["id"],
+        agent="",
+        kind=data["kind"],
+        title=data["title"],
+        data=data["data"],
+        created_at=0.0,
+        turn_id="",
+        conversation_id="",
+    )
 
 
 class Subscription:
