@@ -19,16 +19,19 @@ from ngx_agents.app.wiring import (
     build_parts,
     choose_model,
     gateway_settings,
+    peer_signature,
     wants_local_model,
 )
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.application import create_app
+from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.peers import Peers
 from ngx_agents.vertex.local_model.process import LocalModel
 
 
@@ -59,7 +62,10 @@ async def running(config: Config, *, address: str | None = None) -> AsyncIterato
         await parts.journal.migrate()
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
-        engine = await stack.enter_async_context(build_engine(parts, address))
+        peers: Peers | None = None
+        if (signature := peer_signature(parts)) is not None:
+            peers = await stack.enter_async_context(HttpPeers(signature))
+        engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         yield Running(parts=parts, engine=engine, app=create_app(build_gateway(parts, engine), settings))
 
 

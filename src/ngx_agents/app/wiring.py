@@ -13,6 +13,7 @@ from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.ids import Ids
@@ -23,6 +24,7 @@ from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.credentials import has_credentials
@@ -174,7 +176,7 @@ def _client(config: Config, settings: VertexSettings, foundation: Foundation) ->
     )
 
 
-def build_engine(parts: Parts, address: str | None) -> TurnEngine:
+def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> TurnEngine:
     turns = parts.config.turns
     return TurnEngine(
         journal=parts.journal,
@@ -189,7 +191,13 @@ def build_engine(parts: Parts, address: str | None) -> TurnEngine:
             drain_s=parts.config.server.drain_s,
             address=address,
         ),
+        peers=peers,
     )
+
+
+def peer_signature(parts: Parts) -> PeerSignature | None:
+    """None where there can be no other instance."""
+    return PeerSignature(parts.foundation.keys, parts.clock) if parts.config.is_on_postgres else None
 
 
 def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
@@ -203,6 +211,7 @@ def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
         mode=lambda: "normal",
         ready=lambda: not engine.is_draining,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",
+        peer_signature=peer_signature(parts),
         forget_answers=partial(_forget_answers, parts.client),
         console=create_console(),
     )

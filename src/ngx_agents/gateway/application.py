@@ -21,6 +21,8 @@ from ngx_agents.gateway.meters import Meters
 from ngx_agents.gateway.openai_errors import render_openai_error
 from ngx_agents.gateway.operation import Operation
 from ngx_agents.gateway.operations import all_operations
+from ngx_agents.gateway.peers import PREFIX as PEERS
+from ngx_agents.gateway.peers import PeerRoutes
 from ngx_agents.gateway.problems import status_of
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.telemetry.log import event_log
@@ -50,6 +52,7 @@ class Gateway:
         self._events = by_path[EVENTS[1]][EVENTS[0]]
         routes = [Route(path, _Path(self, path, methods=methods)) for path, methods in by_path.items()]
         self._router = Router(routes, redirect_slashes=False, default=self._unknown)
+        self._peers = None if deps.peer_signature is None else PeerRoutes(deps.engine, deps.peer_signature)
         self._id_prefix = f"r-{secrets.token_hex(6)}-"
         self._id_numbers = itertools.count(1)
 
@@ -90,6 +93,8 @@ class Gateway:
         elif path.endswith("/events") and scope["method"] == "GET" and path.startswith("/v1/turns/"):
             scope["path_params"] = {"turn_id": path[10:-7]}
             await self.perform(self._events, exchange)
+        elif self._peers is not None and path.startswith(PEERS):
+            await self._peers.answer(exchange)
         else:
             if path.startswith(OPENAI_PATHS):
                 exchange.render = render_openai_error

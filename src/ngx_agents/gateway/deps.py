@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
+from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.state.commands import Command
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
@@ -46,7 +47,8 @@ class GatewayDeps:
     """`mode` names the operating mode; `ready` is the gate: False while the server starts or drains.
 
     `model_name` says what answers (a model's name, or `template`). `forget_answers` erases the model's answers that are
-    kept for a user; how many there were. `console` gets the paths unknown here.
+    kept for a user; how many there were. With `peer_signature` other instances may ask about turns that run here.
+    `console` gets the paths unknown here.
     """
 
     engine: TurnEngine
@@ -59,6 +61,7 @@ class GatewayDeps:
     model_name: str
     ready: Callable[[], bool] = always
     forget_answers: Callable[[Owner], Awaitable[int]] = nothing_kept
+    peer_signature: PeerSignature | None = None
     console: ASGIApp | None = None
 
     async def tell(self, command: Command) -> Any:
