@@ -1,21 +1,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.vertex.conftest import Emulator, ask
+from tests.vertex.service_accounts import write_account
 from tests.vertex.wire_server import refused_origin
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ConfigError, ModelAuthError, ModelUnavailable
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.credentials import (
+    MAX_REJECTIONS,
     REFRESH_AHEAD_S,
     GoogleCredentials,
     credentials_for,
@@ -35,31 +37,12 @@ class MovedClock(SystemClock):
         return time.time() + self.ahead_s
 
 
-@pytest.fixture(scope="session")
-def private_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
 @pytest.fixture
-def service_account(tmp_path: Path, private_key: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Writes a service account's file for a token server and points Google's library to it."""
 
     def write(token_url: str) -> None:
-        account = {
-            "type": "service_account",
-            "project_id": "from-the-file",
-            "private_key_id": "1",
-            "private_key": private_key,
-            "client_email": "robot@example.iam.gserviceaccount.com",
-            "client_id": "1",
-            "token_uri": f"{token_url}/token",
-        }
-        path = tmp_path / "account.json"
-        path.write_text(json.dumps(account))
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(write_account(tmp_path / "account.json", token_url)))
 
     return write
 
@@ -96,6 +79,101 @@ async def test_revoked_token_is_dropped_and_the_call_repeated_once(
         with pytest.raises(ModelAuthError):
             await client.generate(ask())
         assert guarded_emulator.state["calls"] == 7
+
+
+async def test_token_that_expires_under_way_is_renewed(guarded_emulator: Emulator, service_account: Any) -> None:
+    service_account(guarded_emulator.base_url)
+    settings = VertexSettings(base_url=guarded_emulator.base_url, use_google_credentials=True)
+    async with VertexAIClient(settings=settings) as client:
+        await client.generate(ask())
+        guarded_emulator.order(advance_s=4000)  # for the server it has expired, for our clock it holds
+        assert (await client.generate(ask())).text
+        assert guarded_emulator.state["tokens_issued"] == 2
+
+
+async def test_calls_refused_together_share_one_new_token(guarded_emulator: Emulator, service_account: Any) -> None:
+    service_account(guarded_emulator.base_url)
+    settings = VertexSettings(base_url=guarded_emulator.base_url, use_google_credentials=True)
+    async with VertexAIClient(settings=settings) as client:
+        await client.generate(ask())
+        guarded_emulator.revoke_tokens()
+        async with asyncio.TaskGroup() as group:
+            replies = [group.create_task(client.generate(ask(f"question {number}"))) for number in range(20)]
+        assert all(reply.result().text for reply in replies)
+        assert guarded_emulator.state["tokens_issued"] == 2
+
+
+async def test_credentials_refused_for_good_do_not_flood_the_token_server(
+    guarded_emulator: Emulator, service_account: Any
+) -> None:
+    service_account(guarded_emulator.base_url)
+    credentials = GoogleCredentials(SystemClock())
+    for _ in range(MAX_REJECTIONS):
+        assert credentials.reject(await credentials.headers(deadline_s()))
+    for _ in range(20):
+        assert not credentials.reject(await credentials.headers(deadline_s()))
+    assert guarded_emulator.state["tokens_issued"] == MAX_REJECTIONS + 1
+
+
+async def test_project_that_the_credentials_may_not_use_is_one_clear_error(
+    guarded_emulator: Emulator, service_account: Any
+) -> None:
+    service_account(guarded_emulator.base_url)
+    settings = VertexSettings(base_url=guarded_emulator.base_url, use_google_credentials=True, project="of-others")
+    guarded_emulator.script({"kind": "status", "status": 403, "times": None})
+    async with VertexAIClient(settings=settings) as client:
+        with pytest.raises(ModelAuthError, match="do not allow") as raised:
+            await client.generate(ask())
+    assert (raised.value.status, raised.value.retryable) == (403, False)
+    assert guarded_emulator.state["calls"] == 1
+
+
+async def test_revoked_account_is_one_clear_error(service_account: Any) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"error": "invalid_grant", "error_description": "Invalid JWT Signature."}'
+        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        service_account(f"http://127.0.0.1:{port}")
+        with pytest.raises(ModelAuthError, match="refused"):
+            await GoogleCredentials(SystemClock()).headers(deadline_s())
+
+
+METADATA_CLIENT = """
+import asyncio, sys
+from ngx_agents.vertex.client import VertexAIClient
+from ngx_agents.vertex.settings import VertexSettings
+from tests.vertex.conftest import ask
+
+async def main() -> None:
+    settings = VertexSettings(base_url=sys.argv[1], use_google_credentials=True, transport="aiohttp")
+    async with VertexAIClient(settings=settings) as client:
+        print((await client.generate(ask("hola"))).finish_reason)
+
+asyncio.run(main())
+"""
+
+
+def test_instance_gets_its_token_and_project_from_the_metadata_server(
+    guarded_emulator: Emulator, tmp_path: Path
+) -> None:
+    """In a process of its own: Google's library reads the server's address when it is imported."""
+    host = guarded_emulator.base_url.removeprefix("http://")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "CLOUDSDK_", "GCE_"))}
+    env = {**kept, "GCE_METADATA_HOST": host, "GCE_METADATA_IP": host, "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", METADATA_CLIENT, guarded_emulator.base_url]
+    done = subprocess.run(
+        command, env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("stop", "")
+    state = guarded_emulator.state
+    assert state["last_headers"]["authorization"] == "Bearer emulated-token-1"
+    assert "/projects/emulated-project/" in state["last_path"]
 
 
 async def test_many_calls_share_one_refresh(guarded_emulator: Emulator, service_account: Any) -> None:
