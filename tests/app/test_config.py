@@ -73,6 +73,7 @@ def test_every_variable_sets_its_setting(name):
         "retry_delay_s": "0.5",
         "builtin": "off",
         "trace_share": "0.1",
+        "local_acceptance": "true",
     }.get(one.field, "2048")
     loaded = read_config(environ={name: raw})
     value = getattr(getattr(loaded.config, one.section), one.field)
@@ -114,7 +115,7 @@ def test_the_names_that_scripts_rely_on_are_known():
         ("port = 1", "unknown setting port ({file}): did you mean [server] port?"),
         ("[sever]\nport = 1", "unknown section sever ({file}): did you mean server?"),
         ("server = 1", "server ({file}): expected a section, [server]"),
-        ("[journal]\nzzz = 1", "unknown setting [journal] zzz ({file}:2); known are url"),
+        ("[redis]\nzzz = 1", "unknown setting [redis] zzz ({file}:2); known are url"),
     ],
 )
 def test_an_unknown_name_in_the_file_is_an_error_with_the_nearest(tmp_path, text, message):

@@ -77,6 +77,26 @@ class JournalConfig(Section, frozen=True, kw_only=True):
             env="NGX_JOURNAL_URL",
         ),
     ] = None
+    local_acceptance: Annotated[
+        bool,
+        setting(
+            "While Postgres is away, take turns on this instance's disk, mark their answers `durability: local`, and"
+            " tell Postgres when it is back. Off: such turns are refused."
+        ),
+    ] = False
+    memory_bytes: Annotated[
+        int, setting("Most memory for copies of conversations and profiles.", bounds=(0, 1_099_511_627_776))
+    ] = 67_108_864
+    shared_ttl_s: Annotated[float, setting("How long such copies live in Redis.", bounds=(1, 2_592_000))] = 7200.0
+    cleanup_interval_s: Annotated[
+        float, setting("How often one elected instance removes what has expired.", bounds=(1, 86_400))
+    ] = 3600.0
+    turns_kept_days: Annotated[
+        float, setting("How long what only running turns need is kept after their end.", bounds=(0, 36_500))
+    ] = 7.0
+    conversations_kept_days: Annotated[
+        float, setting("Conversations untouched for longer are removed; 0 keeps them.", bounds=(0, 36_500))
+    ] = 0.0
 
 
 class VertexConfig(Section, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@ back. What is optional never keeps a server from starting: without it, answers c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ngx_agents.app.wiring import (
     build_engine,
     build_gateway,
     build_parts,
+    build_sweeper,
     choose_model,
     gateway_settings,
     peer_signature,
@@ -28,6 +30,7 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.state.expiry import Sweeper
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
 from ngx_agents.turns.engine import TurnEngine
@@ -66,7 +69,20 @@ async def running(config: Config, *, address: str | None = None) -> AsyncIterato
         if (signature := peer_signature(parts)) is not None:
             peers = await stack.enter_async_context(HttpPeers(signature))
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
+        await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance)))
         yield Running(parts=parts, engine=engine, app=create_app(build_gateway(parts, engine), settings))
+
+
+@asynccontextmanager
+async def _sweeping(sweeper: Sweeper) -> AsyncIterator[None]:
+    tasks = asyncio.TaskGroup()
+    await tasks.__aenter__()
+    task = tasks.create_task(sweeper.run(lambda _: 0))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await tasks.__aexit__(None, None, None)
 
 
 async def _foundation(config: Config, stack: AsyncExitStack) -> Foundation:

@@ -8,7 +8,7 @@ from functools import partial
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config
-from ngx_agents.app.journals import journal_of
+from ngx_agents.app.journals import retention_of, tiers_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.coordination.shared import Shared
@@ -16,9 +16,10 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.state.expiry import Sweeper
+from ngx_agents.state.failover import FailoverJournal
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
-from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
@@ -64,6 +65,7 @@ class Parts:
     foundation: Foundation
     ids: Ids
     journal: Journal
+    failover: FailoverJournal | None
     choice: ModelChoice
     client: VertexAIClient | None
     team: CoachingTeam
@@ -135,13 +137,19 @@ def _vertex_settings(config: Config, local: LocalModel | None) -> VertexSettings
 def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> Parts:
     """Raises ConfigError, never touches disk or network."""
     client = _client(config, choice.settings, foundation) if choice.settings is not None else None
+    tiers = tiers_of(
+        config,
+        clock=foundation.clock,
+        metrics=foundation.metrics,
+        courtesy=foundation.courtesy,
+        shared=foundation.shared,
+    )
     return Parts(
         config=config,
         foundation=foundation,
         ids=Ids(foundation.clock),
-        journal=MemoryTier(
-            journal_of(config, clock=foundation.clock, metrics=foundation.metrics, courtesy=foundation.courtesy)
-        ),
+        journal=tiers.journal,
+        failover=tiers.failover,
         choice=choice,
         client=client,
         team=CoachingTeam(
@@ -195,6 +203,17 @@ def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> T
     )
 
 
+def build_sweeper(parts: Parts, instance: str) -> Sweeper:
+    return Sweeper(
+        parts.journal,
+        parts.clock,
+        instance=instance,
+        interval_s=parts.config.journal.cleanup_interval_s,
+        retention=retention_of(parts.config),
+        metrics=parts.metrics,
+    )
+
+
 def peer_signature(parts: Parts) -> PeerSignature | None:
     """None where there can be no other instance."""
     return PeerSignature(parts.foundation.keys, parts.clock) if parts.config.is_on_postgres else None
@@ -208,13 +227,17 @@ def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
         clock=parts.clock,
         metrics=parts.metrics,
         team=parts.team,
-        mode=lambda: "normal",
+        mode=partial(_mode, parts.failover),
         ready=lambda: not engine.is_draining,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",
         peer_signature=peer_signature(parts),
         forget_answers=partial(_forget_answers, parts.client),
         console=create_console(),
     )
+
+
+def _mode(failover: FailoverJournal | None) -> str:
+    return "normal" if failover is None else failover.mode
 
 
 async def _forget_answers(client: VertexAIClient | None, owner: Owner) -> int:

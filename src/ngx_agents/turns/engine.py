@@ -78,6 +78,11 @@ class TurnEngine:
         await self._lanes.stop()
 
     @property
+    def instance(self) -> str:
+        """This incarnation's name."""
+        return self._instance
+
+    @property
     def is_draining(self) -> bool:
         return self._lanes.draining
 
