@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from datetime import UTC, datetime
 
-from ngx_agents.app.config_checks import journal_troubles
-from ngx_agents.app.config_sections import Config
-from ngx_agents.app.journals import journal_of
-from ngx_agents.cli.flags import add_config_flags, loaded_config
+from ngx_agents.cli.flags import add_config_flags
+from ngx_agents.cli.journal_access import run_on_journal
 from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
-from ngx_agents.errors import ConfigError, NgxError, NotFound
+from ngx_agents.errors import NgxError, NotFound
 from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.state.commands import ApiKey, ListKeys, PutKey, RevokeKey
 from ngx_agents.state.ids import Ids, shard_of
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
-from ngx_agents.telemetry.metrics import Metrics
 
 DETAILS = """\
 Works on the journal of the configuration, with or without a server running on it. A key is shown once, when
@@ -50,21 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = loaded_config(args, checked=False).config
-    for trouble in journal_troubles(config):
-        raise ConfigError(trouble)
-    return asyncio.run(_with_journal(args, config))
-
-
-async def _with_journal(args: argparse.Namespace, config: Config) -> int:
-    journal = journal_of(config, clock=SystemClock(), metrics=Metrics(), exclusive=False)
-    try:
-        await journal.open()
-        await journal.migrate()
-        code: int = await args.action(args, journal)
-        return code
-    finally:
-        await journal.close()
+    return run_on_journal(args)
 
 
 async def _create(args: argparse.Namespace, journal: Journal) -> int:

@@ -21,6 +21,7 @@ COMMANDS = {
     "chat": "talk to the team in the terminal",
     "agents": "print who is in the team",
     "keys": "create, list and revoke API keys",
+    "turns": "look at turns that were given up, and let them run again",
     "backup": "copy the SQLite journal into a file, also beside a running server",
     "restore": "put a backup in the place of the SQLite journal",
     "config": "print the effective settings and where each came from",
