@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ngx_agents.agents.turn import AgentEvent, Answered, Desk, TextDelta, TurnTask
 from ngx_agents.clock import SystemClock
+from ngx_agents.coordination.shared import Shared
 from ngx_agents.state.commands import CreateConversation
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.memory_tier import MemoryTier
@@ -71,7 +72,7 @@ class House:
         self.bare = SqliteJournal(path)
         self.journal = MemoryTier(self.bare)
 
-    def engine(self, **settings: float) -> TurnEngine:
+    def engine(self, *, shared: Shared | None = None, **settings: float) -> TurnEngine:
         values: dict[str, float] = {"drain_s": 0.05, "claim_every_s": 0.05} | settings
         return TurnEngine(
             journal=self.journal,
@@ -80,6 +81,7 @@ class House:
             clock=self.clock,
             metrics=self.metrics,
             settings=TurnSettings(**values),  # type: ignore[arg-type]
+            shared=shared,
         )
 
     async def conversation(self, owner: Owner = ANA) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.turns.house import ANA, BEN, House, eventually, heard, request
 
+from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.errors import (
     ConversationBusy,
     Draining,
@@ -470,3 +471,18 @@ async def test_who_heard_the_end_of_a_turn_that_never_started_is_told_nothing_mo
     last_id = re.findall(r"id: (\S+)", frames)[-1]
     assert await heard(engine, waiting.turn_id, last_id) == ""
     house.team.release.set()
+
+
+async def test_a_lane_without_room_here_is_taken_by_an_instance_that_was_hinted(house: House) -> None:
+    shared = LocalShared(house.clock)
+    await shared.open()
+    full = house.engine(max_running=0, claim_every_s=30.0, shared=shared)
+    other = house.engine(claim_every_s=30.0, shared=shared)
+    async with full, other:
+        conversation_id = await house.conversation()
+        await asyncio.sleep(0.01)  # both listen
+        accepted = await full.accept(request(conversation_id, "hola"))
+        assert accepted.epoch is None
+        async with asyncio.timeout(2):
+            assert (await other.wait(accepted.turn_id, ANA)).status == "completed"
+    await shared.close()

@@ -200,6 +200,7 @@ def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> T
             address=address,
         ),
         peers=peers,
+        shared=parts.foundation.shared,
     )
 
 

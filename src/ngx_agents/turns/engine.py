@@ -13,6 +13,7 @@ from typing import Self
 
 from ngx_agents.agents.turn import Team
 from ngx_agents.clock import Clock
+from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import Draining, InvalidRequest, NotFound
 from ngx_agents.state.commands import Accepted, AcceptTurn, Grant, RequestCancel
 from ngx_agents.state.ids import Ids, is_id, shard_in
@@ -20,6 +21,7 @@ from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Owner, TurnStatus
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.events import terminal
+from ngx_agents.turns.hints import Hints
 from ngx_agents.turns.lanes import Lanes
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
@@ -46,6 +48,7 @@ class TurnEngine:
         metrics: Metrics,
         settings: TurnSettings,
         peers: Peers | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._journal = journal
         self._team = team
@@ -61,6 +64,7 @@ class TurnEngine:
             metrics=metrics,
             settings=settings,
             lease=Lease(journal, instance=self._instance, settings=settings, clock=clock, metrics=metrics),
+            hints=Hints(shared),
         )
         self._relays = Relays(self._turns, peers, instance=self._instance, metrics=metrics)
         self._accept_seconds = metrics.histogram(
@@ -228,6 +232,8 @@ class TurnEngine:
             self._lanes.run(grant)
         else:
             self._relays.follow(live, self._lanes.tasks, at_once=False)
+            if accepted.position == 0:
+                self._lanes.tell_waiting()
 
     def _interrupt(self, turn_id: str, owner: Owner) -> None:
         running = self._turns.get(turn_id)

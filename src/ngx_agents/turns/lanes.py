@@ -15,6 +15,7 @@ from ngx_agents.state.commands import GetTurn, Grant
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.hints import Hints
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.registry import TurnRegistry
@@ -36,6 +37,7 @@ class Lanes:
         metrics: Metrics,
         settings: TurnSettings,
         lease: Lease,
+        hints: Hints,
     ) -> None:
         self.count = 0
         self.draining = False
@@ -47,6 +49,8 @@ class Lanes:
         self._clock = turns.clock
         self._settings = settings
         self._lease = lease
+        self._hints = hints
+        self._is_hinted = False
         self._instance = lease.instance
         self.tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
@@ -57,7 +61,9 @@ class Lanes:
         """Raises JournalUnavailable."""
         await self._lease.take()
         await self.tasks.__aenter__()
-        loops = (self._lease.keep(), self._claim(), self._heartbeat())
+        loops = [self._lease.keep(), self._claim(), self._heartbeat()]
+        if self._hints.are_heard:
+            loops.append(self._hints.hear(self._hint))
         self._loops = [self.tasks.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
@@ -73,6 +79,7 @@ class Lanes:
             task.cancel()
         await self.tasks.__aexit__(None, None, None)
         await self._lease.leave()
+        await self._hints.tell()
 
     def begin_drain(self, within_s: float) -> None:
         """No new turns from now on; the running ones have until then. A shorter time given later holds."""
@@ -122,6 +129,7 @@ class Lanes:
         if self._stopping:
             live.abandon()
             await self._runner.release(grant)
+            await self._hints.tell()
             return None
         live.stream.start_epoch(grant.epoch)
         if grant.cancel_requested:
@@ -154,12 +162,22 @@ class Lanes:
             return []
 
     async def _next_claim(self) -> None:
-        """Waits the interval out; only when all places were taken does a freed one end it early."""
+        """Waits the interval out, unless a hint says that a lane waits, or a place is free where all were taken."""
         until_s = self._clock.monotonic_s() + self._settings.claim_every_s
         was_full = self.count >= self._settings.max_running
-        while (left_s := until_s - self._clock.monotonic_s()) > 0:
+        while not self._is_hinted and (left_s := until_s - self._clock.monotonic_s()) > 0:
             if await self._wait_until_freed(left_s) and was_full:
-                return
+                break
+        self._is_hinted = False
+
+    def tell_waiting(self) -> None:
+        """A lane waits that nobody here has room for."""
+        if self._hints.are_heard:
+            self.tasks.create_task(self._hints.tell())
+
+    def _hint(self) -> None:
+        self._is_hinted = True
+        self._freed.set()
 
     async def _wait_until_freed(self, within_s: float) -> bool:
         self._freed.clear()
