@@ -41,17 +41,21 @@ class Tiers:
 
 
 def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courtesy, shared: Shared | None) -> Tiers:
-    """The journal with all that stands before it, made and not opened."""
-    bottom = journal_of(config, clock=clock, metrics=metrics, courtesy=courtesy)
-    failover: FailoverJournal | None = None
-    if config.is_on_postgres:
-        acceptance = _acceptance(config, clock, courtesy) if config.journal.local_acceptance else None
-        bottom = failover = FailoverJournal(bottom, clock=clock, metrics=metrics, acceptance=acceptance)
-    memory = MemoryTier(bottom, max_bytes=config.journal.memory_bytes)
-    if shared is None:
-        return Tiers(journal=memory, failover=failover)
-    top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
-    return Tiers(journal=top, failover=failover)
+    """The journal with all that stands before it, made and not opened.
+
+    Failover stands on top: what it takes locally needs the copies below it, which outlive the database's absence.
+    """
+    memory = MemoryTier(
+        journal_of(config, clock=clock, metrics=metrics, courtesy=courtesy), max_bytes=config.journal.memory_bytes
+    )
+    top: Journal = memory
+    if shared is not None:
+        top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
+    if not config.is_on_postgres:
+        return Tiers(journal=top, failover=None)
+    acceptance = _acceptance(config, clock, courtesy) if config.journal.local_acceptance else None
+    failover = FailoverJournal(top, clock=clock, metrics=metrics, acceptance=acceptance)
+    return Tiers(journal=failover, failover=failover)
 
 
 def retention_of(config: Config) -> Retention:

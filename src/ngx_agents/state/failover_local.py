@@ -133,6 +133,8 @@ class LocalSide:
                     return self._acceptance.overlay.release(command.conversation_id, command.epoch)
                 case c.RequestCancel() if self._is_running_here(command):
                     return "running"
+                case c.Beat():
+                    return True  # what is taken locally is nobody else's to run
                 case _:
                     return refusal
         except NgxError as error:
