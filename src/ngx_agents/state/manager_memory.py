@@ -22,7 +22,7 @@ _TURN_BITS = 21
 _MOST_TURNS = (1 << _TURN_BITS) - 1
 
 
-class Copy(msgspec.Struct, frozen=True, kw_only=True):
+class Copy(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A conversation at one moment. `body` is the stored state, empty when there is none; `messages` the newest, oldest
     first; `is_whole`: there are no older ones."""
 
@@ -34,8 +34,10 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size_bytes(self) -> int:
-        said = sum(MESSAGE_OVERHEAD_BYTES + 2 * len(message.text) for message in self.messages)
-        return COPY_OVERHEAD_BYTES + len(self.body) + said
+        size_bytes = COPY_OVERHEAD_BYTES + len(self.body)
+        for message in self.messages:
+            size_bytes += MESSAGE_OVERHEAD_BYTES + 2 * len(message.text)
+        return size_bytes
 
 
 def order_of(stamp: Stamp) -> int:

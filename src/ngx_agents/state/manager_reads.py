@@ -115,8 +115,7 @@ class ConversationReader:
 
     def _given(self, copy: Copy, recent: int) -> Conversation:
         state = self._decode(copy.body) if copy.body else {}
-        said = copy.messages[-recent:] if recent else ()
-        messages = tuple(map(_fresh, said))
+        messages = tuple(map(_fresh, copy.messages[-recent:])) if recent else ()
         return Conversation(state=state, version=copy.stamp.version, messages=messages)
 
 

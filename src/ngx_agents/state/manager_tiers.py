@@ -7,8 +7,8 @@ nothing is taken from what is shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 import msgspec
 
@@ -24,10 +24,24 @@ from ngx_agents.telemetry.metrics import Metrics
 class Reading:
     """A read under way. Once spoiled, what it brings is given to its caller and not kept."""
 
-    __slots__ = ("is_spoiled",)
+    __slots__ = ("_key", "_readings", "is_spoiled")
 
-    def __init__(self) -> None:
+    def __init__(self, readings: dict[str, set[Reading]], key: str) -> None:
+        self._readings = readings
+        self._key = key
         self.is_spoiled = False
+
+    def __enter__(self) -> Self:
+        self._readings.setdefault(self._key, set()).add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        others = self._readings[self._key]
+        others.discard(self)
+        if not others:
+            del self._readings[self._key]
 
 
 class Tiers:
@@ -74,17 +88,9 @@ class Tiers:
                 self._remember(key, copy)
             return copy
 
-    @contextmanager
-    def reading(self, key: str) -> Iterator[Reading]:
-        reading = Reading()
-        readings = self._readings.setdefault(key, set())
-        readings.add(reading)
-        try:
-            yield reading
-        finally:
-            readings.discard(reading)
-            if not readings and self._readings.get(key) is readings:
-                del self._readings[key]
+    def reading(self, key: str) -> Reading:
+        """Entered around a read that may be kept."""
+        return Reading(self._readings, key)
 
     def read(self, key: str, copy: Copy, reading: Reading) -> None:
         """Takes in what the journal said."""

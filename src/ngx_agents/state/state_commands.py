@@ -28,7 +28,7 @@ def appended_seqs(next_turn: int, messages: tuple[Message, ...]) -> tuple[int, .
     return tuple(2 * (next_turn + offset) - (message.role == "user") for offset, message in enumerate(messages))
 
 
-class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+class Stamp(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where a conversation stands. Each number only grows, so two equal stamps mean that nothing was written between.
 
     `next_turn` counts turns and appended messages, `epoch` grants. `is_idle`: no turn is open; while one is, its
