@@ -88,6 +88,7 @@ def server() -> Iterator[ValkeyProcess]:
 
 @pytest.fixture
 async def pair(server: ValkeyProcess) -> AsyncIterator[Pair]:
+    server.say("FLUSHALL")  # each test has a journal of its own
     async with AsyncExitStack() as stack:
         journal = WatchedJournal()
         await journal.open()
@@ -121,6 +122,8 @@ async def test_a_conversation_that_changes_instance_brings_its_history_and_profi
         history, profile = await pair.talk(number % 2, lane, f"pregunta {number}")
         assert (history, profile.age) == (expected, 40)
         expected += [f"pregunta {number}", "listo"]
+    lost = [pair.failures(number, reason) for number in (0, 1) for reason in ("unavailable", "unsent", "refused")]
+    assert lost == [0.0] * 6
     assert pair.hits(0, "messages") + pair.hits(1, "messages") == 9
     assert pair.hits(1, "profile") == 1
     assert pair.journal.asked.count("RecentMessages") == 0
