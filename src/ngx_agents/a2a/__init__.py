@@ -1,0 +1,1 @@
+"""How agents reach one another: mailboxes, workers, balancing, and carriers between processes."""
