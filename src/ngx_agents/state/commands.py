@@ -24,6 +24,8 @@ from ngx_agents.state.model import (
 )
 from ngx_agents.state.operations import Beat as Beat
 from ngx_agents.state.operations import GetPosition as GetPosition
+from ngx_agents.state.operations import HeldLane as HeldLane
+from ngx_agents.state.operations import HeldLanes as HeldLanes
 from ngx_agents.state.operations import Holder as Holder
 from ngx_agents.state.operations import HolderOf as HolderOf
 from ngx_agents.state.operations import Instance as Instance
@@ -367,7 +369,7 @@ Command = (
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
-    | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | ListInstances | ListDead
-    | Ping | GetPosition | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
+    | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
+    | ListDead | Ping | GetPosition | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
 )  # fmt: skip
 Result = Any

@@ -51,6 +51,18 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
 
 
+class HeldLanes(msgspec.Struct, frozen=True, kw_only=True):
+    """→ tuple[HeldLane, ...]: the lanes that are granted to the instance."""
+
+    instance: str
+
+
+class HeldLane(msgspec.Struct, frozen=True, kw_only=True):
+    conversation_id: str
+    turn_id: str
+    epoch: int
+
+
 class ListInstances(msgspec.Struct, frozen=True, kw_only=True):
     """→ tuple[Instance, ...]: those whose heartbeat is valid, by id."""
 

@@ -33,6 +33,14 @@ async def holder_of(connection: Connection, question: c.HolderOf) -> c.Holder | 
     return c.Holder(instance=row[0], epoch=row[1], address=row[2]) if row else None
 
 
+async def held_lanes(connection: Connection, question: c.HeldLanes) -> tuple[c.HeldLane, ...]:
+    rows = await connection.fetch(
+        "SELECT id, running, epoch FROM ngx.conversation WHERE pending > 0 AND lane_owner = $1 AND running IS NOT NULL",
+        question.instance,
+    )
+    return tuple(c.HeldLane(conversation_id=row[0], turn_id=row[1], epoch=row[2]) for row in rows)
+
+
 async def list_instances(connection: Connection, question: c.ListInstances) -> tuple[c.Instance, ...]:
     rows = await connection.fetch(
         "SELECT i.id, i.address, (SELECT count(*) FROM ngx.conversation v WHERE v.pending > 0 AND v.lane_owner = i.id)"

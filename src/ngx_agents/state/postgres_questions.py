@@ -12,7 +12,15 @@ from ngx_agents.state.model import Artifact, ConversationInfo, Message, Page, Pr
 from ngx_agents.state.postgres_connections import Connection, Session
 from ngx_agents.state.postgres_export import export_user
 from ngx_agents.state.postgres_migrations import checked_version
-from ngx_agents.state.postgres_operations import find_key, get_position, holder_of, list_dead, list_instances, list_keys
+from ngx_agents.state.postgres_operations import (
+    find_key,
+    get_position,
+    held_lanes,
+    holder_of,
+    list_dead,
+    list_instances,
+    list_keys,
+)
 from ngx_agents.state.postgres_records import (
     ARTIFACT,
     CONVERSATION,
@@ -220,6 +228,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.ListKeys: list_keys,
     c.ExportUser: _export_user,
     c.HolderOf: holder_of,
+    c.HeldLanes: held_lanes,
     c.ListInstances: list_instances,
     c.ListDead: list_dead,
     c.Ping: _ping,

@@ -317,6 +317,14 @@ def _holder_of(db: Connection, question: c.HolderOf) -> c.Holder | None:
     return c.Holder(instance=row[0], epoch=row[1]) if row else None
 
 
+def _held_lanes(db: Connection, question: c.HeldLanes) -> tuple[c.HeldLane, ...]:
+    rows = db.execute(
+        "SELECT id, running, epoch FROM conversation WHERE pending > 0 AND lane_owner = ? AND running IS NOT NULL",
+        (question.instance,),
+    )
+    return tuple(c.HeldLane(conversation_id=row[0], turn_id=row[1], epoch=row[2]) for row in rows)
+
+
 def _list_instances(db: Connection, question: c.ListInstances) -> tuple[c.Instance, ...]:
     """One process has the file, and needs no heartbeat to know it."""
     return ()
@@ -359,6 +367,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.ListKeys: _list_keys,
     c.ExportUser: _export_user,
     c.HolderOf: _holder_of,
+    c.HeldLanes: _held_lanes,
     c.ListInstances: _list_instances,
     c.ListDead: _list_dead,
     c.Ping: _ping,

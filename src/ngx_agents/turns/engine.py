@@ -111,7 +111,8 @@ class TurnEngine:
         command = self._command(request, timeout_s, grant=has_place)
         granted = False
         try:
-            [result] = await self._journal.transact([command])
+            with self._lanes.asking():
+                [result] = await self._journal.transact([command])
             if isinstance(result, BaseException):
                 raise result
             accepted: Accepted = result

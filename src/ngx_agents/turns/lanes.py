@@ -9,9 +9,11 @@ lane gives its place back after each turn, so that the most urgent waiting lane 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ngx_agents.errors import NgxError
-from ngx_agents.state.commands import GetTurn, Grant
+from ngx_agents.state.commands import GetTurn, Grant, HeldLane, HeldLanes, ReleaseLane
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
@@ -51,6 +53,7 @@ class Lanes:
         self._lease = lease
         self._hints = hints
         self._is_hinted = False
+        self._asking: set[object] = set()
         self._instance = lease.instance
         self.tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
@@ -61,7 +64,7 @@ class Lanes:
         """Raises JournalUnavailable."""
         await self._lease.take()
         await self.tasks.__aenter__()
-        loops = [self._lease.keep(), self._claim(), self._heartbeat()]
+        loops = [self._lease.keep(), self._claim(), self._heartbeat(), self._settle_forgotten()]
         if self._hints.are_heard:
             loops.append(self._hints.hear(self._hint))
         self._loops = [self.tasks.create_task(loop) for loop in loops]
@@ -136,7 +139,8 @@ class Lanes:
             live.stop("cancelled")
         live.task = asyncio.current_task()
         live.started = True
-        return await self._runner.run(live, grant, next_owner=self._next_owner)
+        with self.asking():
+            return await self._runner.run(live, grant, next_owner=self._next_owner)
 
     def _next_owner(self) -> str | None:
         """Who gets the lane's next turn with the end of this one: nobody, when others may be waiting for the place."""
@@ -156,7 +160,8 @@ class Lanes:
 
     async def _claimed(self, room: int) -> list[Grant]:
         try:
-            return await self._journal.claim(room, instance=self._instance, now=self._clock.now_s())
+            with self.asking():
+                return await self._journal.claim(room, instance=self._instance, now=self._clock.now_s())
         except NgxError as error:
             log.error("lanes.not_claimed", code=error.code)
             return []
@@ -169,6 +174,42 @@ class Lanes:
             if await self._wait_until_freed(left_s) and was_full:
                 break
         self._is_hinted = False
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around whatever may grant a lane to this instance, until its answer is known."""
+        token = object()
+        self._asking.add(token)
+        try:
+            yield
+        finally:
+            self._asking.remove(token)
+
+    async def _settle_forgotten(self) -> None:
+        """Gives back lanes that were granted to this instance by an answer that never came.
+
+        Nobody else takes them while this instance lives. A lane is forgotten when it is not at work here, and all that
+        could have been about to say so has been answered since it was first seen.
+        """
+        seen: dict[HeldLane, set[object]] = {}
+        while True:
+            await self._clock.sleep(self._settings.look_back_s)
+            try:
+                held = await self._journal.query(HeldLanes(instance=self._instance))
+                unknown = [lane for lane in held if not self._is_at_work(lane)]
+                forgotten = [lane for lane in unknown if lane in seen and not seen[lane] & self._asking]
+                seen = {lane: seen.get(lane, set(self._asking)) for lane in unknown}
+                if forgotten:
+                    log.warning("lanes.forgotten", count=len(forgotten))
+                    await self._journal.transact(
+                        [ReleaseLane(conversation_id=lane.conversation_id, epoch=lane.epoch) for lane in forgotten]
+                    )
+            except NgxError as error:
+                log.warning("lanes.not_looked_back", code=error.code)
+
+    def _is_at_work(self, lane: HeldLane) -> bool:
+        live = self._turns.get(lane.turn_id)
+        return live is not None and live.is_here
 
     def tell_waiting(self) -> None:
         """A lane waits that nobody here has room for."""

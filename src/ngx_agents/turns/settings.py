@@ -12,7 +12,7 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`held_events` bounds what a stream keeps for reconnects; `drain_s` is the time running turns get at a stop.
 
     An instance says that it lives every `beat_every_s`; others take its lanes `lease_s` after it fell silent. `address`
-    is where they reach it.
+    is where they reach it. Every `look_back_s` it looks for lanes that it holds without knowing.
     """
 
     max_running: int = 256
@@ -25,4 +25,5 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 30.0
     beat_every_s: float = 2.0
     lease_s: float = 6.0
+    look_back_s: float = 10.0
     address: str | None = None
