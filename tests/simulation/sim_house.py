@@ -203,7 +203,7 @@ class Instance:
         clock = VirtualClock(self.access)
         self.engine = TurnEngine(
             journal=self.access, team=Team(clock, rng), ids=ids, clock=clock, metrics=Metrics(),
-            settings=TurnSettings(claim_every_s=0.5, drain_s=0.1),
+            settings=TurnSettings(claim_every_s=0.5, drain_s=0.1), rng=rng,
         )  # fmt: skip
 
     async def start(self) -> None:

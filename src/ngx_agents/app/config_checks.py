@@ -25,6 +25,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from journal_troubles(config)
     yield from _shared_troubles(config)
     urls = {
+        "[server] advertise": config.server.advertise,
         "[auth] jwks_url": config.auth.jwks_url,
         "[vertex] base_url": config.vertex.base_url,
         "[local] model_url": config.local.model_url,

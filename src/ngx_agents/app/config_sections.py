@@ -35,7 +35,11 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))] = 1048576
     advertise: Annotated[
         str | None,
-        setting("Where other instances reach this one, such as http://10.0.0.5:8000; unset: its own host and port."),
+        setting(
+            "Where other instances reach this one, such as http://10.0.0.5:8000; unset: its own host and port, unless"
+            " it listens on all addresses.",
+            env="NGX_ADVERTISE",
+        ),
     ] = None
     secret_key: Annotated[
         tuple[str, ...],

@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 
 import uvicorn
 import uvloop
@@ -23,12 +24,13 @@ from ngx_agents.app.config import LoadedConfig
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.lifespan import Running, running
 from ngx_agents.app.setting import mask_password
-from ngx_agents.telemetry.log import configure
+from ngx_agents.telemetry.log import configure, event_log
 from ngx_agents.turns.engine import TurnEngine
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 GRACE_S = 2.0
+log = event_log("app")
 
 
 def serve(loaded: LoadedConfig) -> int:
@@ -40,8 +42,7 @@ def serve(loaded: LoadedConfig) -> int:
 
 async def _serve(config: Config) -> int:
     with _listen(config.server.host, config.server.port) as listener:
-        address = config.server.advertise or _url(listener.getsockname())
-        async with running(config, address=address) as program:
+        async with running(config, address=advertised(config, listener.getsockname())) as program:
             server = _Server(_uvicorn(config, program))
             server.install_signals(program.engine)
             sys.stdout.write(banner(program, listener.getsockname()))
@@ -108,6 +109,17 @@ class _Server(uvicorn.Server):
         engine.begin_drain(0.0 if self.force_exit else None)
         self.should_exit = True
         self.exit_code = exit_code
+
+
+def advertised(config: Config, address: tuple[str, int]) -> str | None:
+    """Where other instances reach this one; None when that cannot be known from what it listens on."""
+    if config.server.advertise is not None:
+        return config.server.advertise.rstrip("/")
+    if not ip_address(address[0]).is_unspecified:
+        return _url(address)
+    if config.is_on_postgres:
+        log.warning("address.unknown", hint="set NGX_ADVERTISE, or others cannot show the turns that run here")
+    return None
 
 
 def banner(program: Running, address: tuple[str, int]) -> str:

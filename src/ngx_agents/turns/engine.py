@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from ngx_agents.agents.turn import Team
-from ngx_agents.clock import Clock
+from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import Draining, InvalidRequest, NotFound
 from ngx_agents.state.commands import Accepted, AcceptTurn, Grant, RequestCancel
@@ -49,6 +49,7 @@ class TurnEngine:
         settings: TurnSettings,
         peers: Peers | None = None,
         shared: Shared | None = None,
+        rng: Rng | None = None,
     ) -> None:
         self._journal = journal
         self._team = team
@@ -57,6 +58,7 @@ class TurnEngine:
         self._settings = settings
         self._instance = ids.new("k", 0)
         self._turns = TurnRegistry(journal, clock, settings.held_events)
+        rng = rng or Rng()
         runner = TurnRunner(journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings)
         self._lanes = Lanes(
             runner=runner,
@@ -65,8 +67,9 @@ class TurnEngine:
             settings=settings,
             lease=Lease(journal, instance=self._instance, settings=settings, clock=clock, metrics=metrics),
             hints=Hints(shared),
+            rng=rng,
         )
-        self._relays = Relays(self._turns, peers, instance=self._instance, metrics=metrics)
+        self._relays = Relays(self._turns, peers, instance=self._instance, metrics=metrics, rng=rng)
         self._accept_seconds = metrics.histogram(
             "ngx_accept_seconds", "From a request to its durable acceptance."
         ).labels()

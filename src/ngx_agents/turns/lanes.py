@@ -1,9 +1,9 @@
 """The lanes at work: one task per busy conversation, running its turns one after the other.
 
 A place in `max_running` is taken before a lane is granted with an acceptance, and given back when its task ends. The
-claimer looks every `claim_every_s` for lanes that nobody runs: left by a former incarnation, or accepted when there was
-no place; it asks for as many as there are places (what is accepted meanwhile may add a few). When all are taken, a
-lane gives its place back after each turn, so that the most urgent waiting lane gets it.
+claimer looks at least every `claim_every_s` for lanes that nobody runs: left by another incarnation, or accepted when
+there was no place; it asks for as many as there are places (what is accepted meanwhile may add a few). When all are
+taken, a lane gives its place back after each turn, so that the most urgent waiting lane gets it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ngx_agents.clock import Rng
 from ngx_agents.errors import NgxError
 from ngx_agents.state.commands import GetTurn, Grant, HeldLane, HeldLanes, ReleaseLane
 from ngx_agents.state.model import Owner
@@ -26,12 +27,13 @@ from ngx_agents.turns.settings import TurnSettings
 
 log = event_log("turns")
 LOOK_S = 0.1
+LEAST_LOOK_S = 0.05
 
 
 class Lanes:
     """The `lease`'s instance holds the lanes. `start` and `stop` frame everything else."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what the engine made, all by name
         self,
         *,
         runner: TurnRunner,
@@ -40,6 +42,7 @@ class Lanes:
         settings: TurnSettings,
         lease: Lease,
         hints: Hints,
+        rng: Rng,
     ) -> None:
         self.count = 0
         self.draining = False
@@ -52,6 +55,8 @@ class Lanes:
         self._settings = settings
         self._lease = lease
         self._hints = hints
+        self._rng = rng
+        self._look_s = LEAST_LOOK_S
         self._is_hinted = False
         self._asking: set[object] = set()
         self._instance = lease.instance
@@ -151,7 +156,9 @@ class Lanes:
         while True:
             room = self._settings.max_running - self.count
             if room > 0 and not self.draining and self._lease.is_held:
-                for grant in await self._claimed(room):
+                grants = await self._claimed(room)
+                self._look_s = LEAST_LOOK_S if grants else self._look_s * 2
+                for grant in grants:
                     if grant.attempts > 1:
                         log.warning("lane.reclaimed", turn_id=grant.turn_id, attempts=grant.attempts)
                     self.count += 1
@@ -167,8 +174,12 @@ class Lanes:
             return []
 
     async def _next_claim(self) -> None:
-        """Waits the interval out, unless a hint says that a lane waits, or a place is free where all were taken."""
-        until_s = self._clock.monotonic_s() + self._settings.claim_every_s
+        """Waits, unless a hint says that a lane waits, or a place is free where all were taken.
+
+        Shortly after lanes were found, longer and longer after looks in vain; never in step with other instances.
+        """
+        self._look_s = min(self._look_s, self._settings.claim_every_s)
+        until_s = self._clock.monotonic_s() + self._look_s * self._rng.uniform(0.5, 1.0)
         was_full = self.count >= self._settings.max_running
         while not self._is_hinted and (left_s := until_s - self._clock.monotonic_s()) > 0:
             if await self._wait_until_freed(left_s) and was_full:

@@ -29,11 +29,11 @@ ENDS = ("turn.completed", "turn.failed", "turn.cancelled")
 class Relays:
     """`peers` None: there are no other instances, and nothing is followed. Tasks belong to the group given."""
 
-    def __init__(self, turns: TurnRegistry, peers: Peers | None, *, instance: str, metrics: Metrics) -> None:
+    def __init__(self, turns: TurnRegistry, peers: Peers | None, *, instance: str, metrics: Metrics, rng: Rng) -> None:
         self._turns = turns
         self._peers = peers
         self._instance = instance
-        self._rng = Rng()
+        self._rng = rng
         self._following: dict[str, asyncio.Task[None]] = {}
         self._relayed = metrics.counter("ngx_events_relayed_total", "Events that came from other instances.").labels()
 
