@@ -26,6 +26,7 @@ NgxError
 │   ├── JournalTooNew               written by a newer program; carries both versions
 │   ├── JournalLocked               another server process has it open
 │   ├── StateCorrupt                stored bytes that cannot be read
+│   ├── ShardMoved                  the shard takes no writes on this server: ask where it is now
 │   └── LeaseLost                   the lane was granted to someone else: stop, write nothing
 ├── TurnError                       a turn ended without an answer
 │   ├── DeadlineExceeded
@@ -200,6 +201,11 @@ class JournalLocked(JournalError):
 
 class StateCorrupt(JournalError):
     code = "state_corrupt"
+
+
+class ShardMoved(JournalError):
+    code = "shard_moved"
+    retryable = True
 
 
 class LeaseLost(JournalError):

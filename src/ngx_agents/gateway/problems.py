@@ -42,6 +42,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.StateCorrupt: 500,
     errors.JournalLocked: 500,
     errors.LeaseLost: 500,
+    errors.ShardMoved: 503,
     errors.TurnError: 500,
     errors.DeadlineExceeded: 504,
     errors.TurnCancelled: 409,

@@ -32,8 +32,10 @@ from ngx_agents.state.operations import Instance as Instance
 from ngx_agents.state.operations import Leave as Leave
 from ngx_agents.state.operations import ListDead as ListDead
 from ngx_agents.state.operations import ListInstances as ListInstances
+from ngx_agents.state.operations import ListShardPlaces as ListShardPlaces
 from ngx_agents.state.operations import Position as Position
 from ngx_agents.state.operations import ReplayTurn as ReplayTurn
+from ngx_agents.state.operations import ShardPlace as ShardPlace
 from ngx_agents.state.state_commands import Append as Append
 from ngx_agents.state.state_commands import Expire as Expire
 from ngx_agents.state.state_commands import GetBlob as GetBlob
@@ -370,6 +372,6 @@ Command = (
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
-    | ListDead | Ping | GetPosition | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
+    | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
 )  # fmt: skip
 Result = Any

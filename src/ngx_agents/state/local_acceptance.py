@@ -132,8 +132,8 @@ class LocalAcceptance:
         return result
 
     async def clear(self) -> None:
-        """Empties the log once everything is in the journal or kept aside."""
-        if self.is_empty and not self._is_log_empty:
+        """Empties the log once everything is in the journal or kept aside, and nothing is on its way into it."""
+        if self.is_empty and not self._taking and not self._is_log_empty:
             self._is_log_empty = True
             await self._log.clear()
 

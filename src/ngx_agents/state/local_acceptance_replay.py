@@ -76,6 +76,8 @@ class Replay:
                     await self._turn(command, ends.get(command.turn_id))
                 case c.FinishTurn() if command.turn_id not in begun:
                     await self._end(command)
+                case _:
+                    pass  # told with its beginning
         overlay.forget(owner)
 
     async def _create(self, command: c.CreateConversation) -> None:

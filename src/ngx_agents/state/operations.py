@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from ngx_agents.state.model import Owner
@@ -92,3 +94,19 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     place: int
     is_standby: bool = False
     system: int = 0
+
+
+ShardState = Literal["copying", "frozen", "gone", "arriving", "serving"]
+
+
+class ListShardPlaces(msgspec.Struct, frozen=True, kw_only=True):
+    """→ tuple[ShardPlace, ...]: what this server says of the shards that ever came or went."""
+
+
+class ShardPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """`epoch` grows by one with each move of the shard; `peer` names the other server of the last one."""
+
+    shard: int
+    epoch: int
+    state: ShardState
+    peer: str

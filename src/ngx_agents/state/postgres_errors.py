@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncpg
 from asyncpg import exceptions as pg
 
-from ngx_agents.errors import ConfigError, InvalidRequest, JournalError, JournalUnavailable, NgxError
+from ngx_agents.errors import ConfigError, InvalidRequest, JournalError, JournalUnavailable, NgxError, ShardMoved
 from ngx_agents.telemetry.log import event_log
 
 log = event_log("state")
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """Everything that asyncpg raises for what happens outside this program."""
 
+SHARD_MOVED = "NX001"
+"""What the fence of a moving shard raises; see `shard_move`."""
 _BAD_URL = "the journal's URL is not a usable Postgres URL"
 _CONFIG: tuple[tuple[type[BaseException], str], ...] = (
     (pg.InvalidAuthorizationSpecificationError, "the database refuses the user or the password of the journal's URL"),
@@ -68,6 +70,8 @@ def _is_bad_value(error: BaseException) -> bool:
 
 
 def _refused(error: BaseException) -> JournalError:
+    if getattr(error, "sqlstate", None) == SHARD_MOVED:
+        return ShardMoved("the shard takes no writes on this server: it moves, or has moved")
     if isinstance(error, _NO_SCHEMA):
         return JournalError("the database has not the journal's tables of this version: migrate it")
     if isinstance(error, asyncpg.PostgresError):

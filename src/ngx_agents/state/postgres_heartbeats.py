@@ -21,8 +21,10 @@ VALUES ($1, $2, statement_timestamp() + make_interval(secs => $3))
 ON CONFLICT (id) DO UPDATE SET address = excluded.address, expires_at = excluded.expires_at
 RETURNING coalesce((SELECT is_valid FROM before), false)
 """
-_FREE = """
-SELECT id, user_id FROM ngx.conversation WHERE pending > 0 AND lane_owner IS NULL
+# Lanes of a shard that moves stay where they are until it has arrived.
+_NOT_FENCED = "<> ALL (ARRAY(SELECT shard FROM ngx.shard_place WHERE state IN ('frozen', 'gone', 'arriving')))"
+_FREE = f"""
+SELECT id, user_id FROM ngx.conversation WHERE pending > 0 AND lane_owner IS NULL AND shard {_NOT_FENCED}
 ORDER BY sort_key LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 # One step of the index for each holder, not one for each lane that is held.
@@ -37,8 +39,9 @@ WITH RECURSIVE holder AS (
 SELECT id FROM holder WHERE id IS NOT NULL AND id <> $1
   AND NOT EXISTS (SELECT FROM ngx.instance i WHERE i.id = holder.id AND i.expires_at > statement_timestamp())
 """
-_LEFT_BEHIND = """
+_LEFT_BEHIND = f"""
 SELECT v.id, v.user_id FROM ngx.conversation v WHERE v.pending > 0 AND v.lane_owner = ANY($1)
+  AND v.shard {_NOT_FENCED}
   AND NOT EXISTS (SELECT FROM ngx.instance i WHERE i.id = v.lane_owner AND i.expires_at > statement_timestamp())
 ORDER BY v.sort_key LIMIT $2 FOR UPDATE OF v SKIP LOCKED
 """

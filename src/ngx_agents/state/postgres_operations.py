@@ -69,3 +69,10 @@ async def get_position(connection: Connection, question: c.GetPosition) -> c.Pos
     )
     assert row is not None
     return c.Position(place=int(row[0]), is_standby=row[1], system=row[2])
+
+
+async def list_shard_places(connection: Connection, question: c.ListShardPlaces) -> tuple[c.ShardPlace, ...]:
+    if not await connection.fetchval("SELECT to_regclass('ngx.shard_place') IS NOT NULL"):
+        return ()
+    rows = await connection.fetch("SELECT shard, epoch, state, peer FROM ngx.shard_place ORDER BY shard")
+    return tuple(c.ShardPlace(shard=row[0], epoch=row[1], state=row[2], peer=row[3]) for row in rows)

@@ -20,6 +20,7 @@ from ngx_agents.state.postgres_operations import (
     list_dead,
     list_instances,
     list_keys,
+    list_shard_places,
 )
 from ngx_agents.state.postgres_records import (
     ARTIFACT,
@@ -233,5 +234,6 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.ListDead: list_dead,
     c.Ping: _ping,
     c.GetPosition: get_position,
+    c.ListShardPlaces: list_shard_places,
     **STATES,
 }

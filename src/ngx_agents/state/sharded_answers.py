@@ -1,0 +1,72 @@
+"""One answer out of every server's, for what concerns all of them. What a server that is away would say is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ngx_agents.errors import JournalUnavailable, NgxError
+from ngx_agents.state import commands as c
+from ngx_agents.state.model import Page
+from ngx_agents.state.postgres_records import page
+
+
+def joined(told: c.Command | c.Question, found: Sequence[Any]) -> Any:
+    """The answer. Raises (or gives, for a command) the first refusal that every server shares."""
+    heard = [one for one in found if not isinstance(one, NgxError)]
+    if not heard or (isinstance(told, _NEEDS_ALL) and len(heard) < len(found)):
+        refusal: NgxError = next(one for one in found if isinstance(one, NgxError))
+        if isinstance(told, c.ListDead | c.ListKeys | c.ListInstances):
+            raise refusal
+        return refusal
+    return _JOIN[type(told)](told, heard)
+
+
+_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead)
+"""Half of it would be taken for the whole: an operator's list, a key that some server still honours."""
+
+
+def _dead(told: c.ListDead, found: Sequence[Page]) -> Page:
+    turns = [turn for one in found for turn in one.items]
+    turns.sort(key=lambda turn: (turn.accepted_at, turn.id), reverse=True)
+    more = any(one.next is not None for one in found)
+    made = page(turns, told.limit, lambda turn: (turn.accepted_at, turn.id))
+    if made.next is None and more:
+        return page([*turns, turns[-1]], len(turns), lambda turn: (turn.accepted_at, turn.id))
+    return made
+
+
+def _instances(told: c.ListInstances, found: Sequence[Sequence[c.Instance]]) -> tuple[c.Instance, ...]:
+    lanes: dict[str, c.Instance] = {}
+    for one in (one for each in found for one in each):
+        before = lanes.get(one.id)
+        held = one.lanes + (before.lanes if before is not None else 0)
+        lanes[one.id] = c.Instance(id=one.id, lanes=held, address=one.address)
+    return tuple(lanes[name] for name in sorted(lanes))
+
+
+def _keys(told: c.ListKeys, found: Sequence[Sequence[c.ApiKey]]) -> tuple[c.ApiKey, ...]:
+    return tuple(sorted((key for each in found for key in each), key=lambda key: (key.created_at, key.id)))
+
+
+def _chained(told: object, found: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    return tuple(one for each in found for one in each)
+
+
+def _furthest(told: c.GetPosition, found: Sequence[c.Position]) -> c.Position:
+    raise JournalUnavailable("several servers have no common position")
+
+
+_JOIN: dict[type, Callable[[Any, Any], Any]] = {
+    c.Beat: lambda told, found: all(found),
+    c.Leave: lambda told, found: None,
+    c.RevokeKey: lambda told, found: any(found),
+    c.Expire: lambda told, found: sum(found),
+    c.ListKeys: _keys,
+    c.ListInstances: _instances,
+    c.ListDead: _dead,
+    c.HeldLanes: _chained,
+    c.Ping: lambda told, found: min(found),
+    c.GetPosition: _furthest,
+    c.ListShardPlaces: _chained,
+}
