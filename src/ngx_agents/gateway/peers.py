@@ -74,7 +74,9 @@ class HttpPeers:
         headers = self._signature.headers("POST", path, owner)
         timeout = aiohttp.ClientTimeout(total=STOP_S)
         try:
-            async with self._open.post(address + path, headers=headers, timeout=timeout) as answer:
+            async with self._open.post(
+                address + path, headers=headers, timeout=timeout, allow_redirects=False
+            ) as answer:
                 _check(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise Unavailable("the instance that runs the turn cannot be reached") from exc
