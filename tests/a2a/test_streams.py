@@ -26,7 +26,7 @@ async def test_pieces_come_in_order_and_a_whole_reply_is_one_piece():
         a2a.register("echo", echo)
         assert [piece async for piece in a2a.stream("count", 200)] == list(range(200))
         assert [piece async for piece in a2a.stream("echo", "whole")] == ["whole"]
-        assert await a2a.request("count", 3) == (0, 1, 2)
+        assert await a2a.request("count", 3) == [0, 1, 2]
         assert quiet(a2a)
 
 

@@ -59,6 +59,10 @@ class Call:
         """Starts the one timer of the call: its deadline, waiting and running alike."""
         self._timer = loop.call_later(remaining_s, self.expire)
 
+    def disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
     def expire(self) -> None:
         self._end("deadline", DeadlineExceeded("the time for this call to an agent is over"))
 
@@ -84,8 +88,7 @@ class Call:
         if self.is_settled:
             return False
         self.is_settled = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self.disarm()
         return True
 
 
@@ -149,6 +152,10 @@ class ChannelSink(Sink):
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
         self.push(value)
+
+    @property
+    def unread(self) -> int:
+        return len(self._unread)
 
     def push(self, value: object) -> None:
         self.has_pieces = True

@@ -21,9 +21,9 @@ from ngx_agents.a2a.mailbox import Mailbox
 from ngx_agents.a2a.message import Handler
 from ngx_agents.a2a.meters import AgentMeters
 from ngx_agents.a2a.pool import Instance, Pool
-from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, BusyReason, StreamBroken
+from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, BusyReason, StreamBroken, is_fault
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.errors import ModelThrottled, NgxError, RequestError, TurnCancelled, TurnError, Unavailable
+from ngx_agents.errors import NgxError, TurnCancelled
 from ngx_agents.resilience.breaker import Breaker, BreakerRules
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.traceparent import parse_traceparent
@@ -33,8 +33,6 @@ MAX_COLLECTED = 10_000
 SMOOTHING = 0.1
 FIRST_SERVICE_S = 0.01
 MIN_RETRY_S, MAX_RETRY_S = 0.05, 60.0
-# says nothing of the agent: the request, the caller's time, or somebody else's load
-_IGNORED = (RequestError, TurnError, Unavailable, ModelThrottled)
 log = event_log("a2a")
 
 
@@ -187,7 +185,7 @@ class LocalAgent:
                     collected.append(piece)
                 else:
                     raise StreamBroken(self.name)
-        call.finish(None if sink.wants_chunks else tuple(collected))
+        call.finish(None if sink.wants_chunks else collected)
 
     def _ended(self, call: Call, instance: Instance, began_s: float, failure: BaseException | None) -> None:
         now_s = self._now_s()
@@ -219,7 +217,7 @@ class LocalAgent:
             return took_s >= self._limits.max_wait_s
         if call.stopped_by or failure is None or isinstance(failure, asyncio.CancelledError):
             return False
-        return not isinstance(failure, _IGNORED)
+        return is_fault(failure)
 
     def _pump(self, now_s: float) -> None:
         if len(self._mailbox):

@@ -3,6 +3,7 @@
 NotFound       ← AgentUnknown     nobody is registered under the name
 Overloaded     ← AgentBusy        a bound was reached: `reason` says which; carries `retry_after_s`
 Unavailable    ← AgentSuspended   its breaker is open: nothing was sent; carries `retry_after_s`
+               ← AgentAbsent      other processes may serve it, but none does now; nothing was sent
                ← StreamBroken     a streamed reply ended half-way; what was said so far is incomplete
 RequestError   ← CallsUnbounded   too deep, or too many calls for one message: a loop between agents ends here
 TurnError      ← BudgetSpent      the tokens, cost or calls that were left for this are used up
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ngx_agents.errors import NgxError, NotFound, Overloaded, RequestError, TurnError, Unavailable
+from ngx_agents.errors import ModelThrottled, NgxError, NotFound, Overloaded, RequestError, TurnError, Unavailable
 
 BusyReason = Literal["pending", "mailbox", "displaced", "waited"]
 _BUSY: dict[BusyReason, str] = {
@@ -47,6 +48,12 @@ class AgentSuspended(Unavailable):
         self.agent = agent
 
 
+class AgentAbsent(Unavailable):
+    def __init__(self, agent: str, *, retry_after_s: float = 2.0) -> None:
+        super().__init__(f"no process serves the agent {agent[:64]!r} now", retry_after_s=retry_after_s)
+        self.agent = agent
+
+
 class StreamBroken(Unavailable):
     def __init__(self, agent: str) -> None:
         super().__init__(f"the stream of the agent {agent[:64]!r} ended before its end")
@@ -75,3 +82,12 @@ class AgentFailed(NgxError):
     def __init__(self, agent: str) -> None:
         super().__init__(f"the agent {agent[:64]!r} failed")
         self.agent = agent
+
+
+# says nothing of the agent: the request, the caller's time, or somebody else's load
+_IGNORED = (RequestError, TurnError, Unavailable, ModelThrottled)
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether it speaks against the agent that raised it, and its breaker should hear of it."""
+    return not isinstance(error, _IGNORED)

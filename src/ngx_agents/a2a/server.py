@@ -8,30 +8,29 @@ starts; leaving takes nothing new, lets what was accepted finish for `DRAIN_S`, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from ngx_agents.a2a.call import Call, ChannelSink, FutureSink, NoSink, Sink
-from ngx_agents.a2a.local_agent import AgentLimits, LocalAgent, Surroundings
+from ngx_agents.a2a.admission import Admission, Means
+from ngx_agents.a2a.call import Call, ChannelSink, FutureSink, NoSink
+from ngx_agents.a2a.carrier import Carrier
+from ngx_agents.a2a.local_agent import AgentLimits, LocalAgent
 from ngx_agents.a2a.message import INTERACTIVE, LEAST_URGENT, UNLIMITED, A2AContext, A2AMessage, Budget, Handler
 from ngx_agents.a2a.meters import Meters
 from ngx_agents.a2a.pool import Instance, Pool
-from ngx_agents.a2a.refusals import AgentBusy, AgentUnknown
+from ngx_agents.a2a.refusals import AgentUnknown
 from ngx_agents.a2a.remembered import Remembered
 from ngx_agents.clock import Clock, Rng, SystemClock
-from ngx_agents.errors import ConfigError, DeadlineExceeded, Draining, InvalidRequest, NgxError
+from ngx_agents.errors import ConfigError, DeadlineExceeded, InvalidRequest, NgxError
 from ngx_agents.resilience.breaker import BreakerRules
-from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
 
 DRAIN_S = 30.0
 DEADLINES_S = (30.0, 60.0, 90.0, 3600.0)
-MAX_DEADLINE_S = 86_400.0
 MAX_BREAKER_OPEN_S = 60.0
 MAX_NAME = 128
-log = event_log("a2a")
 
 
 class A2AServer:
@@ -50,6 +49,7 @@ class A2AServer:
         message_timeout: float = 5.0,
         circuit_breaker_threshold: int = 20,
         circuit_breaker_reset_timeout: float = 60,
+        carrier: Carrier | None = None,
         clock: Clock | None = None,
         rng: Rng | None = None,
         metrics: Metrics | None = None,
@@ -62,25 +62,15 @@ class A2AServer:
         self._traces = traces or Traces()
         self._meters = Meters(metrics or Metrics())
         open_s = float(circuit_breaker_reset_timeout)
-        self._limits = AgentLimits(
-            mailbox=message_queue_size,
-            workers=worker_threads,
-            max_wait_s=message_timeout,
-            breaker=BreakerRules(
-                min_calls=circuit_breaker_threshold, open_s=open_s, max_open_s=max(open_s, MAX_BREAKER_OPEN_S)
-            ),
+        rules = BreakerRules(
+            min_calls=circuit_breaker_threshold, open_s=open_s, max_open_s=max(open_s, MAX_BREAKER_OPEN_S)
         )
-        self._around = Surroundings(
-            clock=self._clock, rng=self._rng, traces=self._traces, spawn=self._spawn, on_ended=self._ended
+        limits = AgentLimits(
+            mailbox=message_queue_size, workers=worker_threads, max_wait_s=message_timeout, breaker=rules
         )
-        self._max_pending = max_pending_requests
-        self._pending = 0
-        self._agents: dict[str, LocalAgent] = {}
+        means = Means(clock=self._clock, rng=self._rng, traces=self._traces, meters=self._meters, carrier=carrier)
+        self._admission = Admission(self, limits, means, max_pending=max_pending_requests)
         self._remembered = Remembered()
-        self._group: asyncio.TaskGroup | None = None
-        self._is_draining = False
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
         self._id_prefix = f"{self._rng.bits(64):016x}-"
         self._last_id = 0
 
@@ -94,56 +84,48 @@ class A2AServer:
         await self.stop(drain_s=DRAIN_S if error is None else 0.0)
 
     async def start(self) -> None:
-        group = asyncio.TaskGroup()
-        await group.__aenter__()
-        self._group, self._is_draining = group, False
+        """Raises ConfigError when the carrier cannot be used as it is configured."""
+        await self._admission.start()
 
     async def stop(self, *, drain_s: float = DRAIN_S) -> None:
         """Ends every task of the server; callers that still wait after `drain_s` get TurnCancelled."""
-        group, self._is_draining = self._group, True
-        if group is None:
-            return
-        try:
-            async with asyncio.timeout(drain_s):
-                await self._is_idle.wait()
-        except TimeoutError:
-            log.warning("a2a.not_drained", pending=self._pending)
-        finally:
-            for agent in self._agents.values():
-                agent.cancel_all()
-            self._group = None
-            await group.__aexit__(None, None, None)
+        await self._admission.stop(drain_s=drain_s)
 
-    def register(self, agent_id: str, handler: Handler | None, *, instances: Sequence[Instance] = ()) -> None:
+    def register(
+        self,
+        agent_id: str,
+        handler: Handler | None,
+        *,
+        instances: Sequence[Instance] = (),
+        accepts: type | None = None,
+    ) -> None:
         """Lets `agent_id` be asked, from now on or from the start on.
 
         `handler(message)` is a coroutine function that returns the reply, or an async generator function that yields
-        its pieces; it runs in this process. `instances` are others that can do the same. Raises ConfigError.
+        its pieces; it runs in this process. `instances` are others that can do the same. `accepts` is what a payload
+        from another process is decoded as; without it plain values come. Raises ConfigError.
         """
         if not 0 < len(agent_id) <= MAX_NAME or not agent_id.isprintable():
             raise ConfigError(f"an agent's name is printable and has 1 to {MAX_NAME} characters")
-        if agent_id in self._agents:
+        if agent_id in self._admission.agents:
             raise ConfigError(f"the agent {agent_id!r} is registered already")
-        own = () if handler is None else (Instance("local", handler, capacity=self._limits.workers),)
+        own = () if handler is None else (Instance("local", handler, capacity=self._admission.limits.workers),)
         if not own and not instances:
             raise ConfigError(f"the agent {agent_id!r} has neither a handler nor instances")
-        pool = Pool((*own, *instances), rng=self._rng)
-        self._agents[agent_id] = LocalAgent(
-            agent_id, pool, limits=self._limits, around=self._around, meters=self._meters.of(agent_id)
-        )
+        self._admission.add(agent_id, Pool((*own, *instances), rng=self._rng), accepts)
 
     @property
     def agents(self) -> tuple[str, ...]:
-        return tuple(self._agents)
+        return tuple(self._admission.agents)
 
     @property
     def pending(self) -> int:
         """Accepted and unfinished."""
-        return self._pending
+        return self._admission.pending
 
     def agent(self, agent_id: str) -> LocalAgent:
         """What is known of an agent: its breaker, its mailbox, its instances. Raises AgentUnknown."""
-        found = self._agents.get(agent_id)
+        found = self._admission.agents.get(agent_id)
         if found is None:
             raise AgentUnknown(agent_id)
         return found
@@ -170,7 +152,7 @@ class A2AServer:
         context: A2AContext | None = None,
         message_id: str | None = None,
     ) -> object:
-        """What the agent's handler returned (a tuple of the pieces when it streams).
+        """What the agent's handler returned (a list of the pieces when it streams).
 
         `deadline_s` is absolute and monotonic; without it the context's holds, else that of the class. A message sent
         again with the same `message_id` is not worked on again: it gets the reply that is there or on its way.
@@ -181,7 +163,7 @@ class A2AServer:
         if message_id is not None:
             return await self._request_once(agent, payload, inner, message_id)
         sink = FutureSink(asyncio.get_running_loop())
-        call = self._admit(A2AMessage(self._new_id(), agent, payload, inner), sink)
+        call = await self._admission.admit(A2AMessage(self._new_id(), agent, payload, inner), sink)
         try:
             return await sink.future
         except asyncio.CancelledError:
@@ -201,7 +183,7 @@ class A2AServer:
         first piece or in the place of a later one. Left early, within `contextlib.aclosing`, it ends the work."""
         inner = self._context(agent, deadline_s, turn_class, context)
         sink = ChannelSink()
-        call = self._admit(A2AMessage(self._new_id(), agent, payload, inner), sink)
+        call = await self._admission.admit(A2AMessage(self._new_id(), agent, payload, inner), sink)
         try:
             while True:
                 try:
@@ -226,9 +208,10 @@ class A2AServer:
         inner = self._context(agent, deadline_s, turn_class, context)
         if message_id is None:
             message_id = self._new_id()
-            self._admit(A2AMessage(message_id, agent, payload, inner), NoSink())
+            message = A2AMessage(message_id, agent, payload, inner)
+            await self._admission.admit(message, NoSink(), wants_reply=False)
         elif self._remembered.find((agent, message_id), self._clock.monotonic_s()) is None:
-            self._admit_once(A2AMessage(message_id, agent, payload, inner))
+            await self._admit_once(A2AMessage(message_id, agent, payload, inner))
         return message_id
 
     async def broadcast(
@@ -256,7 +239,7 @@ class A2AServer:
         reply = self._remembered.find((agent, message_id), self._clock.monotonic_s())
         if reply is not None:
             return await self._joined(reply, inner)
-        call, reply = self._admit_once(A2AMessage(message_id, agent, payload, inner))
+        call, reply = await self._admit_once(A2AMessage(message_id, agent, payload, inner))
         try:
             return await asyncio.shield(reply)
         except asyncio.CancelledError:
@@ -266,35 +249,17 @@ class A2AServer:
     async def _joined(self, reply: asyncio.Future[object], inner: A2AContext) -> object:
         self._meters.duplicates.inc()
         try:
-            async with asyncio.timeout(self._remaining_s(inner)):
+            async with asyncio.timeout(self._admission.remaining_s(inner)):
                 return await asyncio.shield(reply)
         except TimeoutError:
             raise DeadlineExceeded("the time for this call to an agent is over") from None
 
-    def _admit_once(self, message: A2AMessage) -> tuple[Call, asyncio.Future[object]]:
+    async def _admit_once(self, message: A2AMessage) -> tuple[Call, asyncio.Future[object]]:
         sink = FutureSink(asyncio.get_running_loop())
-        call = self._admit(message, sink)
+        call = await self._admission.admit(message, sink)
         sink.future.add_done_callback(_look)
         self._remembered.put((message.agent, message.id), sink.future, self._clock.monotonic_s())
         return call, sink.future
-
-    def _admit(self, message: A2AMessage, sink: Sink) -> Call:
-        """The admitted call. When it raises, nothing has been kept."""
-        group, context = self._group, message.context
-        if group is None or (self._is_draining and context.depth <= 1):
-            raise Draining("the agents are not started" if group is None else "the server is stopping")
-        agent = self.agent(message.agent)
-        remaining_s = self._remaining_s(context)
-        if self._pending >= self._max_pending:
-            agent.meters.refused("pending", context.turn_class, self._clock.monotonic_s())
-            raise AgentBusy(message.agent, "pending", retry_after_s=agent.retry_after_s)
-        call = Call(message, sink)
-        agent.admit(call)
-        self._pending += 1
-        self._meters.pending.value = self._pending
-        call.arm(asyncio.get_running_loop(), remaining_s)
-        self._is_idle.clear()
-        return call
 
     def _context(self, agent: str, deadline_s: float | None, turn_class: int, context: A2AContext | None) -> A2AContext:
         _require_class(turn_class)
@@ -306,24 +271,6 @@ class A2AServer:
         if made.deadline_s is None:
             made.deadline_s = self._clock.monotonic_s() + DEADLINES_S[made.turn_class]
         return made
-
-    def _remaining_s(self, context: A2AContext) -> float:
-        """Raises DeadlineExceeded when nothing is left."""
-        assert context.deadline_s is not None
-        remaining_s = context.deadline_s - self._clock.monotonic_s()
-        if not remaining_s > 0.0:
-            raise DeadlineExceeded("the time for this call to an agent was over before it began")
-        return min(remaining_s, MAX_DEADLINE_S)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        assert self._group is not None
-        return self._group.create_task(work)
-
-    def _ended(self, call: Call) -> None:
-        self._pending -= 1
-        self._meters.pending.value = self._pending
-        if not self._pending:
-            self._is_idle.set()
 
     def _new_id(self) -> str:
         self._last_id += 1

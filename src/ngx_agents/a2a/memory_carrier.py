@@ -1,0 +1,172 @@
+"""The carrier between servers of one process: several teams in a program, and tests.
+
+All carriers made with the same `Exchange` reach one another. Everything is bounded by the capacity of each agent, and
+nothing outlives the process. Delivered in class order; a carrier that closes hands back what it had not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from ngx_agents.a2a.carrier import MAX_ATTEMPTS, Delivery, Frame, Parcel, Receiver, Room
+from ngx_agents.a2a.mailbox import Mailbox
+from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy, AgentFailed
+from ngx_agents.a2a.wire import fault_of
+from ngx_agents.clock import Clock, SystemClock
+from ngx_agents.coordination.tasks import Tasks
+from ngx_agents.errors import SharedUnavailable
+
+RETRY_AFTER_S = 0.5
+
+
+class _Lying:
+    """A parcel that is not answered yet."""
+
+    __slots__ = ("attempt", "holder", "parcel", "posted_s")
+
+    def __init__(self, parcel: Parcel, posted_s: float) -> None:
+        self.parcel = parcel
+        self.posted_s = posted_s
+        self.attempt = 0
+        self.holder: MemoryCarrier | None = None
+
+
+class _Line:
+    """What lies for one agent: waiting, or held by a carrier."""
+
+    def __init__(self) -> None:
+        self.waiting: Mailbox[str] = Mailbox(2**31, max_wait_s=float("inf"))
+        self.lying: dict[str, _Lying] = {}
+        self.servers = 0
+        self.has_news = asyncio.Event()
+
+    def wait(self, one: _Lying, now_s: float) -> None:
+        one.holder = None
+        self.lying[one.parcel.id] = one
+        self.waiting.put(one.parcel.id, one.parcel.turn_class, now_s)
+        self.has_news.set()
+
+    async def next(self, now_s: float) -> _Lying:
+        while (parcel_id := self.waiting.take(now_s)) is None:
+            self.has_news.clear()
+            await self.has_news.wait()
+        return self.lying[parcel_id]
+
+
+class Exchange:
+    """Where the carriers of one process meet."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+        self._inboxes: dict[str, MemoryCarrier] = {}
+        self._opened = 0
+
+    def join(self, carrier: MemoryCarrier) -> str:
+        """The address of its inbox."""
+        self._opened += 1
+        address = f"memory-{self._opened}"
+        self._inboxes[address] = carrier
+        return address
+
+    def leave(self, address: str) -> None:
+        self._inboxes.pop(address, None)
+
+    def line(self, agent: str) -> _Line:
+        return self._lines.setdefault(agent, _Line())
+
+    def find_line(self, agent: str) -> _Line | None:
+        return self._lines.get(agent)
+
+    def answer(self, address: str, frame: Frame) -> None:
+        carrier = self._inboxes.get(address)
+        if carrier is not None:
+            carrier.receiver.replied(frame)
+
+
+class MemoryCarrier:
+    """Without an `exchange` it reaches only itself."""
+
+    def __init__(self, exchange: Exchange | None = None, *, clock: Clock | None = None) -> None:
+        self._exchange = exchange or Exchange()
+        self._now_s = (clock or SystemClock()).monotonic_s
+        self._tasks = Tasks()
+        self._address = ""
+        self._capacity = 0
+        self._served: list[str] = []
+        self.receiver: Receiver
+
+    async def open(self, receiver: Receiver, *, capacity: int) -> None:
+        self.receiver = receiver
+        self._capacity = capacity
+        await self._tasks.open()
+        self._address = self._exchange.join(self)
+
+    async def close(self) -> None:
+        self._exchange.leave(self._address)
+        await self._tasks.close()
+        for agent in self._served:
+            line = self._exchange.line(agent)
+            line.servers -= 1
+            for one in [one for one in line.lying.values() if one.holder is self]:
+                self._hand_back(line, one)
+        self._served.clear()
+
+    async def serve(self, agent: str, room: Room) -> None:
+        self._exchange.line(agent).servers += 1
+        self._served.append(agent)
+        self._tasks.spawn(self._take(agent, room))
+
+    async def post(self, parcel: Parcel) -> None:
+        if not self._address:
+            raise SharedUnavailable("the carrier is not open")
+        line = self._exchange.find_line(parcel.agent)
+        if line is None or not line.servers:
+            raise AgentAbsent(parcel.agent)
+        if len(line.lying) >= self._capacity:
+            raise AgentBusy(parcel.agent, "mailbox", retry_after_s=RETRY_AFTER_S)
+        addressed = msgspec.structs.replace(parcel, reply_to=self._address if parcel.wants_reply else "")
+        line.wait(_Lying(addressed, self._now_s()), self._now_s())
+
+    async def reply(self, delivery: Delivery, frame: Frame) -> None:
+        parcel = delivery.parcel
+        if frame.kind != "piece":
+            line = self._exchange.line(parcel.agent)
+            one = line.lying.get(parcel.id)
+            if one is None or one.holder is not self:
+                return
+            del line.lying[parcel.id]
+        if not delivery.is_mute:
+            self._exchange.answer(parcel.reply_to, frame)
+
+    async def cancel(self, parcel_id: str, agent: str) -> None:
+        line = self._exchange.line(agent)
+        one = line.lying.get(parcel_id)
+        if one is None:
+            return
+        if one.holder is not None:
+            one.holder.receiver.cancelled(parcel_id)
+        elif line.waiting.remove(parcel_id, one.parcel.turn_class):
+            del line.lying[parcel_id]
+
+    async def _take(self, agent: str, room: Room) -> None:
+        line = self._exchange.line(agent)
+        while True:
+            await room.free()
+            one = await line.next(self._now_s())
+            one.holder = self
+            one.attempt += 1
+            age_s = self._now_s() - one.posted_s
+            self.receiver.deliver(Delivery(parcel=one.parcel, receipt="", attempt=one.attempt, age_s=age_s))
+
+    def _hand_back(self, line: _Line, one: _Lying) -> None:
+        if one.attempt < MAX_ATTEMPTS:
+            line.wait(one, self._now_s())
+            return
+        parcel = one.parcel
+        del line.lying[parcel.id]
+        fault = fault_of(AgentFailed(parcel.agent))
+        self._exchange.answer(
+            parcel.reply_to, Frame(id=parcel.id, kind="error", attempt=one.attempt, seq=0, fault=fault)
+        )

@@ -1,0 +1,354 @@
+"""Between a server and its carrier: calls that leave this process, and messages that come into it.
+
+Outgoing: a `Call` whose reply comes as frames; it has a breaker per agent, like a local one. Frames of an earlier
+attempt, and those that come twice, are dropped; a stream whose agent begins again after pieces were read is broken, and
+says so. Incoming: a parcel becomes a message of the local agent; one that is worked on already is not begun again.
+The last frame is sent by a task of its own, with a few tries. Cancels travel both ways.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from typing_extensions import override
+
+from ngx_agents.a2a.call import Call, ChannelSink, Sink
+from ngx_agents.a2a.carrier import Carrier, Delivery, Frame, FrameKind, Parcel, Receiver
+from ngx_agents.a2a.meters import AgentMeters, Meters
+from ngx_agents.a2a.refusals import AgentFailed, AgentSuspended, AgentUnknown, StreamBroken, is_fault
+from ngx_agents.a2a.wire import error_of, fault_of, pack, unpack
+from ngx_agents.clock import Clock, Rng
+from ngx_agents.errors import InvalidRequest, NgxError, SharedUnavailable, TurnCancelled
+from ngx_agents.resilience.backoff import next_delay_s
+from ngx_agents.resilience.breaker import Breaker, BreakerRules
+from ngx_agents.telemetry.log import event_log
+
+REPLY_TRIES = 3
+RETRY_BASE_S = 0.1
+MAX_UNREAD_PIECES = 4096
+MAX_KEPT_FRAMES = 512
+MAX_KEPT_BYTES = 16_384
+MAX_PEERS = 1024
+NOTHING = msgspec.Raw(b"\xc0")
+log = event_log("a2a")
+
+
+class _Peer:
+    """An agent that other processes serve."""
+
+    def __init__(self, meters: AgentMeters, breaker: Breaker) -> None:
+        self.meters = meters
+        self.breaker = breaker
+
+
+class _Sent:
+    """A call that has left, and how much of its reply has come."""
+
+    __slots__ = ("attempt", "call", "next_seq", "parcel", "pieces")
+
+    def __init__(self, call: Call, parcel: Parcel) -> None:
+        self.call = call
+        self.parcel = parcel
+        self.attempt = 1
+        self.next_seq = 0
+        self.pieces: ChannelSink | None = None
+
+
+class _AwaySink(Sink):
+    """The caller's sink, seen by the office when the call settles."""
+
+    __slots__ = ("_inner", "_office", "call", "wants_chunks")
+
+    def __init__(self, inner: Sink, office: PostOffice) -> None:
+        self._inner = inner
+        self._office = office
+        self.wants_chunks = inner.wants_chunks
+        self.call: Call
+
+    @override
+    async def chunk(self, value: object) -> None:
+        await self._inner.chunk(value)
+
+    @override
+    def finish(self, value: object) -> None:
+        self._office._settled(self.call, None)
+        self._inner.finish(value)
+
+    @override
+    def fail(self, error: NgxError) -> None:
+        self._office._settled(self.call, error)
+        self._inner.fail(error)
+
+
+class _ReplySink(Sink):
+    """Sends what a local agent replies to the process that asked."""
+
+    __slots__ = ("_attempt", "_office", "_seq", "call", "delivery", "is_abandoned", "is_mute", "wants_chunks")
+
+    def __init__(self, office: PostOffice, delivery: Delivery) -> None:
+        self._office = office
+        self._seq = 0
+        self._attempt = delivery.attempt  # also when the parcel is handed to us again meanwhile
+        self.delivery = delivery
+        self.wants_chunks = delivery.parcel.wants_pieces
+        self.is_mute = False
+        self.is_abandoned = False
+        self.call: Call | None = None
+
+    @override
+    async def chunk(self, value: object) -> None:
+        await self._office.carrier.reply(self.delivery, self._frame("piece", pack(value)))
+
+    @override
+    def finish(self, value: object) -> None:
+        try:
+            self._office._answer(self, self._frame("done", pack(value)))
+        except InvalidRequest as error:
+            self.fail(error)
+
+    @override
+    def fail(self, error: NgxError) -> None:
+        self._office._answer(self, self._frame("error", NOTHING, error))
+
+    def _frame(self, kind: FrameKind, payload: msgspec.Raw, error: NgxError | None = None) -> Frame:
+        spent = self.call.message.context if self.call is not None else None
+        seq, self._seq = self._seq, self._seq + 1
+        return Frame(
+            id=self.delivery.parcel.id, kind=kind, attempt=self._attempt, seq=seq, payload=payload,
+            fault=None if error is None else fault_of(error),
+            tokens_spent=spent.tokens_spent if spent else 0,
+            cost_usd_spent=spent.cost_usd_spent if spent else 0.0,
+            calls_made=spent.calls_made if spent else 0,
+        )  # fmt: skip
+
+
+class PostOffice(Receiver):
+    """`admit_parcel(delivery, sink)` gives a parcel to its local agent and returns the call, or raises. `spawn` starts
+    a task that may not raise; `on_ended` hears of every outgoing call once."""
+
+    def __init__(  # noqa: PLR0913  # what it stands between
+        self,
+        carrier: Carrier,
+        *,
+        clock: Clock,
+        rng: Rng,
+        meters: Meters,
+        rules: BreakerRules,
+        fair_wait_s: float,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        admit_parcel: Callable[[Delivery, Sink], Call],
+        on_ended: Callable[[Call], None],
+    ) -> None:
+        self.carrier = carrier
+        self._clock = clock
+        self._rng = rng
+        self._meters = meters
+        self._rules = rules
+        self._fair_wait_s = fair_wait_s
+        self._spawn = spawn
+        self._admit_parcel = admit_parcel
+        self._on_ended = on_ended
+        self._peers: dict[str, _Peer] = {}
+        self._sent: dict[str, _Sent] = {}
+        self._working: dict[str, _ReplySink] = {}
+        self._has_closed = asyncio.Event()
+        self._is_closed = False
+        self._kept: OrderedDict[str, Frame] = OrderedDict()
+
+    def peer(self, agent: str) -> _Peer:
+        """The breaker and meters of an agent elsewhere. Raises AgentUnknown beyond `MAX_PEERS` names."""
+        found = self._peers.get(agent)
+        if found is None:
+            if len(self._peers) >= MAX_PEERS:
+                raise AgentUnknown(agent)
+            meters = self._meters.of(agent)
+            breaker = Breaker(self._rules, clock=self._clock, rng=self._rng, on_change=meters.breaker)
+            found = self._peers[agent] = _Peer(meters, breaker)
+        return found
+
+    async def post(self, call: Call, *, remaining_s: float, wants_reply: bool) -> None:
+        """Sends a call away. Raises AgentSuspended and what `Carrier.post` does; then nothing has been kept."""
+        peer, now_s = self.peer(call.agent), self._clock.monotonic_s()
+        parcel = _parcel(call, remaining_s, wants_reply=wants_reply)
+        ticket = peer.breaker.admit()
+        if ticket is None:
+            peer.meters.refused("suspended", call.turn_class, now_s)
+            raise AgentSuspended(call.agent, retry_after_s=max(0.05, peer.breaker.retry_after_s))
+        call.entered_s, call.ticket, call.stop = now_s, ticket, self._withdraw
+        sent = self._sent[parcel.id] = _Sent(call, parcel)
+        sink = call.sink
+        if isinstance(sink, ChannelSink):
+            sent.pieces = sink
+        away = call.sink = _AwaySink(sink, self)
+        away.call = call
+        try:
+            await self.carrier.post(parcel)
+        except BaseException:
+            self._sent.pop(parcel.id, None)
+            ticket.ignored()
+            raise
+        if call.is_settled:  # its time was over meanwhile
+            self._withdraw(call)
+        elif not wants_reply:
+            call.finish(None)
+
+    async def open(self, capacity: int) -> None:
+        self._is_closed = False
+        await self.carrier.open(self, capacity=capacity)
+
+    def cancel_all(self) -> None:
+        """Outgoing calls fail; what came in is left to others, unanswered, and so is what still comes."""
+        self._is_closed = True
+        for sent in list(self._sent.values()):
+            sent.call.fail(TurnCancelled("the server is stopping"))
+        for sink in self._working.values():
+            sink.is_abandoned = sink.call is not None and not sink.call.is_settled
+
+    async def flushed(self) -> None:
+        """Until every last frame of what was not abandoned is sent or given up."""
+        self._abandon()
+        while self._working:
+            self._has_closed.clear()
+            await self._has_closed.wait()
+
+    def _abandon(self) -> None:
+        self._working = {key: sink for key, sink in self._working.items() if not sink.is_abandoned}
+
+    @override
+    def replied(self, frame: Frame) -> None:
+        sent = self._sent.get(frame.id)
+        if (
+            sent is None
+            or frame.attempt < sent.attempt
+            or (frame.attempt == sent.attempt and frame.seq < sent.next_seq)
+        ):
+            self._meters.duplicates.inc()
+            return
+        if frame.attempt > sent.attempt:
+            if sent.pieces is not None and sent.pieces.has_pieces:
+                self._break(sent)
+                return
+            sent.attempt, sent.next_seq = frame.attempt, 0
+        if frame.seq != sent.next_seq:
+            self._break(sent)
+            return
+        sent.next_seq += 1
+        self._take(sent, frame)
+
+    @override
+    def deliver(self, delivery: Delivery) -> None:
+        if self._is_closed:
+            return
+        parcel_id = delivery.parcel.id
+        working = self._working.get(parcel_id)
+        if working is not None:
+            self._meters.duplicates.inc()
+            working.delivery = delivery  # the newer receipt is the one that counts
+            return
+        sink = _ReplySink(self, delivery)
+        kept = self._kept.get(parcel_id)
+        if kept is not None:
+            self._meters.duplicates.inc()
+            self._answer(sink, msgspec.structs.replace(kept, attempt=delivery.attempt))
+            return
+        self._working[parcel_id] = sink
+        try:
+            sink.call = self._admit_parcel(delivery, sink)
+        except NgxError as error:
+            sink.fail(error)
+
+    @override
+    def cancelled(self, parcel_id: str) -> None:
+        sink = self._working.get(parcel_id)
+        if sink is not None:
+            sink.is_mute = True
+            if sink.call is not None:
+                sink.call.cancel()
+
+    def _take(self, sent: _Sent, frame: Frame) -> None:
+        call = sent.call
+        try:
+            if frame.kind == "piece":
+                self._push(sent, unpack(frame.payload))
+                return
+            context = call.message.context
+            context.spend(tokens=frame.tokens_spent, cost_usd=frame.cost_usd_spent)
+            context.count_calls(frame.calls_made)
+            if frame.fault is not None:
+                call.fail(error_of(frame.fault, call.agent))
+            else:
+                call.finish(unpack(frame.payload))
+        except InvalidRequest:
+            call.fail(AgentFailed(call.agent))
+
+    def _push(self, sent: _Sent, value: object) -> None:
+        if sent.pieces is None:
+            return
+        if sent.pieces.unread >= MAX_UNREAD_PIECES:
+            self._break(sent)
+        else:
+            sent.pieces.push(value)
+
+    def _break(self, sent: _Sent) -> None:
+        sent.call.fail(StreamBroken(sent.call.agent))
+        self._spawn(self.carrier.cancel(sent.parcel.id, sent.call.agent))
+
+    def _withdraw(self, call: Call) -> None:
+        self._spawn(self.carrier.cancel(call.message.id, call.agent))
+
+    def _settled(self, call: Call, error: NgxError | None) -> None:
+        self._sent.pop(call.message.id, None)
+        peer = self.peer(call.agent)
+        took_s = self._clock.monotonic_s() - call.entered_s
+        if call.ticket is not None:
+            has_hung = call.stopped_by == "deadline" and took_s >= self._fair_wait_s
+            if error is None:
+                call.ticket.succeeded()
+            elif has_hung or is_fault(error):
+                call.ticket.failed()
+            else:
+                call.ticket.ignored()
+        peer.meters.ended(call.stopped_by or ("completed" if error is None else "failed"))
+        self._on_ended(call)
+
+    def _answer(self, sink: _ReplySink, frame: Frame) -> None:
+        """The last frame: it is kept for a while, in case the parcel comes again."""
+        if sink.is_abandoned:
+            return
+        parcel_id = frame.id
+        if not sink.is_mute and frame.kind == "done" and not sink.wants_chunks and len(frame.payload) <= MAX_KEPT_BYTES:
+            self._kept[parcel_id] = frame
+            if len(self._kept) > MAX_KEPT_FRAMES:
+                self._kept.popitem(last=False)
+        self._spawn(self._close(sink, frame))
+
+    async def _close(self, sink: _ReplySink, frame: Frame) -> None:
+        try:
+            for tried in range(REPLY_TRIES):
+                delivery = sink.delivery
+                if sink.is_mute or not delivery.parcel.wants_reply:
+                    delivery = msgspec.structs.replace(delivery, is_mute=True)
+                try:
+                    await self.carrier.reply(delivery, frame)
+                    return
+                except SharedUnavailable:
+                    await self._clock.sleep(next_delay_s(tried, base_s=RETRY_BASE_S, rng=self._rng))
+            log.warning("a2a.reply_lost", agent=sink.delivery.parcel.agent, message_id=frame.id)
+        finally:
+            if self._working.get(frame.id) is sink:
+                del self._working[frame.id]
+                self._has_closed.set()
+
+
+def _parcel(call: Call, remaining_s: float, *, wants_reply: bool) -> Parcel:
+    message, context = call.message, call.message.context
+    return Parcel(
+        id=message.id, agent=call.agent, turn_class=call.turn_class, depth=context.depth, remaining_s=remaining_s,
+        payload=pack(message.payload), wants_reply=wants_reply, wants_pieces=call.sink.wants_chunks,
+        traceparent=context.traceparent, tokens_left=context.tokens_left, cost_usd_left=context.cost_usd_left,
+        calls_left=context.calls_left,
+    )  # fmt: skip

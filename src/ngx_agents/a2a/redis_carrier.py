@@ -1,0 +1,184 @@
+"""The carrier between processes: Redis Streams, standalone, behind Sentinels or in a cluster.
+
+One stream per agent and class, read by one consumer group; an entry is acknowledged after its reply was sent, and its
+holder renews it while it works. Replies and cancels come through one stream per process. Commands share the pipelined
+connections of the switchboard; every reader that blocks has a connection of its own. Volatile by design: streams that
+nobody serves or reads expire. Tasks live from `open` to `close`: a reader of the inbox, two per served agent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ngx_agents.a2a.carrier import Delivery, Frame, Parcel, Receiver, Room
+from ngx_agents.a2a.redis_inbox import RedisInbox
+from ngx_agents.a2a.redis_intake import RedisIntake
+from ngx_agents.a2a.redis_keys import GROUP, AgentKeys, agent_keys, inbox_key
+from ngx_agents.a2a.redis_scripts import END, POST, WITHDRAW
+from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy
+from ngx_agents.clock import Clock, Rng
+from ngx_agents.coordination.address import read_address
+from ngx_agents.coordination.failures import Refusal
+from ngx_agents.coordination.meters import Meters
+from ngx_agents.coordination.scripts import Script
+from ngx_agents.coordination.switchboard import Switchboard
+from ngx_agents.coordination.tasks import Tasks
+from ngx_agents.errors import SharedUnavailable
+from ngx_agents.telemetry.metrics import Metrics
+
+TIMEOUT_S = 1.0
+LEASE_S = 2.0
+RETRY_AFTER_S = 0.5
+MAX_INBOX = 20_000
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RedisCarrier:
+    """`timeout_s` is for each round trip; a process that is silent for `lease_s` loses what it holds. Raises
+    ConfigError when the URL cannot be read."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        rng: Rng,
+        metrics: Metrics,
+        timeout_s: float = TIMEOUT_S,
+        lease_s: float = LEASE_S,
+    ) -> None:
+        address = read_address(url)
+        self._namespace = address.namespace
+        self._clock = clock
+        self._rng = rng
+        self._lease_s = lease_s
+        self._readers = Tasks()
+        self._lines = Tasks()
+        self._switchboard = Switchboard(
+            address, self._lines, clock=clock, rng=rng, meters=Meters(metrics), timeout_s=timeout_s
+        )
+        self._capacity = 0
+        self._keys: dict[str, AgentKeys] = {}
+        self._posted: dict[str, tuple[str, str]] = {}
+        self._intakes: list[RedisIntake] = []
+        self._inbox: RedisInbox | None = None
+        self._receiver: Receiver
+
+    async def open(self, receiver: Receiver, *, capacity: int) -> None:
+        self._receiver = receiver
+        self._capacity = capacity
+        await self._lines.open()
+        await self._readers.open()
+        try:
+            await self._switchboard.open()
+            me = f"{self._rng.bits(96):024x}"
+            self._inbox = RedisInbox(
+                me, inbox_key(self._namespace, me), self._switchboard, clock=self._clock, rng=self._rng
+            )
+            await self._inbox.prepare()
+            self._readers.spawn(self._inbox.run(self._replied, receiver.cancelled))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._readers.close()
+        for intake in self._intakes:
+            await intake.release()
+        self._intakes.clear()
+        inbox, self._inbox = self._inbox, None
+        if inbox is not None:
+            await inbox.remove()
+        await self._lines.close()
+        self._switchboard.close()
+
+    async def serve(self, agent: str, room: Room) -> None:
+        if self._inbox is None:
+            raise SharedUnavailable("the carrier is not open")
+        intake = RedisIntake(
+            agent, self._keys_of(agent), self._inbox.me, room, self._switchboard,
+            receiver=self._receiver, clock=self._clock, rng=self._rng, lease_s=self._lease_s, end=self.reply,
+        )  # fmt: skip
+        self._intakes.append(intake)
+        await intake.prepare()
+        self._readers.spawn(intake.read())
+        self._readers.spawn(intake.keep())
+
+    async def post(self, parcel: Parcel) -> None:
+        inbox = self._inbox
+        if inbox is None:
+            raise SharedUnavailable("the carrier is not open")
+        if parcel.wants_reply:
+            parcel = msgspec.structs.replace(parcel, reply_to=inbox.me)
+        keys = self._keys_of(parcel.agent)
+        queue = keys.queues[parcel.turn_class]
+        if parcel.wants_reply:
+            self._posted[parcel.id] = (queue, "")
+        try:
+            entry = await self._run(
+                POST, (*keys.queues, keys.served), self._capacity, parcel.turn_class + 1, _encode(parcel)
+            )
+            if entry == -1:
+                raise AgentAbsent(parcel.agent)
+            if entry == -2:
+                raise AgentBusy(parcel.agent, "mailbox", retry_after_s=RETRY_AFTER_S)
+        except BaseException:
+            self._posted.pop(parcel.id, None)
+            raise
+        if parcel.id in self._posted:
+            self._posted[parcel.id] = (queue, entry.decode())
+
+    async def reply(self, delivery: Delivery, frame: Frame) -> None:
+        parcel = delivery.parcel
+        if parcel.reply_to and not delivery.is_mute:
+            inbox = inbox_key(self._namespace, parcel.reply_to)
+            words = ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "f", _encode(frame))
+            await self._send(inbox, words)
+        if frame.kind != "piece":
+            for intake in self._intakes:
+                intake.ended(delivery)
+            queue = self._keys_of(parcel.agent).queues[parcel.turn_class]
+            await self._run(END, (queue,), GROUP, self._me, delivery.receipt)
+
+    async def cancel(self, parcel_id: str, agent: str) -> None:
+        queue, entry = self._posted.pop(parcel_id, ("", ""))
+        if not entry:
+            return
+        try:
+            holder = await self._run(WITHDRAW, (queue,), GROUP, entry)
+            if holder:
+                inbox = inbox_key(self._namespace, holder.decode())
+                await self._send(inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "c", parcel_id))
+        except SharedUnavailable:
+            return  # whoever works on it stops at its deadline
+
+    @property
+    def _me(self) -> str:
+        return "" if self._inbox is None else self._inbox.me
+
+    def _replied(self, frame: Frame) -> None:
+        if frame.kind != "piece":
+            self._posted.pop(frame.id, None)
+        self._receiver.replied(frame)
+
+    def _keys_of(self, agent: str) -> AgentKeys:
+        keys = self._keys.get(agent)
+        if keys is None:
+            keys = agent_keys(self._namespace, agent)
+            if len(self._keys) < 1024:
+                self._keys[agent] = keys
+        return keys
+
+    async def _run(self, script: Script, keys: tuple[str, ...], *args: bytes | str | int) -> Any:
+        try:
+            return await self._switchboard.run(script, keys, *args)
+        except Refusal as refusal:
+            raise SharedUnavailable("Redis does not accept the command now") from refusal
+
+    async def _send(self, key: str, words: tuple[str | bytes | int, ...]) -> Any:
+        try:
+            return await self._switchboard.send(key, words)
+        except Refusal as refusal:
+            raise SharedUnavailable("Redis does not accept the command now") from refusal

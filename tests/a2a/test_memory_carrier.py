@@ -1,0 +1,14 @@
+"""The carrier within one process."""
+
+from __future__ import annotations
+
+import pytest
+from tests.a2a.carrier_conformance import *  # noqa: F403
+
+from ngx_agents.a2a.memory_carrier import Exchange, MemoryCarrier
+
+
+@pytest.fixture
+def connect():
+    exchange = Exchange()
+    return lambda: MemoryCarrier(exchange)
