@@ -204,6 +204,9 @@ class Line:
 
     def _expire(self, tick: _Tick) -> None:
         loop = asyncio.get_running_loop()
+        if all(answer.done() for answer in tick.answers):  # looked at late or not: there is nothing to wait for
+            tick.judge()
+            return
         if loop.time() - tick.due_s > LAG_S:
             tick.due_s = loop.time() + LAG_S
             loop.call_later(LAG_S, self._expire, tick)
