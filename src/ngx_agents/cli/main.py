@@ -24,6 +24,8 @@ COMMANDS = {
     "turns": "look at turns that were given up, and let them run again",
     "backup": "copy the SQLite journal into a file, also beside a running server",
     "restore": "put a backup in the place of the SQLite journal",
+    "journal": "look at what was accepted while the database was away, and what it then refused",
+    "shards": "show where the shards are, and move one between two databases",
     "config": "print the effective settings and where each came from",
     "emulator": "run a Vertex AI emulator to develop against",
     "local-model": "run the small local model alone",
