@@ -91,7 +91,7 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-@pytest.fixture(params=["everywhere", "instance"])
+@pytest.fixture(params=["everywhere", pytest.param("instance", marks=pytest.mark.slow)])
 async def journal(request: pytest.FixtureRequest, pair: Pair, metrics: Metrics) -> AsyncIterator[ReplicaJournal]:
     one = made(pair, metrics, ReplicaSettings(watch_s=0.05, freshness=request.param))
     await one.open()

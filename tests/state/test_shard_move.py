@@ -38,6 +38,8 @@ STEPS = (
     "serving",
     "cleaned",
 )
+QUICK = ("copied", "frozen", "handed over")
+DEATHS = [step if step in QUICK else pytest.param(step, marks=pytest.mark.slow) for step in STEPS]
 SHARD = shard_of("ana")
 HOME = {SHARD, 1, shard_of("ben")}
 """The conformance suite's ids are of shard 1, whoever owns them."""
@@ -194,10 +196,11 @@ async def test_a_shard_moves_there_and_back_under_load_and_no_turn_is_lost_or_do
     await under_load(journal, there_and_back)
     assert sum((await rows_of(urls["b"], SHARD)).values()) == 0
     assert (await rows_of(urls["a"], SHARD))["conversation"] == 6
+    print("no writes for", *(f"{each:.2f} s" for each in frozen), "of which the lease", MOVE.lease_s)  # noqa: T201
     assert max(frozen) < 3
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", DEATHS)
 async def test_a_mover_that_dies_after_any_step_leaves_what_move_finishes(
     journal: ShardedJournal, urls: dict[str, str], step: str
 ) -> None:
@@ -212,7 +215,7 @@ async def test_a_mover_that_dies_after_any_step_leaves_what_move_finishes(
     assert (await mover(urls).look()).place_of(SHARD) == "b"
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", DEATHS)
 async def test_what_was_not_handed_over_is_rolled_back_and_what_was_is_not(
     journal: ShardedJournal, urls: dict[str, str], step: str
 ) -> None:
