@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.a2a import kill
 from tests.a2a.carrier_conformance import *  # noqa: F403
-from tests.valkey_process import ValkeyProcess, valkey
+from tests.a2a.carrier_conformance import fresh, until_served
+from tests.a2a.teams import echo, soon, until
+from tests.valkey_process import ValkeyProcess, free_port, valkey
 
 from ngx_agents.a2a.redis_carrier import RedisCarrier
+from ngx_agents.a2a.server import A2AServer
 from ngx_agents.clock import Rng, SystemClock
+from ngx_agents.errors import NgxError, SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.telemetry.traces import Traces
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +32,99 @@ def connect(server):
     return lambda: RedisCarrier(
         f"redis://127.0.0.1:{server.port}", clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=0.5
     )
+
+
+async def test_a_killed_process_costs_no_request_its_answer_and_none_gets_two(server):
+    await kill.every_request_is_answered_once_or_fails_typed_in_time(f"redis://127.0.0.1:{server.port}")
+
+
+async def test_a_killed_process_breaks_the_streams_it_had_begun(server):
+    await kill.a_stream_that_had_begun_is_broken_and_one_that_had_not_is_told_whole(f"redis://127.0.0.1:{server.port}")
+
+
+async def test_redis_that_is_not_there_is_told_in_time_and_found_when_it_comes():
+    port = free_port()
+    async with A2AServer(carrier=carrier_to(port)) as a2a:
+        a2a.register("here", echo)
+        assert await a2a.request("here", 1) == 1
+        with pytest.raises(SharedUnavailable):
+            await a2a.request("elsewhere", 1, deadline_s=soon(2))
+        with valkey(port=port):
+            async with A2AServer(carrier=carrier_to(port)) as other:
+                other.register("elsewhere", echo)
+                async with asyncio.timeout(10):
+                    while await reply_of(a2a.request("elsewhere", 1)) != 1:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+
+
+async def test_messages_go_on_when_redis_comes_back_empty():
+    with valkey() as first:
+        async with A2AServer(carrier=carrier_to(first.port)) as a2a, A2AServer(carrier=carrier_to(first.port)) as other:
+            other.register("agent", echo)
+            await until_served(a2a, "agent")
+            first.kill()
+            with valkey(port=first.port):
+                async with asyncio.timeout(15):
+                    while await reply_of(a2a.request("agent", 1, deadline_s=soon(0.5))) != 1:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+
+
+async def test_a_parcel_that_cannot_be_read_is_a_dead_letter_and_holds_nobody_up(server):
+    agent = fresh()
+    async with A2AServer(carrier=carrier_to(server.port)) as a2a, A2AServer(carrier=carrier_to(server.port)) as other:
+        other.register(agent, echo)
+        await until_served(a2a, agent)
+        server.say("XADD", f"ngx:a2a:{{{agent}}}:q1", "*", "p", b"\xc1 nonsense")
+        server.say("XADD", f"ngx:a2a:{{{agent}}}:q1", "*", "other", "field")
+        assert await a2a.request(agent, 1) == 1
+        await until(lambda: server.say("XLEN", f"ngx:a2a:{{{agent}}}:dead") == b":2\r\n")
+        await until(lambda: server.say("XLEN", f"ngx:a2a:{{{agent}}}:q1") == b":0\r\n")
+
+
+async def test_everything_in_redis_expires_and_nothing_is_left_of_what_was_answered(server):
+    server.say("FLUSHALL")
+    agent = fresh()
+    async with A2AServer(carrier=carrier_to(server.port)) as a2a, A2AServer(carrier=carrier_to(server.port)) as other:
+        other.register(agent, echo)
+        await until_served(a2a, agent)
+        for number in range(20):
+            await a2a.request(agent, number)
+        keys = server.say("KEYS", "*").split(b"\r\n")[2::2]
+        assert len(keys) == 7  # four queues, served, two inboxes
+        for key in keys:
+            assert 0 < int(server.say("PTTL", key)[1:]) <= 600_000
+        for queue in range(4):
+            await until(lambda queue=queue: server.say("XLEN", f"ngx:a2a:{{{agent}}}:q{queue}") == b":0\r\n")
+
+
+async def test_spans_are_linked_across_processes(server):
+    exporter = InMemorySpanExporter()
+    agent = fresh()
+    async with (
+        Traces(exporter=exporter) as traces,
+        A2AServer(carrier=carrier_to(server.port), traces=traces) as a2a,
+        A2AServer(carrier=carrier_to(server.port), traces=traces) as other,
+    ):
+        other.register(agent, echo)
+        await until_served(a2a, agent)
+        with traces.span("turn"):
+            await a2a.request(agent, 1)
+    turn = next(span for span in exporter.get_finished_spans() if span.name == "turn")
+    handled = [span for span in exporter.get_finished_spans() if span.name == "a2a.handle"]
+    below = [span for span in handled if span.parent and span.parent.span_id == turn.context.span_id]
+    assert len(below) == 1
+    assert below[0].context.trace_id == turn.context.trace_id
+    assert below[0].attributes["agent"] == agent
+
+
+def carrier_to(port: int) -> RedisCarrier:
+    return RedisCarrier(
+        f"redis://127.0.0.1:{port}", clock=SystemClock(), rng=Rng(), metrics=Metrics(), timeout_s=0.5, lease_s=0.5
+    )
+
+
+async def reply_of(asking):
+    try:
+        return await asking
+    except NgxError as error:
+        return error

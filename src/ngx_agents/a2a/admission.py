@@ -21,7 +21,7 @@ from ngx_agents.a2a.post_office import PostOffice
 from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy, AgentUnknown
 from ngx_agents.a2a.wire import unpack
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.errors import DeadlineExceeded, Draining, NgxError
+from ngx_agents.errors import DeadlineExceeded, Draining, NgxError, SharedUnavailable
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.traces import Traces
 
@@ -204,7 +204,10 @@ class Admission:
     async def _serve(self, carrier: Carrier, name: str) -> None:
         agent = self.agents[name]
         room = self._rooms[name] = Room(lambda: self._room(agent))
-        await carrier.serve(name, room)
+        try:
+            await carrier.serve(name, room)
+        except SharedUnavailable:
+            log.warning("a2a.not_served", agent=name)  # the server stopped meanwhile
 
     def _room(self, agent: LocalAgent) -> int:
         """As many as the workers can take now and once more, so that they need not wait for the next delivery."""

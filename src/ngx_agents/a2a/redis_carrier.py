@@ -8,6 +8,7 @@ nobody serves or reads expire. Tasks live from `open` to `close`: a reader of th
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -84,15 +85,16 @@ class RedisCarrier:
             raise
 
     async def close(self) -> None:
+        inbox, self._inbox = self._inbox, None
         await self._readers.close()
         for intake in self._intakes:
             await intake.release()
         self._intakes.clear()
-        inbox, self._inbox = self._inbox, None
         if inbox is not None:
             await inbox.remove()
         await self._lines.close()
         self._switchboard.close()
+        await asyncio.sleep(0)  # what was aborted closes in the loop's next round
 
     async def serve(self, agent: str, room: Room) -> None:
         if self._inbox is None:
@@ -103,6 +105,8 @@ class RedisCarrier:
         )  # fmt: skip
         self._intakes.append(intake)
         await intake.prepare()
+        if self._inbox is None:  # closed meanwhile
+            return
         self._readers.spawn(intake.read())
         self._readers.spawn(intake.keep())
 
