@@ -169,7 +169,7 @@ def test_a_wrong_secret_is_not_repeated_in_the_message(tmp_path):
 
 def test_secrets_are_masked_wherever_a_configuration_is_printed():
     environ = {name: SECRET for one in all_settings() if one.secret for name in one.env}
-    loaded = load_config(environ=environ | {"NGX_VERTEX_BASE_URL": f"http://user:{SECRET}@127.0.0.1"})
+    loaded = read_config(environ=environ | {"NGX_VERTEX_BASE_URL": f"http://user:{SECRET}@127.0.0.1"})
     assert loaded.config.auth.jwt_secret == SECRET
     assert SECRET not in str(loaded.shown())
     assert SECRET not in repr(Config(auth=loaded.config.auth, client=loaded.config.client))

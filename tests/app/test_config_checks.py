@@ -42,6 +42,13 @@ def test_any_host_is_fine_with_authentication(auth):
             "expected sqlite:///<path> or postgresql://…, got 'mysql://u:••••••@h/db'",
         ),
         ({"NGX_JOURNAL_URL": "sqlite:///"}, "expected sqlite:///<path>"),
+        ({"NGX_JOURNAL_URL": "postgresql://h/d", "NGX_JOURNAL_SHARDS": "s.json"}, "shards stands alone"),
+        ({"NGX_JOURNAL_LOCAL_ACCEPTANCE": "true", "NGX_JOURNAL_SHARDS": "s.json"}, "shards stands alone"),
+        ({"NGX_JOURNAL_REPLICA_URLS": "postgresql://h/d"}, "replica_urls needs url on Postgres"),
+        (
+            {"NGX_JOURNAL_URL": "postgresql://h/d", "NGX_JOURNAL_REPLICA_URLS": "mysql://u:pw@h/d"},
+            "expected postgresql://… for each",
+        ),
         ({"NGX_VERTEX_BASE_URL": "localhost:8089"}, r"\[vertex\] base_url: expected an http:// or https:// address"),
         ({"NGX_ADVERTISE": "10.0.0.5:8000"}, r"\[server\] advertise: expected an http:// or https:// address"),
         ({"NGX_LOCAL_MODEL_URL": "ollama"}, r"\[local\] model_url"),

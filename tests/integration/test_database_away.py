@@ -111,14 +111,16 @@ async def test_what_is_accepted_locally_is_marked_so_and_told_to_the_database_wh
                 assert status == 200, turn
                 assert (turn["status"], turn["durability"]) == ("completed", "local")
             server.kill()  # what was acknowledged is on its disk
+            server.start()  # also without a database
+            client = Client(session, server.base_url)
+            status, problem, _ = await client.say(conversation_id, "Otra cosa 3")  # and without copies in memory
+            assert (status, problem["code"]) == (503, "journal_unavailable")
         finally:
             postgres.start()
-        server.start()
-        client = Client(session, server.base_url)
         await client.until("normal")
         _, page, _ = await client.call("GET", f"/v1/conversations/{conversation_id}/messages")
         asked = [message["text"] for message in page["items"] if message["role"] == "user"]
-        assert asked == [QUESTION, "Otra cosa 0", "Otra cosa 1", "Otra cosa 2"]
+        assert asked == [QUESTION, *(f"Otra cosa {number}" for number in range(3))]
         assert [message["role"] for message in page["items"]] == ["user", "assistant"] * 4
         status, turn, _ = await client.say(conversation_id, "¿Y ahora?")
         assert (status, turn["durability"]) == (200, "journal")

@@ -71,8 +71,14 @@ def _shared_troubles(config: Config) -> Iterator[str]:
 
 
 def journal_troubles(config: Config) -> Iterator[str]:
-    """What is wrong with the journal's address."""
-    url = config.journal.url
+    """What is wrong with the journal's addresses."""
+    journal, url = config.journal, config.journal.url
+    if journal.shards is not None and (url is not None or journal.replica_urls or journal.local_acceptance):
+        yield "[journal] shards stands alone: without url, replica_urls and local_acceptance"
+    if journal.replica_urls and not config.is_on_postgres:
+        yield "[journal] replica_urls needs url on Postgres"
+    if not all(one.startswith(("postgresql://", "postgres://")) for one in journal.replica_urls):
+        yield "[journal] replica_urls: expected postgresql://… for each"
     if url is None:
         return
     if not config.is_on_postgres and (not url.startswith("sqlite:///") or not url.removeprefix("sqlite:///")):

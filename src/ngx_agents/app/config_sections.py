@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from ngx_agents.app.setting import Section, setting
+from ngx_agents.app.setting import Section, mask_password, setting
 
 
 class ServerConfig(Section, frozen=True, kw_only=True):
@@ -79,6 +79,21 @@ class JournalConfig(Section, frozen=True, kw_only=True):
             "`sqlite:///<path>` or `postgresql://…` (`?pgbouncer=true` behind a transaction pooler); unset means"
             " journal.db in the data directory.",
             env="NGX_JOURNAL_URL",
+        ),
+    ] = None
+    replica_urls: Annotated[
+        tuple[str, ...],
+        setting(
+            "Standbys of that Postgres: they answer questions about history, also while it is away; a user never reads"
+            " less than they wrote.",
+            secret=True,
+        ),
+    ] = ()
+    shards: Annotated[
+        str | None,
+        setting(
+            "In place of `url`: a JSON file with several Postgres servers and which of the 256 shards of users each has"
+            " (`ngx shards --help`).",
         ),
     ] = None
     local_acceptance: Annotated[
@@ -230,7 +245,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_on_postgres(self) -> bool:
-        return self.journal.url is not None and self.journal.url.startswith(("postgresql://", "postgres://"))
+        """On one Postgres, or on the several of a shard file."""
+        return self.journal.shards is not None or (
+            self.journal.url is not None and self.journal.url.startswith(("postgresql://", "postgres://"))
+        )
+
+    @property
+    def journal_label(self) -> str:
+        """Where the journal is, for people: without passwords."""
+        if self.journal.shards is not None:
+            return f"shards of {self.journal.shards}"
+        return mask_password(self.journal.url or "") if self.is_on_postgres else str(self.journal_path)
 
     @property
     def journal_path(self) -> Path:

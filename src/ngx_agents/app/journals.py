@@ -1,10 +1,14 @@
-"""Which journal the configuration means, and what stands before it: Postgres by its URL, SQLite otherwise; what goes on
-while Postgres is away; copies in memory and, where instances share something, in Redis."""
+"""Which journal the configuration means, and what stands before it: Postgres by its URL, with standbys or in shards,
+SQLite otherwise; what goes on while Postgres is away; copies in memory and, where instances share something, in Redis.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from ngx_agents.app.config_sections import Config
 from ngx_agents.clock import Clock, Rng
@@ -12,12 +16,16 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.expiry import Retention
 from ngx_agents.state.failover import FailoverJournal
+from ngx_agents.state.failover_late import LateJournal
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.local_acceptance import LocalAcceptance
 from ngx_agents.state.local_acceptance_aside import Aside
 from ngx_agents.state.local_log import LocalLog
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.postgres import PostgresJournal
+from ngx_agents.state.replicas import ReplicaJournal
+from ngx_agents.state.sharded import ShardedJournal
+from ngx_agents.state.sharded_map import read_shard_file
 from ngx_agents.state.shared_tier import SharedTier
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.metrics import Metrics
@@ -26,15 +34,32 @@ from ngx_agents.telemetry.metrics import Metrics
 def journal_of(
     config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courtesy | None = None, exclusive: bool = True
 ) -> Journal:
-    """`exclusive` False is for a tool beside a running server. Raises ConfigError for a URL that cannot be read."""
-    if config.is_on_postgres and config.journal.url is not None:
-        return PostgresJournal(config.journal.url, clock=clock, rng=Rng(), metrics=metrics)
-    return SqliteJournal(config.journal_path, courtesy=courtesy, exclusive=exclusive)
+    """`exclusive` False is for a tool beside a running server. A Postgres that is away keeps a server from starting
+    unless something can answer for it. Raises ConfigError for what cannot be read.
+    """
+
+    def postgres(url: str) -> Callable[[], Journal]:
+        return lambda: PostgresJournal(url, clock=clock, rng=Rng(), metrics=metrics)
+
+    url, replicas, shards = config.journal.url, config.journal.replica_urls, config.journal.shards
+    if shards is not None:
+        places, urls = read_shard_file(Path(shards).expanduser().absolute())
+        servers = {name: LateJournal(postgres(one), name=name, clock=clock) for name, one in urls.items()}
+        return ShardedJournal(places, servers, clock=clock, metrics=metrics)
+    if not config.is_on_postgres or url is None:
+        return SqliteJournal(config.journal_path, courtesy=courtesy, exclusive=exclusive)
+    if not replicas and not config.journal.local_acceptance:
+        return postgres(url)()
+    primary = LateJournal(postgres(url), name="primary", clock=clock)
+    if not replicas:
+        return primary
+    named = {str(number): postgres(one) for number, one in enumerate(replicas, start=1)}
+    return ReplicaJournal(primary, named, clock=clock, rng=Rng(), metrics=metrics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
-    """`journal` is what everything asks; `failover` knows how the database is, None on SQLite."""
+    """`journal` is what everything asks; `failover` knows how the database is, None on SQLite and on shards."""
 
     journal: Journal
     failover: FailoverJournal | None
@@ -43,7 +68,8 @@ class Tiers:
 def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courtesy, shared: Shared | None) -> Tiers:
     """The journal with all that stands before it, made and not opened.
 
-    Failover stands on top: what it takes locally needs the copies below it, which outlive the database's absence.
+    Failover stands on top: what it takes locally needs the copies below it, which outlive the database's absence. Over
+    shards there is none: a server that is away concerns its own users alone, and they are refused by it.
     """
     memory = MemoryTier(
         journal_of(config, clock=clock, metrics=metrics, courtesy=courtesy), max_bytes=config.journal.memory_bytes
@@ -51,7 +77,7 @@ def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courte
     top: Journal = memory
     if shared is not None:
         top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
-    if not config.is_on_postgres:
+    if not config.is_on_postgres or config.journal.shards is not None:
         return Tiers(journal=top, failover=None)
     acceptance = _acceptance(config, clock, courtesy) if config.journal.local_acceptance else None
     failover = FailoverJournal(top, clock=clock, metrics=metrics, acceptance=acceptance)
@@ -68,8 +94,9 @@ def retention_of(config: Config) -> Retention:
 
 
 def _acceptance(config: Config, clock: Clock, courtesy: Courtesy) -> LocalAcceptance:
-    """In the data directory; a log of another journal is refused there."""
-    folder = config.data_path
-    origin = hashlib.sha256((config.journal.url or "").encode()).hexdigest()
+    """In the data directory; a log of another journal is refused there. A journal is its host and database."""
+    folder, url = config.data_path, urlsplit(config.journal.url or "")
+    place = f"{url.netloc.rpartition('@')[2]}{url.path}"
+    origin = hashlib.sha256(place.encode()).hexdigest()
     log = LocalLog(folder / "local.log", courtesy=courtesy)
     return LocalAcceptance(log, Aside(folder / "local.aside.jsonl", now=clock.now_s), origin=origin)

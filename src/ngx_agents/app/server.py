@@ -23,7 +23,6 @@ from ngx_agents import __version__
 from ngx_agents.app.config import LoadedConfig
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.lifespan import Running, running
-from ngx_agents.app.setting import mask_password
 from ngx_agents.telemetry.log import configure, event_log
 from ngx_agents.turns.engine import TurnEngine
 
@@ -133,7 +132,7 @@ def banner(program: Running, address: tuple[str, int]) -> str:
         f"  API       {url}/docs\n"
         f"  team      {agents}\n"
         f"  model     {choice.label}\n"
-        f"  journal   {mask_password(config.journal.url or '') if config.is_on_postgres else config.journal_path}\n"
+        f"  journal   {config.journal_label}\n"
         f"  auth      {config.auth.mode}\n"
         "Ctrl-C stops it.\n"
     )
