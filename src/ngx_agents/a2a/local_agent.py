@@ -58,7 +58,7 @@ class Surroundings:
 
 
 class LocalAgent:
-    """`on_room` hears whenever a worker has ended, for whoever brings messages from elsewhere."""
+    """`pool` has one instance or more; `limits` are those of every agent of the server."""
 
     def __init__(
         self, name: str, pool: Pool, *, limits: AgentLimits, around: Surroundings, meters: AgentMeters
@@ -73,7 +73,6 @@ class LocalAgent:
         self._running: set[Call] = set()
         self._service_s = FIRST_SERVICE_S
         self._sweep: asyncio.TimerHandle | None = None
-        self.on_room: Callable[[], None] | None = None
         self.breaker = Breaker(limits.breaker, clock=around.clock, rng=around.rng, on_change=meters.breaker)
 
     @property
@@ -228,8 +227,6 @@ class LocalAgent:
                     break
                 self._start(call, now_s)
             self.meters.depth.value = len(self._mailbox)
-        if self.on_room is not None:
-            self.on_room()
 
     def _arm_sweep(self, now_s: float) -> None:
         due_s = self._mailbox.next_expiry_s(now_s)

@@ -58,7 +58,6 @@ class Meters:
         self.ejections = metrics.counter("ngx_a2a_ejections_total", "Instances left out for failing.", "agent")
         self.pending = metrics.gauge("ngx_a2a_pending", "Accepted and unfinished messages, all agents.").labels()
         self.duplicates = metrics.counter("ngx_a2a_duplicates_total", "Deliveries or replies that came twice.").labels()
-        self.dead = metrics.counter("ngx_a2a_dead_total", "Messages given up, by reason.", "agent", "reason")
         self._refused = metrics.counter(
             "ngx_a2a_refused_total", "Messages not begun, by reason and class.", "agent", "reason", "class"
         )

@@ -17,10 +17,11 @@ import msgspec
 from typing_extensions import override
 
 from ngx_agents.a2a.call import Call, ChannelSink, Sink
-from ngx_agents.a2a.carrier import Carrier, Delivery, Frame, FrameKind, Parcel, Receiver
+from ngx_agents.a2a.carrier import Carrier, Delivery, Frame, Parcel, Receiver
 from ngx_agents.a2a.meters import AgentMeters, Meters
+from ngx_agents.a2a.post_sinks import AwaySink, ReplySink
 from ngx_agents.a2a.refusals import AgentFailed, AgentSuspended, AgentUnknown, StreamBroken, is_fault
-from ngx_agents.a2a.wire import error_of, fault_of, pack, unpack
+from ngx_agents.a2a.wire import error_of, pack, unpack
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import InvalidRequest, NgxError, SharedUnavailable, TurnCancelled
 from ngx_agents.resilience.backoff import next_delay_s
@@ -33,7 +34,6 @@ MAX_UNREAD_PIECES = 4096
 MAX_KEPT_FRAMES = 512
 MAX_KEPT_BYTES = 16_384
 MAX_PEERS = 1024
-NOTHING = msgspec.Raw(b"\xc0")
 log = event_log("a2a")
 
 
@@ -56,74 +56,6 @@ class _Sent:
         self.attempt = 1
         self.next_seq = 0
         self.pieces: ChannelSink | None = None
-
-
-class _AwaySink(Sink):
-    """The caller's sink, seen by the office when the call settles."""
-
-    __slots__ = ("_inner", "_office", "call", "wants_chunks")
-
-    def __init__(self, inner: Sink, office: PostOffice) -> None:
-        self._inner = inner
-        self._office = office
-        self.wants_chunks = inner.wants_chunks
-        self.call: Call
-
-    @override
-    async def chunk(self, value: object) -> None:
-        await self._inner.chunk(value)
-
-    @override
-    def finish(self, value: object) -> None:
-        self._office._settled(self.call, None)
-        self._inner.finish(value)
-
-    @override
-    def fail(self, error: NgxError) -> None:
-        self._office._settled(self.call, error)
-        self._inner.fail(error)
-
-
-class _ReplySink(Sink):
-    """Sends what a local agent replies to the process that asked."""
-
-    __slots__ = ("_attempt", "_office", "_seq", "call", "delivery", "is_abandoned", "is_mute", "wants_chunks")
-
-    def __init__(self, office: PostOffice, delivery: Delivery) -> None:
-        self._office = office
-        self._seq = 0
-        self._attempt = delivery.attempt  # also when the parcel is handed to us again meanwhile
-        self.delivery = delivery
-        self.wants_chunks = delivery.parcel.wants_pieces
-        self.is_mute = False
-        self.is_abandoned = False
-        self.call: Call | None = None
-
-    @override
-    async def chunk(self, value: object) -> None:
-        await self._office.carrier.reply(self.delivery, self._frame("piece", pack(value)))
-
-    @override
-    def finish(self, value: object) -> None:
-        try:
-            self._office._answer(self, self._frame("done", pack(value)))
-        except InvalidRequest as error:
-            self.fail(error)
-
-    @override
-    def fail(self, error: NgxError) -> None:
-        self._office._answer(self, self._frame("error", NOTHING, error))
-
-    def _frame(self, kind: FrameKind, payload: msgspec.Raw, error: NgxError | None = None) -> Frame:
-        spent = self.call.message.context if self.call is not None else None
-        seq, self._seq = self._seq, self._seq + 1
-        return Frame(
-            id=self.delivery.parcel.id, kind=kind, attempt=self._attempt, seq=seq, payload=payload,
-            fault=None if error is None else fault_of(error),
-            tokens_spent=spent.tokens_spent if spent else 0,
-            cost_usd_spent=spent.cost_usd_spent if spent else 0.0,
-            calls_made=spent.calls_made if spent else 0,
-        )  # fmt: skip
 
 
 class PostOffice(Receiver):
@@ -154,7 +86,7 @@ class PostOffice(Receiver):
         self._on_ended = on_ended
         self._peers: dict[str, _Peer] = {}
         self._sent: dict[str, _Sent] = {}
-        self._working: dict[str, _ReplySink] = {}
+        self._working: dict[str, ReplySink] = {}
         self._has_closed = asyncio.Event()
         self._is_closed = False
         self._kept: OrderedDict[str, Frame] = OrderedDict()
@@ -183,8 +115,7 @@ class PostOffice(Receiver):
         sink = call.sink
         if isinstance(sink, ChannelSink):
             sent.pieces = sink
-        away = call.sink = _AwaySink(sink, self)
-        away.call = call
+        call.sink = AwaySink(sink, call, self._settled)
         try:
             await self.carrier.post(parcel)
         except BaseException:
@@ -249,7 +180,7 @@ class PostOffice(Receiver):
             self._meters.duplicates.inc()
             working.delivery = delivery  # the newer receipt is the one that counts
             return
-        sink = _ReplySink(self, delivery)
+        sink = ReplySink(delivery, send=self.carrier.reply, answer=self._answer)
         kept = self._kept.get(parcel_id)
         if kept is not None:
             self._meters.duplicates.inc()
@@ -315,7 +246,7 @@ class PostOffice(Receiver):
         peer.meters.ended(call.stopped_by or ("completed" if error is None else "failed"))
         self._on_ended(call)
 
-    def _answer(self, sink: _ReplySink, frame: Frame) -> None:
+    def _answer(self, sink: ReplySink, frame: Frame) -> None:
         """The last frame: it is kept for a while, in case the parcel comes again."""
         if sink.is_abandoned:
             return
@@ -326,7 +257,7 @@ class PostOffice(Receiver):
                 self._kept.popitem(last=False)
         self._spawn(self._close(sink, frame))
 
-    async def _close(self, sink: _ReplySink, frame: Frame) -> None:
+    async def _close(self, sink: ReplySink, frame: Frame) -> None:
         try:
             for tried in range(REPLY_TRIES):
                 delivery = sink.delivery

@@ -60,6 +60,7 @@ class RedisCarrier:
         self._switchboard = Switchboard(
             address, self._lines, clock=clock, rng=rng, meters=Meters(metrics), timeout_s=timeout_s
         )
+        self._dead = metrics.counter("ngx_a2a_dead_total", "Parcels given up, by reason.", "agent", "reason")
         self._capacity = 0
         self._keys: dict[str, AgentKeys] = {}
         self._posted: dict[str, tuple[str, str]] = {}
@@ -102,6 +103,7 @@ class RedisCarrier:
         intake = RedisIntake(
             agent, self._keys_of(agent), self._inbox.me, room, self._switchboard,
             receiver=self._receiver, clock=self._clock, rng=self._rng, lease_s=self._lease_s, end=self.reply,
+            dead=self._dead,
         )  # fmt: skip
         self._intakes.append(intake)
         await intake.prepare()

@@ -24,6 +24,7 @@ from ngx_agents.coordination.switchboard import Switchboard
 from ngx_agents.errors import SharedUnavailable
 from ngx_agents.resilience.backoff import next_delay_s
 from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Counter
 
 BLOCK_MS = 1000
 ANSWER_S = 3.0
@@ -55,6 +56,7 @@ class RedisIntake:
         rng: Rng,
         lease_s: float,
         end: Callable[[Delivery, Frame], Awaitable[None]],
+        dead: Counter,
     ) -> None:
         self._agent = agent
         self._keys = keys
@@ -66,6 +68,7 @@ class RedisIntake:
         self._rng = rng
         self._lease_s = lease_s
         self._end = end
+        self._dead = dead
         self._line = BlockingLine(switchboard.servers, keys.served)
         self._decoder = msgspec.msgpack.Decoder(Parcel)
         self._held: tuple[dict[str, str], ...] = tuple({} for _ in keys.queues)  # entry -> parcel id, by class
@@ -169,6 +172,7 @@ class RedisIntake:
             self._held[turn_class][entry] = parcel.id
             self._receiver.deliver(delivery)
             return
+        self._dead.labels(self._agent, "attempts").inc()
         log.warning("a2a.given_up", agent=self._agent, message_id=parcel.id)
         await self._tell_given_up(delivery)
 
@@ -181,6 +185,7 @@ class RedisIntake:
             return  # its time runs out
 
     async def _bury(self, turn_class: int, entry: str, packed: Any) -> None:
+        self._dead.labels(self._agent, "unreadable").inc()
         log.warning("a2a.parcel_unreadable", agent=self._agent, size_bytes=len(packed))
         keys = (self._keys.queues[turn_class], self._keys.dead)
         try:

@@ -22,6 +22,7 @@ COMMANDS = {
     "agents": "print who is in the team",
     "keys": "create, list and revoke API keys",
     "turns": "look at turns that were given up, and let them run again",
+    "a2a": "look at messages between agents that were given up, and send them again",
     "backup": "copy the SQLite journal into a file, also beside a running server",
     "restore": "put a backup in the place of the SQLite journal",
     "journal": "look at what was accepted while the database was away, and what it then refused",
