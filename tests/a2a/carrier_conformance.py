@@ -172,9 +172,10 @@ async def test_a_cancel_withdraws_what_waits_and_reaches_who_holds_it(connect):
         await until(lambda: serving.deliveries)
         await asker.post(waits)
         await asker.post(after)
-        await asker.cancel(held.id, agent)
-        await asker.cancel(waits.id, agent)
-        await asker.cancel("never heard of", agent)
+        await asker.cancel(held.id)
+        assert not await asker.cancel(held.id, only_waiting=True)
+        assert await asker.cancel(waits.id, only_waiting=True)
+        assert not await asker.cancel("never heard of")
         await until(lambda: serving.cancels == [held.id])
         room.count = lambda: 10
         room.changed.set()
@@ -428,6 +429,49 @@ async def test_a_server_that_stops_hands_its_work_to_another(connect):
             await leaving.stop(drain_s=0.0)
         assert asked.result() == "work"
         assert gate.cancelled == ["work"]
+
+
+async def test_a_message_that_nobody_takes_in_time_is_withdrawn_and_its_caller_told(connect):
+    async with servers(connect, worker_threads=1, message_timeout=0.1) as [here, there]:
+        agent, gate = fresh(), Gate()
+
+        async def gated(message):
+            return None if message.payload == "probe" else await gate(message)
+
+        there.register(agent, gated)
+        await until_served(here, agent)
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(_error_of(here.request(agent, number, deadline_s=soon()))) for number in range(8)
+            ]
+            await until(lambda: sum(task.done() for task in asked) == 7)
+            told = [task.result() for task in asked if task.done()]
+            assert {error.reason for error in told} == {"waited"}
+            gate.open()
+        assert len(gate.entered) == 1
+        await until(lambda: quiet(here) and quiet(there))
+
+
+async def test_the_same_message_from_two_callers_is_worked_on_once_and_both_are_answered(connect):
+    async with servers(connect, 3) as [one, two, there]:
+        agent, gate = fresh(), Gate()
+
+        async def gated(message):
+            return None if message.payload == "probe" else await gate(message)
+
+        there.register(agent, gated)
+        await until_served(one, agent)
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(each.request(agent, "work", message_id="m1")) for each in (one, two)]
+            await until(lambda: gate.entered)
+            await asyncio.sleep(0.05)
+            gate.open()
+        assert [task.result() for task in asked] == ["work", "work"]
+        late = A2AServer(carrier=connect())
+        async with late:
+            assert await late.request(agent, "work", message_id="m1") == "work"
+        assert gate.entered == ["work"]
+        await until(lambda: quiet(there))
 
 
 async def test_leaving_tells_those_who_wait_for_others(connect):

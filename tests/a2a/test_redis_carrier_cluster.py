@@ -29,5 +29,6 @@ def connect(nodes):
     return lambda: RedisCarrier(url_of(nodes), clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=0.5)
 
 
+@pytest.mark.slow
 async def test_a_killed_process_costs_no_request_its_answer_and_none_gets_two(nodes):
     await kill.every_request_is_answered_once_or_fails_typed_in_time(url_of(nodes))

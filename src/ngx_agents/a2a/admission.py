@@ -198,7 +198,7 @@ class Admission:
     def _new_office(self, carrier: Carrier) -> PostOffice:
         return PostOffice(
             carrier, clock=self._clock, rng=self._means.rng, meters=self._means.meters, rules=self.limits.breaker,
-            fair_wait_s=self.limits.max_wait_s, spawn=self.spawn, admit_parcel=self._admit_parcel, on_ended=self._ended,
+            max_wait_s=self.limits.max_wait_s, spawn=self.spawn, admit_parcel=self._admit_parcel, on_ended=self._ended,
         )  # fmt: skip
 
     async def _serve(self, carrier: Carrier, name: str) -> None:
@@ -230,6 +230,7 @@ class Admission:
         remaining_s = self.remaining_s(context)
         payload = unpack(parcel.payload, self._accepts[parcel.agent])
         self._require_pending(parcel.agent, parcel.turn_class)
-        call = Call(A2AMessage(parcel.id, parcel.agent, payload, context), sink)
+        message_id = parcel.id.removeprefix(f"{parcel.agent}:")
+        call = Call(A2AMessage(message_id, parcel.agent, payload, context), sink)
         self._admit_here(agent, call, remaining_s)
         return call

@@ -32,7 +32,8 @@ class Fault(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Parcel(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """A message between processes. `remaining_s` counts from when it was posted; the carrier fills in `reply_to`."""
+    """A message between processes. `id` is the agent's name, a colon and the message's id; `remaining_s` counts from
+    when it was posted; the carrier fills in `reply_to`."""
 
     id: str
     agent: str
@@ -123,6 +124,7 @@ class Carrier(Protocol):
         """Sends a part of the reply; one that is not a piece is the last. Raises SharedUnavailable."""
         ...
 
-    async def cancel(self, parcel_id: str, agent: str) -> None:
-        """Withdraws a parcel of ours or tells its holder; best effort, raises nothing of the carrier's."""
+    async def cancel(self, parcel_id: str, *, only_waiting: bool = False) -> bool:
+        """Whether a parcel of ours still waited and was withdrawn; if not, its holder is told, unless `only_waiting`.
+        Best effort: raises nothing of the carrier's."""
         ...

@@ -24,9 +24,10 @@ RETRY_AFTER_S = 0.5
 class _Lying:
     """A parcel that is not answered yet."""
 
-    __slots__ = ("attempt", "holder", "parcel", "posted_s")
+    __slots__ = ("attempt", "holder", "parcel", "posted_s", "receipt")
 
-    def __init__(self, parcel: Parcel, posted_s: float) -> None:
+    def __init__(self, receipt: str, parcel: Parcel, posted_s: float) -> None:
+        self.receipt = receipt
         self.parcel = parcel
         self.posted_s = posted_s
         self.attempt = 0
@@ -44,15 +45,15 @@ class _Line:
 
     def wait(self, one: _Lying, now_s: float) -> None:
         one.holder = None
-        self.lying[one.parcel.id] = one
-        self.waiting.put(one.parcel.id, one.parcel.turn_class, now_s)
+        self.lying[one.receipt] = one
+        self.waiting.put(one.receipt, one.parcel.turn_class, now_s)
         self.has_news.set()
 
     async def next(self, now_s: float) -> _Lying:
-        while (parcel_id := self.waiting.take(now_s)) is None:
+        while (receipt := self.waiting.take(now_s)) is None:
             self.has_news.clear()
             await self.has_news.wait()
-        return self.lying[parcel_id]
+        return self.lying[receipt]
 
 
 class Exchange:
@@ -62,6 +63,7 @@ class Exchange:
         self._lines: dict[str, _Line] = {}
         self._inboxes: dict[str, MemoryCarrier] = {}
         self._opened = 0
+        self._receipts = 0
 
     def join(self, carrier: MemoryCarrier) -> str:
         """The address of its inbox."""
@@ -69,6 +71,10 @@ class Exchange:
         address = f"memory-{self._opened}"
         self._inboxes[address] = carrier
         return address
+
+    def new_receipt(self) -> str:
+        self._receipts += 1
+        return str(self._receipts)
 
     def leave(self, address: str) -> None:
         self._inboxes.pop(address, None)
@@ -82,7 +88,7 @@ class Exchange:
     def answer(self, address: str, frame: Frame) -> None:
         carrier = self._inboxes.get(address)
         if carrier is not None:
-            carrier.receiver.replied(frame)
+            carrier.replied(frame)
 
 
 class MemoryCarrier:
@@ -95,6 +101,7 @@ class MemoryCarrier:
         self._address = ""
         self._capacity = 0
         self._served: list[str] = []
+        self._posted: dict[str, _Lying] = {}
         self.receiver: Receiver
 
     async def open(self, receiver: Receiver, *, capacity: int) -> None:
@@ -127,28 +134,41 @@ class MemoryCarrier:
         if len(line.lying) >= self._capacity:
             raise AgentBusy(parcel.agent, "mailbox", retry_after_s=RETRY_AFTER_S)
         addressed = msgspec.structs.replace(parcel, reply_to=self._address if parcel.wants_reply else "")
-        line.wait(_Lying(addressed, self._now_s()), self._now_s())
+        one = _Lying(self._exchange.new_receipt(), addressed, self._now_s())
+        if parcel.wants_reply:
+            self._posted[parcel.id] = one
+        line.wait(one, self._now_s())
 
     async def reply(self, delivery: Delivery, frame: Frame) -> None:
         parcel = delivery.parcel
         if frame.kind != "piece":
             line = self._exchange.line(parcel.agent)
-            one = line.lying.get(parcel.id)
+            one = line.lying.get(delivery.receipt)
             if one is None or one.holder is not self:
                 return
-            del line.lying[parcel.id]
+            del line.lying[one.receipt]
         if not delivery.is_mute:
             self._exchange.answer(parcel.reply_to, frame)
 
-    async def cancel(self, parcel_id: str, agent: str) -> None:
-        line = self._exchange.line(agent)
-        one = line.lying.get(parcel_id)
+    async def cancel(self, parcel_id: str, *, only_waiting: bool = False) -> bool:
+        one = self._posted.get(parcel_id)
         if one is None:
-            return
-        if one.holder is not None:
+            return False
+        line = self._exchange.line(one.parcel.agent)
+        is_waiting = line.waiting.remove(one.receipt, one.parcel.turn_class)
+        if is_waiting:
+            del line.lying[one.receipt]
+        elif only_waiting:
+            return False
+        elif one.holder is not None and one.receipt in line.lying:
             one.holder.receiver.cancelled(parcel_id)
-        elif line.waiting.remove(parcel_id, one.parcel.turn_class):
-            del line.lying[parcel_id]
+        self._posted.pop(parcel_id, None)
+        return is_waiting
+
+    def replied(self, frame: Frame) -> None:
+        if frame.kind != "piece":
+            self._posted.pop(frame.id, None)
+        self.receiver.replied(frame)
 
     async def _take(self, agent: str, room: Room) -> None:
         line = self._exchange.line(agent)
@@ -158,14 +178,14 @@ class MemoryCarrier:
             one.holder = self
             one.attempt += 1
             age_s = self._now_s() - one.posted_s
-            self.receiver.deliver(Delivery(parcel=one.parcel, receipt="", attempt=one.attempt, age_s=age_s))
+            self.receiver.deliver(Delivery(parcel=one.parcel, receipt=one.receipt, attempt=one.attempt, age_s=age_s))
 
     def _hand_back(self, line: _Line, one: _Lying) -> None:
         if one.attempt < MAX_ATTEMPTS:
             line.wait(one, self._now_s())
             return
         parcel = one.parcel
-        del line.lying[parcel.id]
+        del line.lying[one.receipt]
         fault = fault_of(AgentFailed(parcel.agent))
         self._exchange.answer(
             parcel.reply_to, Frame(id=parcel.id, kind="error", attempt=one.attempt, seq=0, fault=fault)

@@ -7,7 +7,7 @@ for all above it, also when it ran in another process. Contexts belong to one lo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -87,7 +87,7 @@ class A2AContext:
 
     def stream(
         self, agent: str, payload: object, *, deadline_s: float | None = None, turn_class: int | None = None
-    ) -> AsyncIterator[object]:
+    ) -> AsyncGenerator[object]:
         """The reply of another agent, piece by piece. Raises what `A2AServer.stream` does."""
         wanted = self.turn_class if turn_class is None else turn_class
         return self._server.stream(agent, payload, deadline_s=deadline_s, turn_class=wanted, context=self)

@@ -20,7 +20,7 @@ from ngx_agents.a2a.call import Call, ChannelSink, Sink
 from ngx_agents.a2a.carrier import Carrier, Delivery, Frame, Parcel, Receiver
 from ngx_agents.a2a.meters import AgentMeters, Meters
 from ngx_agents.a2a.post_sinks import AwaySink, ReplySink
-from ngx_agents.a2a.refusals import AgentFailed, AgentSuspended, AgentUnknown, StreamBroken, is_fault
+from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, AgentUnknown, StreamBroken, is_fault
 from ngx_agents.a2a.wire import error_of, pack, unpack
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import InvalidRequest, NgxError, SharedUnavailable, TurnCancelled
@@ -32,6 +32,7 @@ REPLY_TRIES = 3
 RETRY_BASE_S = 0.1
 MAX_UNREAD_PIECES = 4096
 MAX_KEPT_FRAMES = 512
+KEPT_S = 120.0
 MAX_KEPT_BYTES = 16_384
 MAX_PEERS = 1024
 log = event_log("a2a")
@@ -48,7 +49,7 @@ class _Peer:
 class _Sent:
     """A call that has left, and how much of its reply has come."""
 
-    __slots__ = ("attempt", "call", "next_seq", "parcel", "pieces")
+    __slots__ = ("attempt", "call", "next_seq", "parcel", "patience", "pieces")
 
     def __init__(self, call: Call, parcel: Parcel) -> None:
         self.call = call
@@ -56,6 +57,7 @@ class _Sent:
         self.attempt = 1
         self.next_seq = 0
         self.pieces: ChannelSink | None = None
+        self.patience: asyncio.TimerHandle | None = None
 
 
 class PostOffice(Receiver):
@@ -70,7 +72,7 @@ class PostOffice(Receiver):
         rng: Rng,
         meters: Meters,
         rules: BreakerRules,
-        fair_wait_s: float,
+        max_wait_s: float,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         admit_parcel: Callable[[Delivery, Sink], Call],
         on_ended: Callable[[Call], None],
@@ -80,7 +82,7 @@ class PostOffice(Receiver):
         self._rng = rng
         self._meters = meters
         self._rules = rules
-        self._fair_wait_s = fair_wait_s
+        self._max_wait_s = max_wait_s
         self._spawn = spawn
         self._admit_parcel = admit_parcel
         self._on_ended = on_ended
@@ -89,7 +91,7 @@ class PostOffice(Receiver):
         self._working: dict[str, ReplySink] = {}
         self._has_closed = asyncio.Event()
         self._is_closed = False
-        self._kept: OrderedDict[str, Frame] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, Frame]] = OrderedDict()
 
     def peer(self, agent: str) -> _Peer:
         """The breaker and meters of an agent elsewhere. Raises AgentUnknown beyond `MAX_PEERS` names."""
@@ -118,14 +120,18 @@ class PostOffice(Receiver):
         call.sink = AwaySink(sink, call, self._settled)
         try:
             await self.carrier.post(parcel)
-        except BaseException:
+        except BaseException as error:
             self._sent.pop(parcel.id, None)
             ticket.ignored()
+            if isinstance(error, AgentBusy):
+                peer.meters.refused(error.reason, call.turn_class, now_s)
             raise
         if call.is_settled:  # its time was over meanwhile
             self._withdraw(call)
         elif not wants_reply:
             call.finish(None)
+        else:
+            sent.patience = asyncio.get_running_loop().call_later(self._max_wait_s, self._impatient, sent)
 
     async def open(self, capacity: int) -> None:
         self._is_closed = False
@@ -178,13 +184,13 @@ class PostOffice(Receiver):
         working = self._working.get(parcel_id)
         if working is not None:
             self._meters.duplicates.inc()
-            working.delivery = delivery  # the newer receipt is the one that counts
+            working.join(delivery)
             return
         sink = ReplySink(delivery, send=self.carrier.reply, answer=self._answer)
-        kept = self._kept.get(parcel_id)
-        if kept is not None:
+        until_s, kept = self._kept.get(parcel_id, (0.0, None))
+        if kept is not None and until_s > self._clock.monotonic_s():
             self._meters.duplicates.inc()
-            self._answer(sink, msgspec.structs.replace(kept, attempt=delivery.attempt))
+            self._spawn(self._close(sink, msgspec.structs.replace(kept, attempt=delivery.attempt)))
             return
         self._working[parcel_id] = sink
         try:
@@ -226,17 +232,33 @@ class PostOffice(Receiver):
 
     def _break(self, sent: _Sent) -> None:
         sent.call.fail(StreamBroken(sent.call.agent))
-        self._spawn(self.carrier.cancel(sent.parcel.id, sent.call.agent))
+        self._spawn(self._cancel(sent.parcel.id))
 
     def _withdraw(self, call: Call) -> None:
-        self._spawn(self.carrier.cancel(call.message.id, call.agent))
+        self._spawn(self._cancel(_parcel_id(call)))
+
+    async def _cancel(self, parcel_id: str) -> None:
+        await self.carrier.cancel(parcel_id)
+
+    def _impatient(self, sent: _Sent) -> None:
+        self._spawn(self._withdraw_waiting(sent))
+
+    async def _withdraw_waiting(self, sent: _Sent) -> None:
+        """Nobody may have taken it yet: as in a mailbox, a message does not wait longer than that."""
+        if await self.carrier.cancel(sent.parcel.id, only_waiting=True):
+            call = sent.call
+            peer = self.peer(call.agent)
+            peer.meters.refused("waited", call.turn_class, self._clock.monotonic_s())
+            call.fail(AgentBusy(call.agent, "waited", retry_after_s=self._max_wait_s))
 
     def _settled(self, call: Call, error: NgxError | None) -> None:
-        self._sent.pop(call.message.id, None)
+        sent = self._sent.pop(_parcel_id(call), None)
+        if sent is not None and sent.patience is not None:
+            sent.patience.cancel()
         peer = self.peer(call.agent)
         took_s = self._clock.monotonic_s() - call.entered_s
         if call.ticket is not None:
-            has_hung = call.stopped_by == "deadline" and took_s >= self._fair_wait_s
+            has_hung = call.stopped_by == "deadline" and took_s >= self._max_wait_s
             if error is None:
                 call.ticket.succeeded()
             elif has_hung or is_fault(error):
@@ -252,33 +274,40 @@ class PostOffice(Receiver):
             return
         parcel_id = frame.id
         if not sink.is_mute and frame.kind == "done" and not sink.wants_chunks and len(frame.payload) <= MAX_KEPT_BYTES:
-            self._kept[parcel_id] = frame
+            self._kept[parcel_id] = (self._clock.monotonic_s() + KEPT_S, frame)
             if len(self._kept) > MAX_KEPT_FRAMES:
                 self._kept.popitem(last=False)
         self._spawn(self._close(sink, frame))
 
     async def _close(self, sink: ReplySink, frame: Frame) -> None:
         try:
-            for tried in range(REPLY_TRIES):
-                delivery = sink.delivery
-                if sink.is_mute or not delivery.parcel.wants_reply:
-                    delivery = msgspec.structs.replace(delivery, is_mute=True)
-                try:
-                    await self.carrier.reply(delivery, frame)
-                    return
-                except SharedUnavailable:
-                    await self._clock.sleep(next_delay_s(tried, base_s=RETRY_BASE_S, rng=self._rng))
-            log.warning("a2a.reply_lost", agent=sink.delivery.parcel.agent, message_id=frame.id)
+            for delivery in sink.deliveries:  # grows while others join
+                await self._say_last(delivery, frame, is_mute=sink.is_mute)
         finally:
             if self._working.get(frame.id) is sink:
                 del self._working[frame.id]
                 self._has_closed.set()
 
+    async def _say_last(self, delivery: Delivery, frame: Frame, *, is_mute: bool) -> None:
+        if is_mute or not delivery.parcel.wants_reply:
+            delivery = msgspec.structs.replace(delivery, is_mute=True)
+        for tried in range(REPLY_TRIES):
+            try:
+                await self.carrier.reply(delivery, frame)
+                return
+            except SharedUnavailable:
+                await self._clock.sleep(next_delay_s(tried, base_s=RETRY_BASE_S, rng=self._rng))
+        log.warning("a2a.reply_lost", agent=delivery.parcel.agent, message_id=frame.id)
+
+
+def _parcel_id(call: Call) -> str:
+    return f"{call.agent}:{call.message.id}"
+
 
 def _parcel(call: Call, remaining_s: float, *, wants_reply: bool) -> Parcel:
     message, context = call.message, call.message.context
     return Parcel(
-        id=message.id, agent=call.agent, turn_class=call.turn_class, depth=context.depth, remaining_s=remaining_s,
+        id=_parcel_id(call), agent=call.agent, turn_class=call.turn_class, depth=context.depth, remaining_s=remaining_s,
         payload=pack(message.payload), wants_reply=wants_reply, wants_pieces=call.sink.wants_chunks,
         traceparent=context.traceparent, tokens_left=context.tokens_left, cost_usd_left=context.cost_usd_left,
         calls_left=context.calls_left,

@@ -12,6 +12,7 @@ from ngx_agents.a2a.carrier import Delivery, Frame, FrameKind
 from ngx_agents.a2a.wire import fault_of, pack
 from ngx_agents.errors import InvalidRequest, NgxError
 
+MAX_JOINED = 64
 NOTHING = msgspec.Raw(b"\xc0")
 
 
@@ -47,7 +48,17 @@ class ReplySink(Sink):
     `is_mute`: nobody waits, the end is only acknowledged. `is_abandoned`: it is left to another process, unanswered.
     """
 
-    __slots__ = ("_answer", "_attempt", "_send", "_seq", "call", "delivery", "is_abandoned", "is_mute", "wants_chunks")
+    __slots__ = (
+        "_answer",
+        "_attempt",
+        "_send",
+        "_seq",
+        "call",
+        "deliveries",
+        "is_abandoned",
+        "is_mute",
+        "wants_chunks",
+    )
 
     def __init__(
         self,
@@ -60,15 +71,20 @@ class ReplySink(Sink):
         self._answer = answer
         self._seq = 0
         self._attempt = delivery.attempt  # also when the parcel is handed to us again meanwhile
-        self.delivery = delivery
+        self.deliveries = [delivery]
         self.wants_chunks = delivery.parcel.wants_pieces
         self.is_mute = False
         self.is_abandoned = False
         self.call: Call | None = None
 
+    def join(self, delivery: Delivery) -> None:
+        """The same parcel again: handed to us once more, or posted by another caller, who is answered too."""
+        if all(one.receipt != delivery.receipt for one in self.deliveries) and len(self.deliveries) < MAX_JOINED:
+            self.deliveries.append(delivery)
+
     @override
     async def chunk(self, value: object) -> None:
-        await self._send(self.delivery, self._frame("piece", pack(value)))
+        await self._send(self.deliveries[0], self._frame("piece", pack(value)))
 
     @override
     def finish(self, value: object) -> None:
@@ -87,7 +103,7 @@ class ReplySink(Sink):
         spent = self.call.message.context if self.call is not None else None
         seq, self._seq = self._seq, self._seq + 1
         return Frame(
-            id=self.delivery.parcel.id, kind=kind, attempt=self._attempt, seq=seq, payload=payload,
+            id=self.deliveries[0].parcel.id, kind=kind, attempt=self._attempt, seq=seq, payload=payload,
             fault=None if error is None else fault_of(error),
             tokens_spent=spent.tokens_spent if spent else 0,
             cost_usd_spent=spent.cost_usd_spent if spent else 0.0,

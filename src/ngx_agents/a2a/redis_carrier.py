@@ -148,17 +148,22 @@ class RedisCarrier:
             queue = self._keys_of(parcel.agent).queues[parcel.turn_class]
             await self._run(END, (queue,), GROUP, self._me, delivery.receipt)
 
-    async def cancel(self, parcel_id: str, agent: str) -> None:
-        queue, entry = self._posted.pop(parcel_id, ("", ""))
+    async def cancel(self, parcel_id: str, *, only_waiting: bool = False) -> bool:
+        queue, entry = self._posted.get(parcel_id, ("", ""))
+        if not only_waiting:
+            self._posted.pop(parcel_id, None)
         if not entry:
-            return
+            return False
         try:
             holder = await self._run(WITHDRAW, (queue,), GROUP, entry)
-            if holder:
+            if holder and not only_waiting:
                 inbox = inbox_key(self._namespace, holder.decode())
                 await self._send(inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "c", parcel_id))
         except SharedUnavailable:
-            return  # whoever works on it stops at its deadline
+            return False  # whoever works on it stops at its deadline
+        if not holder:
+            self._posted.pop(parcel_id, None)
+        return not holder
 
     @property
     def _me(self) -> str:
