@@ -74,6 +74,7 @@ def test_every_variable_sets_its_setting(name):
         "builtin": "off",
         "trace_share": "0.1",
         "local_acceptance": "true",
+        "health_consent": "true",
     }.get(one.field, "2048")
     loaded = read_config(environ={name: raw})
     value = getattr(getattr(loaded.config, one.section), one.field)

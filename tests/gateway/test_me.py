@@ -87,3 +87,30 @@ async def test_what_has_not_happened_yet_is_not_logged(tmp_path: Path) -> None:
         ahead = {"kind": "weight", "at": SystemClock().now_s() + 30 * 86_400, "data": {"kg": 80}}
         status, problem = await api.call("POST", "/v1/me/logs", json=ahead)
     assert (status, problem["field"]) == (400, "at")
+
+
+async def test_consents_are_recorded_with_their_version_and_the_latest_holds(tmp_path: Path) -> None:
+    async with client(tmp_path) as api:
+        assert await api.call("GET", "/v1/me/consents") == (200, {"items": []})
+        for version, is_given in (("2026-01", True), ("2026-11", False)):
+            body = {"version": version, "is_given": is_given}
+            status, consent = await api.call("PUT", "/v1/me/consents/health", json=body)
+            assert (status, consent["kind"], consent["is_given"]) == (200, "health", is_given)
+        _, listed = await api.call("GET", "/v1/me/consents")
+        _, exported = await api.call("GET", "/v1/me/export")
+    assert [(one["kind"], one["version"], one["is_given"]) for one in listed["items"]] == [("health", "2026-11", False)]
+    assert "2026-01" in str(exported)
+
+
+async def test_a_consent_that_says_nothing_clear_is_refused(tmp_path: Path) -> None:
+    async with client(tmp_path) as api:
+        for kind, body, field in (
+            ("Health", {"version": "1", "is_given": True}, "kind"),
+            ("health", {"version": "1"}, "is_given"),
+            ("health", {"version": "", "is_given": True}, "version"),
+            ("health", {"version": "1", "is_given": "yes"}, "is_given"),
+        ):
+            status, problem = await api.call("PUT", f"/v1/me/consents/{kind}", json=body)
+            assert (status, problem["code"]) == (400, "invalid_request"), body
+            assert field in (problem.get("field"), *problem["detail"].replace("`", " ").split())
+        assert await api.call("GET", "/v1/me/consents") == (200, {"items": []})

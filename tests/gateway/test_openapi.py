@@ -22,6 +22,8 @@ GET /v1/agents
 GET /v1/agents/{agent_id}
 GET /v1/me/profile
 PUT /v1/me/profile
+GET /v1/me/consents
+PUT /v1/me/consents/{kind}
 POST /v1/me/logs
 GET /v1/me/logs
 GET /v1/me/artifacts

@@ -107,6 +107,12 @@ class JournalConfig(Section, frozen=True, kw_only=True):
         int, setting("Most memory for copies of conversations and profiles.", bounds=(0, 1_099_511_627_776))
     ] = 67_108_864
     shared_ttl_s: Annotated[float, setting("How long such copies live in Redis.", bounds=(1, 2_592_000))] = 7200.0
+    health_consent: Annotated[
+        bool,
+        setting(
+            "Keep no logs and no health data in profiles of users who have not agreed (`PUT /v1/me/consents/health`)."
+        ),
+    ] = False
     cleanup_interval_s: Annotated[
         float, setting("How often one elected instance removes what has expired.", bounds=(1, 86_400))
     ] = 3600.0

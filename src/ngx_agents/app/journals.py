@@ -14,6 +14,7 @@ from ngx_agents.app.config_sections import Config
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.state.consent import ConsentGate
 from ngx_agents.state.expiry import Retention
 from ngx_agents.state.failover import FailoverJournal
 from ngx_agents.state.failover_late import LateJournal
@@ -78,10 +79,10 @@ def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courte
     if shared is not None:
         top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
     if not config.is_on_postgres or config.journal.shards is not None:
-        return Tiers(journal=top, failover=None)
+        return Tiers(journal=_gated(top, config), failover=None)
     acceptance = _acceptance(config, clock, courtesy) if config.journal.local_acceptance else None
     failover = FailoverJournal(top, clock=clock, metrics=metrics, acceptance=acceptance)
-    return Tiers(journal=failover, failover=failover)
+    return Tiers(journal=_gated(failover, config), failover=failover)
 
 
 def retention_of(config: Config) -> Retention:
@@ -91,6 +92,10 @@ def retention_of(config: Config) -> Retention:
         turns_s=config.journal.turns_kept_days * 86_400.0,
         conversations_s=days * 86_400.0 if days else None,
     )
+
+
+def _gated(journal: Journal, config: Config) -> Journal:
+    return ConsentGate(journal) if config.journal.health_consent else journal
 
 
 def _acceptance(config: Config, clock: Clock, courtesy: Courtesy) -> LocalAcceptance:

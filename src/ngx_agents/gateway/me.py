@@ -11,26 +11,31 @@ from ngx_agents.errors import InvalidRequest, NotFound
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, limit_of, query_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
-from ngx_agents.gateway.wire import EraseReply, LogBody, LogReply, ProfileBody
+from ngx_agents.gateway.wire import ConsentBody, ConsentList, EraseReply, LogBody, LogReply, ProfileBody
 from ngx_agents.state.commands import (
     AddLog,
     EraseUser,
     ExportUser,
     GetArtifact,
+    GetConsents,
     ListArtifacts,
     ListLogs,
+    PutConsent,
     PutProfile,
     ReadProfile,
 )
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.log_kinds import checked
 from ngx_agents.state.model import LogEntry, LogKind
+from ngx_agents.state.state_commands import Consent
 
 MAX_PROFILE_BYTES = 262_144
 MAX_LOG_BYTES = 16_384
+MAX_CONSENT_BYTES = 4096
 LOG_AHEAD_S = 86_400.0  # the user's today may be the server's tomorrow
 DEFAULT_LOGS = 100
 DEFAULT_ARTIFACTS = 50
+_KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?")
 
 
@@ -40,6 +45,7 @@ class MeRoutes:
         self._journal = deps.journal
         self._profile_decoder = msgspec.json.Decoder(ProfileBody)
         self._log_decoder = msgspec.json.Decoder(LogBody)
+        self._consent_decoder = msgspec.json.Decoder(ConsentBody)
 
     async def profile(self, exchange: Exchange) -> None:
         stored = await self._journal.query(ReadProfile(owner=exchange.principal.owner))
@@ -50,6 +56,20 @@ class MeRoutes:
         owner = exchange.principal.owner
         await self._deps.tell(PutProfile(owner=owner, profile=profile, now=self._deps.clock.now_s()))
         await exchange.reply_json(profile)
+
+    async def consents(self, exchange: Exchange) -> None:
+        found = await self._journal.query(GetConsents(owner=exchange.principal.owner))
+        await exchange.reply_json(ConsentList(found))
+
+    async def put_consent(self, exchange: Exchange) -> None:
+        """Decisions are added; asked for `health`, the server may keep no health data before one is given."""
+        kind = exchange.parameters["kind"]
+        if not _KIND.fullmatch(kind):
+            raise InvalidRequest("a kind of consent is a word of a-z, 0-9, - and _", field="kind")
+        body = decoded(self._consent_decoder, await exchange.body(MAX_CONSENT_BYTES))
+        consent = Consent(kind=kind, version=body.version, is_given=body.is_given, at=self._deps.clock.now_s())
+        await self._deps.tell(PutConsent(owner=exchange.principal.owner, consent=consent))
+        await exchange.reply_json(consent)
 
     async def add_log(self, exchange: Exchange) -> None:
         raw = await exchange.body(MAX_LOG_BYTES)

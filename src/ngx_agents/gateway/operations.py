@@ -18,6 +18,7 @@ from ngx_agents.gateway.operation import EVENT_STREAM, HTML, PLAIN, Operation, P
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.gateway.turns import TurnRoutes
 from ngx_agents.state.model import Artifact, ConversationInfo, Profile
+from ngx_agents.state.state_commands import Consent
 from ngx_agents.turns.model import TurnView
 
 LIMIT = Parameter(
@@ -133,6 +134,14 @@ def _me(routes: MeRoutes) -> list[Operation]:
         _operation(
             "PUT /v1/me/profile", routes.put_profile, summary="Replace the profile",
             answers={200: (Profile,)}, body=wire.ProfileBody,
+        ),
+        _operation(
+            "GET /v1/me/consents", routes.consents, summary="What the caller agreed to, and to which text",
+            answers={200: (wire.ConsentList,)},
+        ),
+        _operation(
+            "PUT /v1/me/consents/{kind}", routes.put_consent, summary="Agree to something, or no longer",
+            answers={200: (Consent,)}, body=wire.ConsentBody,
         ),
         _operation(
             "POST /v1/me/logs", routes.add_log, summary="Log weight, sleep, a workout, a check-in or a meal",

@@ -19,6 +19,7 @@ from ngx_agents.state.model import (
     TurnStatus,
     WhenBusy,
 )
+from ngx_agents.state.state_commands import Consent
 
 MAX_TEXT_CHARS = 32_000
 # says in the document what `decode.text_of` checks: not blank, no NUL
@@ -55,6 +56,19 @@ class LogBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: LogKind
     data: Annotated[dict[Word, Any], Meta(min_length=1, max_length=50)]
     at: Annotated[float, Meta(ge=0, le=32_503_680_000)] | UnsetType = UNSET
+
+
+class ConsentBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user decided, shown the text that `version` names."""
+
+    version: Word
+    is_given: bool
+
+
+class ConsentList(Struct, frozen=True):
+    """The latest decision of each kind."""
+
+    items: tuple[Consent, ...]
 
 
 class ProfileBody(Profile, frozen=False, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

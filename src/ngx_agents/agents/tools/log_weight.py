@@ -14,7 +14,7 @@ from ngx_agents.agents.tools.reading import fold, numbered, sentences, words
 from ngx_agents.agents.tools.tool import ToolContext, ToolOutput
 from ngx_agents.agents.tools.weight.report import date_label, say, trend_facts
 from ngx_agents.agents.tools.weight.trend import DAY_S, points_of
-from ngx_agents.errors import InvalidRequest
+from ngx_agents.errors import ConsentRequired, InvalidRequest
 from ngx_agents.state.model import LogEntry
 from ngx_agents.vertex.content import ToolDeclaration
 
@@ -67,18 +67,22 @@ class LogWeight:
         return {} if kg is None else {"kg": kg, "days_ago": read_days_ago(said)}
 
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
-        """Stores the entry. Raises InvalidRequest when `kg` is missing or outside 25..400."""
+        """Stores the entry, or says that consent is lacking. Raises InvalidRequest for a `kg` not in 25..400."""
         kg = number(arguments, "kg", *WEIGHT_KG)
         if kg is None:
             raise InvalidRequest("kg is missing", field="kg")
         days_ago = integer(arguments, "days_ago", 0, MAX_DAYS_AGO) or 0
         at = context.now - days_ago * DAY_S
-        await context.add_log("weight", at, {"kg": kg}, f"log_weight:{days_ago}")
-        entry = LogEntry(id="", kind="weight", at=at, data={"kg": kg})
         date = date_label(at, context.locale)
-        trend = trend_facts(points_of(await _with(entry, context)), "last_month", context.locale)
+        logged: dict[str, Any] | None = {"kg": kg, "date": date}
         saved = say(context.locale, "log.saved", kg=f"{kg:g}", date=date)
-        return ToolOutput(facts={"logged": {"kg": kg, "date": date}, "saved": saved, "trend": trend})
+        try:
+            await context.add_log("weight", at, {"kg": kg}, f"log_weight:{days_ago}")
+        except ConsentRequired:
+            logged, saved = None, say(context.locale, "log.not_saved", kg=f"{kg:g}")
+        entry = LogEntry(id="", kind="weight", at=at, data={"kg": kg})
+        trend = trend_facts(points_of(await _with(entry, context)), "last_month", context.locale)
+        return ToolOutput(facts={"logged": logged, "saved": saved, "trend": trend})
 
 
 def read_logged_kg(said: str) -> float | None:
