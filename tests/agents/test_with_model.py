@@ -370,7 +370,7 @@ async def test_leaving_a_turn_closes_the_call_upstream(team: CoachingTeam, emula
         if isinstance(event, TextDelta):
             break
     await events.aclose()
-    for _ in range(50):
+    for _ in range(200):
         if emulator.state["streams_open"] == 0:
             break
         await asyncio.sleep(0.01)
