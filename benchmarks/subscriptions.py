@@ -64,8 +64,8 @@ def held_turns(server: Server, count: int) -> list[str]:
         "prefer": "respond-async",
     }
     turns = []
-    for conversation in stored_conversations(server, count):
-        body = json.dumps({"text": QUESTION, "class": BATCH_CLASS})
+    for number, conversation in enumerate(stored_conversations(server, count)):
+        body = json.dumps({"text": f"{QUESTION} {number}", "class": BATCH_CLASS})  # equal ones would be one call
         client.request("POST", f"/v1/conversations/{conversation}/turns", body, headers)
         answer = client.getresponse()
         told = json.loads(answer.read())
