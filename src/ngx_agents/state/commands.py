@@ -36,10 +36,6 @@ from ngx_agents.state.operations import ListShardPlaces as ListShardPlaces
 from ngx_agents.state.operations import Position as Position
 from ngx_agents.state.operations import ReplayTurn as ReplayTurn
 from ngx_agents.state.operations import ShardPlace as ShardPlace
-from ngx_agents.state.push_commands import ClaimPushes as ClaimPushes
-from ngx_agents.state.push_commands import ListDeadPushes as ListDeadPushes
-from ngx_agents.state.push_commands import ReplayPush as ReplayPush
-from ngx_agents.state.push_commands import SettlePush as SettlePush
 from ngx_agents.state.state_commands import Append as Append
 from ngx_agents.state.state_commands import Expire as Expire
 from ngx_agents.state.state_commands import GetBlob as GetBlob
@@ -51,13 +47,6 @@ from ngx_agents.state.state_commands import PutConsent as PutConsent
 from ngx_agents.state.state_commands import PutState as PutState
 from ngx_agents.state.state_commands import ReadProfile as ReadProfile
 from ngx_agents.state.state_commands import TryElect as TryElect
-from ngx_agents.state.task_commands import DeletePush as DeletePush
-from ngx_agents.state.task_commands import EndTask as EndTask
-from ngx_agents.state.task_commands import GetTask as GetTask
-from ngx_agents.state.task_commands import ListPushes as ListPushes
-from ngx_agents.state.task_commands import ListTasks as ListTasks
-from ngx_agents.state.task_commands import PutPush as PutPush
-from ngx_agents.state.task_commands import TaskEntry as TaskEntry
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +78,7 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     """→ Accepted. Raises NotFound, ConversationBusy, IdempotencyConflict, Overloaded (too many waiting).
 
     `idempotency_hash` covers path and body. `grant_to` names the instance that gets the lane if it is free.
-    `deadline_at` and `now` are Unix seconds. With `task` the turn is one of a task, and what TaskEntry names is raised.
+    `deadline_at` and `now` are Unix seconds.
     """
 
     conversation_id: str
@@ -107,7 +96,6 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     idempotency_hash: bytes = b""
     max_waiting: int = 100
-    task: TaskEntry | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -379,13 +367,11 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True):
 Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
-    | PutState | Append | PutBlob | PutConsent | Expire | TryElect | EndTask | PutPush | DeletePush | ClaimPushes
-    | SettlePush | ReplayPush
+    | PutState | Append | PutBlob | PutConsent | Expire | TryElect
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
-    | GetTask | ListTasks | ListPushes | ListDeadPushes
 )  # fmt: skip
 Result = Any

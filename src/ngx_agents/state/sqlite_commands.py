@@ -17,9 +17,7 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
 from ngx_agents.state.sqlite_expiry import forget_conversation
-from ngx_agents.state.sqlite_pushes import APPLY as PUSHES
 from ngx_agents.state.sqlite_states import APPLY as STATES
-from ngx_agents.state.sqlite_tasks import APPLY as TASKS
 from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
 from ngx_agents.state.state_commands import next_version
 
@@ -251,6 +249,4 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.ReplayTurn: _replay_turn,
     **STATES,
     **EXPIRY,
-    **TASKS,
-    **PUSHES,
 }

@@ -24,10 +24,8 @@ from ngx_agents.state.model import (
     Profile,
     Turn,
 )
-from ngx_agents.state.sqlite_pushes import ANSWER as PUSHES
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
 from ngx_agents.state.sqlite_states import ANSWER, export_more
-from ngx_agents.state.sqlite_tasks import ANSWER as TASKS
 from ngx_agents.state.state_commands import VersionedProfile
 
 Connection = sqlite3.Connection
@@ -376,6 +374,4 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.GetPosition: _get_position,
     c.ListShardPlaces: lambda db, question: (),
     **ANSWER,
-    **TASKS,
-    **PUSHES,
 }

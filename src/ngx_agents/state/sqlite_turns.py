@@ -21,7 +21,6 @@ from ngx_agents.errors import (
 )
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import Answer, Message, Owner
-from ngx_agents.state.sqlite_tasks import add_push, refuse_unfit
 
 Connection = sqlite3.Connection
 AGEING_S_PER_CLASS = 30.0
@@ -37,8 +36,6 @@ def accept_turn(db: Connection, command: c.AcceptTurn) -> c.Accepted:
         known = _known_turn(db, command)
         if known is not None:
             return known
-    if command.task is not None:
-        refuse_unfit(db, command, command.task)
     is_patient = command.when_busy == "enqueue"
     accepted = _append_turn(db, command, None) if is_patient else _accept_busy(db, command)
     if command.idempotency_key is not None:
@@ -156,12 +153,9 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
     number, position, epoch, profile_version = row
     granted = position == 0 and command.grant_to is not None
     seq = 2 * number - 1
-    if command.task is not None and command.task.push is not None:
-        add_push(db, command.task.task_id or command.turn_id, command.task.push)
     db.execute(
         "INSERT INTO turn (id, conversation_id, number, tenant, user, status, turn_class, accepted_at, deadline_at,"
-        " locale, agent, attempts, epoch, task_id, context_id, task_message)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " locale, agent, attempts, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             command.turn_id,
             command.conversation_id,
@@ -176,7 +170,6 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
             command.agent,
             1 if granted else 0,
             epoch if granted else 0,
-            *_task_columns(command),
         ),
     )
     db.execute(
@@ -192,11 +185,6 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
         interrupt=interrupt,
         profile_version=profile_version or 0,
     )
-
-
-def _task_columns(command: c.AcceptTurn) -> tuple[str | None, str | None, bytes | None]:
-    task = command.task
-    return (None, None, None) if task is None else (task.task_id or command.turn_id, task.context_id, task.message)
 
 
 def _why_refused(db: Connection, command: c.AcceptTurn) -> Exception:

@@ -15,7 +15,7 @@ from ngx_agents.agents.turn import Team
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import Draining, InvalidRequest, NotFound
-from ngx_agents.state.commands import Accepted, AcceptTurn, Command, Grant, RequestCancel
+from ngx_agents.state.commands import Accepted, AcceptTurn, Grant, RequestCancel
 from ngx_agents.state.ids import Ids, is_id, shard_in
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Owner, TurnStatus
@@ -104,8 +104,8 @@ class TurnEngine:
     async def accept(self, request: TurnRequest) -> Accepted:
         """Durable when it returns.
 
-        Raises NotFound, InvalidRequest (unknown agent), TurnFinished (the task has ended), ConversationBusy,
-        IdempotencyConflict, Overloaded, Draining, JournalUnavailable.
+        Raises NotFound, InvalidRequest (unknown agent), ConversationBusy, IdempotencyConflict, Overloaded, Draining,
+        JournalUnavailable.
         """
         self._check(request)
         started_s = self._clock.monotonic_s()
@@ -115,8 +115,7 @@ class TurnEngine:
         granted = False
         try:
             with self._lanes.asking():
-                told: list[Command] = [command] if request.begins is None else [request.begins, command]
-                result = (await self._journal.transact(told))[-1]
+                [result] = await self._journal.transact([command])
             if isinstance(result, BaseException):
                 raise result
             accepted: Accepted = result
@@ -209,7 +208,7 @@ class TurnEngine:
             when_busy=request.when_busy, now=now, deadline_at=now + timeout_s,
             grant_to=self._instance if grant else None, agent=request.agent, locale=request.locale,
             idempotency_key=request.idempotency_key, idempotency_hash=request.idempotency_hash,
-            max_waiting=self._settings.max_waiting_per_conversation, task=request.task,
+            max_waiting=self._settings.max_waiting_per_conversation,
         )  # fmt: skip
 
     def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:

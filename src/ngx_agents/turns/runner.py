@@ -123,7 +123,6 @@ class TurnRunner:
             degraded=answered.degraded,
             agents=answered.agents,
             usage=_usage(answered),
-            code=None if answered.outcome == "answered" else answered.outcome,
         )
 
     async def _answer(self, live: LiveTurn, grant: Grant, desk: TurnDesk) -> Answered:
@@ -292,11 +291,8 @@ def _tell(live: LiveTurn, event: AgentEvent) -> None:
 
 def _settle_text(live: LiveTurn, answered: Answered) -> None:
     """What listeners heard is what is stored: a difference is withdrawn and said again."""
-    said, agent = live.stream.text, answered.agents[0] if answered.agents else ""
-    if said != answered.text or answered.outcome != "answered":
+    said = live.stream.text
+    if said != answered.text:
         if said:
             live.stream.reset("corrected")
-        if answered.outcome == "answered":
-            live.stream.say(answered.text, agent)
-        else:
-            live.stream.ask(answered.text, agent, outcome=answered.outcome)
+        live.stream.say(answered.text, answered.agents[0] if answered.agents else "")
