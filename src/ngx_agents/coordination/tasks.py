@@ -28,6 +28,10 @@ class Tasks:
         await self._group.__aexit__(None, None, None)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """After `close` nothing begins."""
+        if not self._is_open:
+            work.close()
+            return
         task = self._group.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
