@@ -87,6 +87,9 @@ async def crash(server: PostgresServer, folder: Path, kills: int) -> int:
     async with asyncio.TaskGroup() as tasks:
         for writer in writers:
             tasks.create_task(writer.write(journal, stopped))
+        async with asyncio.timeout(20):
+            while not all(writer.told for writer in writers):  # noqa: ASYNC110 - they need nobody's word
+                await asyncio.sleep(0.02)
         for _ in range(kills):
             await asyncio.sleep(0.3)
             await asyncio.to_thread(server.kill)
@@ -108,7 +111,11 @@ async def crash(server: PostgresServer, folder: Path, kills: int) -> int:
 async def test_a_database_killed_under_writers_has_everything_afterwards_once_and_in_order(
     server: PostgresServer, tmp_path: Path
 ) -> None:
-    assert await crash(server, tmp_path, 1) > WRITERS
+    """A round in which every writer waits for the fate of a lost COMMIT takes nothing locally; another is tried then."""
+    for number in range(6):
+        if await crash(server, tmp_path / str(number), 1) > WRITERS:
+            return
+    pytest.fail("no turn was ever taken locally")
 
 
 @pytest.mark.slow
@@ -116,4 +123,4 @@ async def test_a_database_killed_under_writers_has_everything_afterwards_once_an
 async def test_twenty_kills_lose_nothing(server: PostgresServer, tmp_path: Path) -> None:
     taken = [await crash(server, tmp_path / str(number), 2) for number in range(10)]
     print("taken locally:", sum(taken))  # noqa: T201
-    assert sum(map(bool, taken)) >= 8  # on a busy machine a round may end before its first local turn
+    assert sum(taken) > 10 * WRITERS
