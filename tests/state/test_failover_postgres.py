@@ -111,7 +111,7 @@ async def crash(server: PostgresServer, folder: Path, kills: int) -> int:
 async def test_a_database_killed_under_writers_has_everything_afterwards_once_and_in_order(
     server: PostgresServer, tmp_path: Path
 ) -> None:
-    """A round in which every writer waits for the fate of a lost COMMIT takes nothing locally; another is tried then."""
+    """A round in which every writer waits for the fate of a lost COMMIT takes nothing locally; another is tried."""
     for number in range(6):
         if await crash(server, tmp_path / str(number), 1) > WRITERS:
             return
