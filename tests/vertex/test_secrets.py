@@ -96,9 +96,9 @@ async def test_tokens_and_private_keys_are_nowhere_to_be_seen(
     url = guarded_emulator.base_url
     settings = VertexSettings(base_url=url, use_google_credentials=True, transport=transport, project="p")
     async with VertexAIClient(settings=settings, metrics=sinks.metrics, **PATIENT) as client:
-        await provoke(client, guarded_emulator, sinks)
-        guarded_emulator.revoke_tokens()
         sinks.saw(await client.generate(ask()))
+        guarded_emulator.revoke_tokens()
+        await provoke(client, guarded_emulator, sinks)
     credentials = GoogleCredentials(SystemClock())
     headers = await credentials.headers(ask().deadline_s)
     sinks.saw(credentials)
