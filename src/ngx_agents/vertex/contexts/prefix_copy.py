@@ -93,7 +93,7 @@ class PrefixCopy:
             delay_s = REFUSED_PAUSE_S
         else:
             delay_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (self._failures - 1))
-        self._paused_until_s = now_s + max(delay_s, error.retry_after_s or 0.0)
+        self._paused_until_s = now_s + max(delay_s, min(error.retry_after_s or 0.0, MAX_PAUSE_S))
 
     def doubt(self, now_s: float) -> None:
         """A call that used the copy was refused: it is not used until it was looked up.
