@@ -87,20 +87,21 @@ class VertexDialect:
             raise ModelProtocolError("the model's token count cannot be understood") from exc
 
     def _contents(self, request: ModelRequest, model: str) -> msgspec.Raw:
-        return joined([self._wire_of(content, model) for content in request.contents])
+        wires: list[bytes] = []
+        for content in request.contents:
+            is_own = content.role == "user" or content.model == model
+            wires.append(content.wire.get(NAME if is_own else FOREIGN) or self._write(content, is_own=is_own))
+        return joined(wires)
 
     def _add_prefix(self, body: wire.GenerateRequest, request: ModelRequest) -> None:
         if request.system:
             body.system_instruction = wire.Content(role="user", parts=[wire.Part(text=request.system)])
         body.tools = self._tools.raw(request.tools)
 
-    def _wire_of(self, content: Content, model: str) -> bytes:
-        is_own = content.model == model or content.role == "user"
-        key = NAME if is_own else FOREIGN
-        made = content.wire.get(key)
-        if made is None:
-            parts = self._parts(content.parts if is_own else _without_marks(content.parts))
-            made = content.wire[key] = _encode(wire.Content(role=content.role, parts=parts))
+    def _write(self, content: Content, *, is_own: bool) -> bytes:
+        """The content as the model that made it is told it, or as any other is; kept with it."""
+        parts = self._parts(content.parts if is_own else _without_marks(content.parts))
+        made = content.wire[NAME if is_own else FOREIGN] = _encode(wire.Content(role=content.role, parts=parts))
         return made
 
     def _parts(self, parts: Sequence[Part]) -> list[wire.Part]:

@@ -26,12 +26,12 @@ def generation_config(request: ModelRequest, model: str) -> wire.GenerationConfi
     if len(request.stop_sequences) > MAX_STOP_SEQUENCES:
         raise ModelRequestError(f"the model takes at most {MAX_STOP_SEQUENCES} stop sequences")
     config = wire.GenerationConfig(
-        temperature=request.temperature,
-        max_output_tokens=request.max_output_tokens,
-        top_p=request.top_p,
-        top_k=request.top_k,
-        seed=request.seed,
-        stop_sequences=request.stop_sequences,
+        request.temperature,
+        request.max_output_tokens,
+        request.top_p,
+        request.top_k,
+        request.seed,
+        request.stop_sequences,
     )
     if request.response_schema is not None:
         config.response_mime_type = "application/json"

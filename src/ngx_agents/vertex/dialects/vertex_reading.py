@@ -131,4 +131,6 @@ def _usage(usage: wire.UsageMetadata) -> Usage:
 
 
 def _details(counts: list[wire.ModalityTokenCount] | None) -> tuple[ModalityTokens, ...]:
-    return tuple(ModalityTokens(count.modality.lower(), count.token_count) for count in counts or ())
+    if not counts:
+        return ()
+    return tuple(ModalityTokens(count.modality.lower(), count.token_count) for count in counts)
