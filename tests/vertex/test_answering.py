@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.vertex.conftest import CHUNKS, Emulator, ask, user
+from tests.vertex.conftest import CHUNKS, WEIGHT_TOOL, Emulator, ask, user
 
 from ngx_agents.clock import Rng
 from ngx_agents.errors import (
@@ -25,6 +25,7 @@ from ngx_agents.errors import (
 )
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import ModelReply, ModelRequest, OnCut, StreamEnd, TextChunk, TextReset
+from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.scope import CacheRule, Cohort, Public, User
 from ngx_agents.vertex.settings import VertexSettings
@@ -97,6 +98,20 @@ async def test_only_batch_work_is_tried_more_than_three_times(emulator: Emulator
         with pytest.raises(ModelUnavailable):
             await client.generate(ask(urgency=urgency))
     assert emulator.state["calls"] == calls
+
+
+async def test_signatures_outlive_a_retry(client: VertexAIClient, emulator: Emulator) -> None:
+    emulator.script({"kind": "status", "status": 503})
+    question = user("Log my weight: 80 kg today")
+    called = [event async for event in client.stream(ask(contents=(question,), tools=(WEIGHT_TOOL,)))][-1]
+    assert isinstance(called, StreamEnd)
+    assert called.reply.attempts == 2
+    (call,) = called.reply.calls
+    assert call.signature
+    history = ask(contents=(question, called.reply.content))
+    assert call.signature.encode() in VertexDialect("global").encode(
+        history, model=VertexSettings().model, streams=False
+    )
 
 
 async def test_max_retries_bounds_batch_work(emulator: Emulator) -> None:

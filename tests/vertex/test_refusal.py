@@ -100,6 +100,13 @@ def test_retry_after_is_honoured_in_seconds_as_date_and_as_detail() -> None:
     assert refused(429, {"error": {"code": 429, "details": [{"reason": "x"}, detail]}}).retry_after_s == 12.5
 
 
+@pytest.mark.parametrize("told", ["nan", "inf", "-inf", "1e999", "Thu, 01 Jan 99999 00:00:00 GMT"])
+def test_a_wait_without_end_is_no_wait_told(told: str) -> None:
+    assert refused(429, retry_after=told).retry_after_s is None
+    detail = {"retryDelay": f"{told}s"}
+    assert refused(429, {"error": {"code": 429, "details": [detail]}}).retry_after_s is None
+
+
 def test_invalid_key_is_an_auth_error_though_it_comes_as_400() -> None:
     assert type(refused(400, {"error": {"code": 400, "details": [{"reason": "API_KEY_INVALID"}]}})) is ModelAuthError
 

@@ -6,6 +6,7 @@ Foreign text never gets into `str(error)`: prompts and keys may be quoted in it.
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from math import isfinite
 
 import msgspec
 
@@ -130,18 +131,23 @@ def _seconds(header: str | None, now_s: float) -> float | None:
     if header is None:
         return None
     try:
-        return max(0.0, float(header))
+        return _told(float(header))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now_s)
-    except ValueError:
+        return _told(parsedate_to_datetime(header).timestamp() - now_s)
+    except (ValueError, OverflowError):
         return None
 
 
 def _delay(duration: str | None) -> float | None:
     """Seconds of a protobuf duration such as `12.5s`."""
     try:
-        return float((duration or "").removesuffix("s"))
+        return _told(float((duration or "").removesuffix("s")))
     except ValueError:
         return None
+
+
+def _told(seconds: float) -> float | None:
+    """`nan` and `inf` read as numbers, too, and would make waits that never end; what is past is no wait."""
+    return max(0.0, seconds) if isfinite(seconds) else None

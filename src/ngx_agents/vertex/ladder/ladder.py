@@ -161,5 +161,5 @@ def _whole(reply: ModelReply, prefix: str, tries: int) -> ModelReply:
         parts = (first, *parts[1:])
     elif prefix:
         parts = (Text(text=prefix), *parts)
-    content = Content(role="model", parts=parts)
+    content = Content(role="model", parts=parts, model=reply.content.model)
     return replace(reply, content=content, attempts=tries)
