@@ -16,6 +16,7 @@ from ngx_agents.errors import ConfigError, JournalLocked, ModelUnavailable
 from ngx_agents.state.model import Owner
 from ngx_agents.vertex.content import Content, ModelRequest, Text
 from ngx_agents.vertex.local_model import is_installed
+from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.scope import CacheRule, User
 
 NO_BUILTIN = LocalConfig(builtin="off")
@@ -43,6 +44,17 @@ async def test_an_endpoint_or_key_is_vertex() -> None:
     express = await choose_model(Config(vertex=VertexConfig(api_key="k")))
     assert express.settings is not None
     assert express.settings.project is None
+
+
+async def test_a_limit_per_minute_is_kept_by_the_client() -> None:
+    limited = VertexConfig(base_url="http://127.0.0.1:1", requests_per_minute=60, quota_instances=3)
+    choice = await choose_model(Config(vertex=limited))
+    assert choice.settings is not None
+    assert choice.settings.quota == (QuotaLimit(requests_per_min=60),)
+    assert choice.settings.quota_instances == 3
+    free = await choose_model(Config(vertex=VertexConfig(base_url="http://127.0.0.1:1")))
+    assert free.settings is not None
+    assert free.settings.quota == ()
 
 
 async def test_a_project_without_credentials_says_so_and_takes_the_next() -> None:

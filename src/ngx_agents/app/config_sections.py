@@ -166,6 +166,18 @@ class VertexConfig(Section, frozen=True, kw_only=True):
     circuit_breaker_timeout_s: Annotated[
         float, setting("How long an open breaker lets nothing pass.", bounds=(0.1, 3_600))
     ] = 30.0
+    requests_per_minute: Annotated[
+        float,
+        setting("Most calls to one model in one location, all instances together; 0 is no limit.", bounds=(0, 1e9)),
+    ] = 0.0
+    tokens_per_minute: Annotated[
+        float,
+        setting("Most tokens, in and out, of one model in one location; 0 is no limit.", bounds=(0, 1e12)),
+    ] = 0.0
+    quota_instances: Annotated[
+        int,
+        setting("Instances that share these limits while Redis is away or not there.", bounds=(1, 10_000)),
+    ] = 1
     ca_file: Annotated[str | None, setting("PEM bundle trusted beside the system's, for a private proxy.")] = None
     http2: Annotated[
         Literal["auto", "prior_knowledge", "off"],

@@ -7,7 +7,7 @@ from functools import partial
 
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
-from ngx_agents.app.config_sections import Config
+from ngx_agents.app.config_sections import Config, VertexConfig
 from ngx_agents.app.journals import retention_of, tiers_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
@@ -31,6 +31,7 @@ from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.credentials import has_credentials
 from ngx_agents.vertex.local_model import LANGUAGES, MODEL_NAME, is_installed
 from ngx_agents.vertex.local_model.process import LocalModel
+from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.settings import VertexSettings
 
 log = event_log("app")
@@ -131,7 +132,16 @@ def _vertex_settings(config: Config, local: LocalModel | None) -> VertexSettings
         local_model=model,
         local_key=key,
         ca_file=vertex.ca_file,
+        quota=_quota(vertex),
+        quota_instances=vertex.quota_instances,
     )
+
+
+def _quota(vertex: VertexConfig) -> tuple[QuotaLimit, ...]:
+    if not vertex.requests_per_minute and not vertex.tokens_per_minute:
+        return ()
+    requests, tokens = vertex.requests_per_minute or None, vertex.tokens_per_minute or None
+    return (QuotaLimit(requests_per_min=requests, tokens_per_min=tokens),)
 
 
 def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> Parts:
