@@ -27,9 +27,11 @@ from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.settings import AuthSettings
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.commands import (
     Accepted,
     AcceptTurn,
@@ -79,6 +81,7 @@ class House:
     def __init__(self, folder: Path, model_url: str) -> None:
         courtesy, metrics = Courtesy(), Metrics()
         self._clock = SystemClock()
+        modes = Modes(clock=self._clock)
         self._ids = Ids(self._clock)
         self._journal = MemoryTier(SqliteJournal(folder / "journal.db", courtesy=courtesy))
         self._alone = MemoryTier(SqliteJournal(folder / "alone.db", courtesy=courtesy))  # no engine claims its lanes
@@ -99,7 +102,7 @@ class House:
                 settings=TurnSettings(),
             ),
             journal=self._journal, ids=self._ids, clock=self._clock, metrics=metrics, team=self._team,
-            mode=lambda: "normal", model_name=MODEL,
+            modes=modes, entrance=Entrance(modes), model_name=MODEL,
         )  # fmt: skip
         content = load_team(tools=build_tools())
         self._instructions = next(iter(content.specialists.values())).instructions.of("en")

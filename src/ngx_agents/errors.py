@@ -18,6 +18,7 @@ NgxError
 │   └── TurnFinished                the turn has ended and cannot be cancelled
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
 │   ├── Overloaded                  a bound was reached
+│   ├── ReadOnly                    history is served, new turns are not
 │   ├── Draining                    the server is stopping
 │   ├── JournalUnavailable          the journal cannot be reached or written
 │   └── SharedUnavailable           what instances share (Redis) cannot be reached in time; do without
@@ -160,6 +161,10 @@ class Unavailable(NgxError):
 
 class Overloaded(Unavailable):
     code = "overloaded"
+
+
+class ReadOnly(Unavailable):
+    code = "read_only"
 
 
 class Draining(Unavailable):

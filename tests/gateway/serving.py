@@ -18,7 +18,9 @@ from tests.gateway.script_team import ScriptTeam
 from ngx_agents.clock import SystemClock
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.sqlite import SqliteJournal
@@ -32,7 +34,6 @@ class Gate:
     """What `/readyz` is told."""
 
     is_open: bool = True
-    mode: str = "normal"
 
 
 @dataclass
@@ -43,6 +44,7 @@ class House:
     deps: GatewayDeps
     engine: TurnEngine
     gate: Gate
+    modes: Modes
 
 
 @asynccontextmanager
@@ -50,15 +52,16 @@ async def house(
     path: Path, settings: GatewaySettings | None = None, *, team: Any = None, console: ASGIApp | None = None
 ) -> AsyncIterator[House]:
     clock, metrics, gate = SystemClock(), Metrics(), Gate()
-    ids = Ids(clock)
+    ids, modes = Ids(clock), Modes(clock=clock)
     journal = MemoryTier(SqliteJournal(path / "journal.db"))
     team = team or ScriptTeam()
     await journal.open()
     try:
         await journal.migrate()
         engine = TurnEngine(
-            journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=TurnSettings(drain_s=0.2)
-        )
+            journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=TurnSettings(drain_s=0.2),
+            modes=modes,
+        )  # fmt: skip
         async with engine:
             deps = GatewayDeps(
                 engine=engine,
@@ -67,12 +70,13 @@ async def house(
                 clock=clock,
                 metrics=metrics,
                 team=team,
-                mode=lambda: gate.mode,
+                modes=modes,
+                entrance=Entrance(modes),
                 model_name="script",
                 ready=lambda: gate.is_open,
                 console=console,
             )
-            yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate)
+            yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate, modes)
     finally:
         await journal.close()
 

@@ -16,6 +16,7 @@ from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.operation import Operation
 from ngx_agents.gateway.operations import all_operations
 from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.resilience.modes import Mode
 
 
 async def test_a_request_id_is_echoed_when_it_is_a_plain_word_and_made_otherwise(tmp_path: Path) -> None:
@@ -46,9 +47,19 @@ async def test_health_tells_loop_gate_and_mode(tmp_path: Path) -> None:
         async with aiohttp.ClientSession() as session:
             async with session.get(url + "/livez") as response:
                 assert (response.status, (await response.json())["status"]) == (200, "alive")
-            made.gate.mode = "degraded-2"
+            made.modes.force(Mode.DEGRADED_2, by="ana", reason="a drill")
             async with session.get(url + "/readyz") as response:
-                assert await response.json() == {"status": "ready", "mode": "degraded-2", "model": "script"}
+                assert response.headers["ngx-mode"] == "degraded-2"
+                assert await response.json() == {
+                    "status": "ready",
+                    "mode": "degraded-2",
+                    "reasons": ["operator: a drill"],
+                    "journal": "normal",
+                    "model": "script",
+                }
+            made.modes.automatic()
+            async with session.get(url + "/livez") as response:
+                assert "ngx-mode" not in response.headers
             made.gate.is_open = False
             async with session.get(url + "/readyz") as response:
                 assert (response.status, response.headers["retry-after"]) == (503, "1")

@@ -57,9 +57,17 @@ class Client:
         return found
 
     async def mode(self) -> str:
+        """The journal's own mode."""
         _, told, _ = await self.call("GET", "/readyz")
-        found: str = told["mode"]
+        found: str = told["journal"]
         return found
+
+    async def until_operating(self, mode: str, within_s: float = 20.0) -> None:
+        """Waits for the server's operating mode."""
+        end_s = time.monotonic() + within_s
+        while (await self.call("GET", "/readyz"))[1]["mode"] != mode:
+            assert time.monotonic() < end_s, f"never {mode}"
+            await asyncio.sleep(0.1)
 
     async def until(self, mode: str, within_s: float = 20.0) -> None:
         end_s = time.monotonic() + within_s
@@ -87,9 +95,14 @@ async def test_without_its_database_a_server_refuses_turns_with_the_time_to_wait
             assert (status, problem["code"]) == (503, "journal_unavailable")
             assert int(headers["Retry-After"]) >= 1
             await client.until("read-only")
+            await client.until_operating("read-only")
+            status, problem, headers = await client.say(conversation_id, "¿Y mañana?")
+            assert (status, problem["code"]) == (503, "read_only")
+            assert (int(headers["Retry-After"]) >= 1, headers["NGX-Mode"]) == (True, "read-only")
         finally:
             postgres.start()
         await client.until("normal")
+        await client.until_operating("normal")
         status, turn, _ = await client.say(conversation_id, "¿Y mañana?")
         assert (status, turn["status"], turn["durability"]) == (200, "completed", "journal")
         _, page, _ = await client.call("GET", f"/v1/conversations/{conversation_id}/messages")
@@ -106,6 +119,7 @@ async def test_what_is_accepted_locally_is_marked_so_and_told_to_the_database_wh
         postgres.kill()
         try:
             await client.until("local")
+            await client.until_operating("degraded-1")
             for number in range(3):
                 status, turn, _ = await client.say(conversation_id, f"Otra cosa {number}")
                 assert status == 200, turn

@@ -15,3 +15,6 @@ class HandClock:
 
     async def sleep(self, delay_s: float) -> None:
         self.at_s += delay_s
+
+    def advance(self, seconds_s: float) -> None:
+        self.at_s += seconds_s

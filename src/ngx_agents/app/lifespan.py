@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from ngx_agents.app.config_sections import Config
+from ngx_agents.app.mode_signals import ModeSignals
 from ngx_agents.app.secret_key import secret_keys
 from ngx_agents.app.wiring import (
     Foundation,
@@ -30,6 +31,7 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.expiry import Sweeper
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
@@ -70,6 +72,7 @@ async def running(config: Config, *, address: str | None = None) -> AsyncIterato
             peers = await stack.enter_async_context(HttpPeers(signature))
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance)))
+        await stack.enter_async_context(ModeSignals(parts))
         yield Running(parts=parts, engine=engine, app=create_app(build_gateway(parts, engine), settings))
 
 
@@ -101,4 +104,5 @@ async def _foundation(config: Config, stack: AsyncExitStack) -> Foundation:
         traces=traces,
         shared=shared,
         keys=secret_keys(config),
+        modes=Modes(clock=clock),
     )

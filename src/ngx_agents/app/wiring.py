@@ -13,9 +13,11 @@ from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.expiry import Sweeper
 from ngx_agents.state.failover import FailoverJournal
 from ngx_agents.state.ids import Ids
@@ -56,6 +58,7 @@ class Foundation:
     traces: Traces
     shared: Shared | None
     keys: tuple[bytes, ...]
+    modes: Modes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +214,7 @@ def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> T
         ),
         peers=peers,
         shared=parts.foundation.shared,
+        modes=parts.foundation.modes,
     )
 
 
@@ -238,7 +242,9 @@ def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
         clock=parts.clock,
         metrics=parts.metrics,
         team=parts.team,
-        mode=partial(_mode, parts.failover),
+        modes=parts.foundation.modes,
+        entrance=Entrance(parts.foundation.modes),
+        journal_mode=partial(_journal_mode, parts.failover),
         ready=lambda: not engine.is_draining,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",
         peer_signature=peer_signature(parts),
@@ -247,7 +253,7 @@ def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
     )
 
 
-def _mode(failover: FailoverJournal | None) -> str:
+def _journal_mode(failover: FailoverJournal | None) -> str:
     return "normal" if failover is None else failover.mode
 
 

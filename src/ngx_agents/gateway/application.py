@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ngx_agents.errors import MethodNotAllowed, NgxError, NotFound
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.deps import GatewayDeps
-from ngx_agents.gateway.exchange import Exchange
+from ngx_agents.gateway.exchange import Exchange, Header
 from ngx_agents.gateway.meters import Meters
 from ngx_agents.gateway.openai_errors import render_openai_error
 from ngx_agents.gateway.operation import Operation
@@ -25,6 +25,7 @@ from ngx_agents.gateway.peers import PREFIX as PEERS
 from ngx_agents.gateway.peers import PeerRoutes
 from ngx_agents.gateway.problems import status_of
 from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.resilience.modes import Mode, ModeChange
 from ngx_agents.telemetry.log import event_log
 
 log = event_log("gateway")
@@ -53,6 +54,8 @@ class Gateway:
         routes = [Route(path, _Path(self, path, methods=methods)) for path, methods in by_path.items()]
         self._router = Router(routes, redirect_slashes=False, default=self._unknown)
         self._peers = None if deps.peer_signature is None else PeerRoutes(deps.engine, deps.peer_signature)
+        self._announced: tuple[Header, ...] = _mode_header(deps.modes.current)
+        deps.modes.on_change(self._announce)
         self._id_prefix = f"r-{secrets.token_hex(6)}-"
         self._id_numbers = itertools.count(1)
 
@@ -62,6 +65,7 @@ class Gateway:
             return
         exchange = Exchange(scope, receive, send)
         exchange.identify(self._new_request_id)
+        exchange.announced = self._announced
         began_s = self._clock.monotonic_s()
         try:
             await self._dispatch(exchange)
@@ -108,6 +112,9 @@ class Gateway:
         exchange.route = "console"
         await self._console(scope, receive, exchange.noting_status())
 
+    def _announce(self, change: ModeChange) -> None:
+        self._announced = _mode_header(change.mode)
+
     def _new_request_id(self) -> bytes:
         return f"{self._id_prefix}{next(self._id_numbers)}".encode()
 
@@ -139,6 +146,11 @@ async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _mode_header(mode: Mode) -> tuple[Header, ...]:
+    """Every answer says so when the mode is not normal."""
+    return () if mode is Mode.NORMAL else ((b"ngx-mode", mode.label.encode()),)
 
 
 def _text(exchange: Exchange) -> str:

@@ -10,7 +10,9 @@ from starlette.types import ASGIApp
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
+from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.peer_signature import PeerSignature
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.commands import Command
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
@@ -38,13 +40,18 @@ def always() -> bool:
     return True
 
 
+def journal_is_well() -> str:
+    return "normal"
+
+
 async def nothing_kept(owner: Owner) -> int:
     return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
-    """`mode` names the operating mode; `ready` is the gate: False while the server starts or drains.
+    """`entrance` lets turns in. `journal_mode` names the journal's own mode; `ready` is False while the server starts
+    or drains.
 
     `model_name` says what answers (a model's name, or `template`). `forget_answers` erases the model's answers that are
     kept for a user; how many there were. With `peer_signature` other instances may ask about turns that run here.
@@ -57,8 +64,10 @@ class GatewayDeps:
     clock: Clock
     metrics: Metrics
     team: Roster
-    mode: Callable[[], str]
+    modes: Modes
+    entrance: Entrance
     model_name: str
+    journal_mode: Callable[[], str] = journal_is_well
     ready: Callable[[], bool] = always
     forget_answers: Callable[[Owner], Awaitable[int]] = nothing_kept
     peer_signature: PeerSignature | None = None

@@ -35,12 +35,14 @@ def render_problem(problem: Problem) -> tuple[bytes, bytes]:
 
 
 class Exchange:
-    """`status` is 0 until the answer has begun; `route` is the path template, for metrics.
+    """`status` is 0 until the answer has begun; `route` is the path template, for metrics; `announced` are headers that
+    every answer gets.
 
     A handler that answers with events leaves them in `stream`: they are sent when its own frames are gone.
     """
 
     __slots__ = (
+        "announced",
         "headers",
         "principal",
         "receive",
@@ -61,6 +63,7 @@ class Exchange:
         self.principal: Principal = LOCAL
         self.route = "other"
         self.status = 0
+        self.announced: tuple[Header, ...] = ()
         self.request_id = b""
         self.stream: EventStream | None = None
         self.render: Callable[[Problem], tuple[bytes, bytes]] = render_problem
@@ -111,7 +114,7 @@ class Exchange:
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """Sends status line and headers; the body is then the caller's to send."""
         self.status = status
-        common = (NOT_SNIFFED, NOT_STORED, (b"x-request-id", self.request_id))
+        common = (NOT_SNIFFED, NOT_STORED, (b"x-request-id", self.request_id), *self.announced)
         await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *common]})
 
     def forget_request(self) -> None:

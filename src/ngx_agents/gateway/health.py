@@ -24,8 +24,13 @@ class HealthRoutes:
 
     async def ready(self, exchange: Exchange) -> None:
         is_ready = self._deps.ready()
+        modes = self._deps.modes
         body = Readiness(
-            status="ready" if is_ready else "not_ready", mode=self._deps.mode(), model=self._deps.model_name
+            status="ready" if is_ready else "not_ready",
+            mode=modes.current.label,
+            reasons=modes.reasons,
+            journal=self._deps.journal_mode(),
+            model=self._deps.model_name,
         )
         if is_ready:
             await exchange.reply_json(body)

@@ -29,7 +29,7 @@ from ngx_agents.gateway.openai_wire import (
     chat_usage,
 )
 from ngx_agents.gateway.problems import status_of_code
-from ngx_agents.gateway.turns import request_hash
+from ngx_agents.gateway.turns import about_tokens, request_hash
 from ngx_agents.state.commands import DeleteConversation, ImportMessages
 from ngx_agents.state.ids import shard_in
 from ngx_agents.state.model import Message
@@ -61,20 +61,22 @@ class ChatRoutes:
         agent, text, earlier = self._agent_of(body.model), asked(body), said_before(body)
         key = idempotency_key(exchange.header(b"idempotency-key"))
         given = (body.metadata and body.metadata.conversation_id) or exchange.header(b"x-conversation-id")
-        if given:
-            conversation_id = known_id("c", given)
-        else:
-            conversation_id = await self._begin(exchange, text, earlier=earlier)
-        request = TurnRequest(
-            conversation_id=conversation_id,
-            owner=exchange.principal.owner,
-            text=text,
-            agent=agent,
-            idempotency_key=key,
-            idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
-            is_streamed=bool(body.stream),
+        known = known_id("c", given) if given else None
+        ticket = await self._deps.entrance.enter(
+            exchange.principal, tokens_hint=about_tokens(text), size_bytes=len(raw)
         )
-        turn_id = await self._accept(request, is_new=not given)
+        with ticket:
+            request = TurnRequest(
+                conversation_id=known or await self._begin(exchange, text, earlier=earlier),
+                owner=exchange.principal.owner,
+                text=text,
+                agent=agent,
+                idempotency_key=key,
+                idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
+                is_streamed=bool(body.stream),
+                ticket=ticket,
+            )
+            turn_id = await self._accept(request, is_new=known is None)
         if body.stream:
             await self._stream(exchange, body, request=request, turn_id=turn_id)
         else:

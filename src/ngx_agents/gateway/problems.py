@@ -33,6 +33,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.TurnFinished: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
+    errors.ReadOnly: 503,
     errors.Draining: 503,
     errors.JournalUnavailable: 503,
     errors.SharedUnavailable: 503,

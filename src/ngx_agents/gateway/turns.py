@@ -19,6 +19,7 @@ from ngx_agents.gateway.wire import CancelReply, TurnBody
 from ngx_agents.state.commands import Accepted
 from ngx_agents.turns.model import TurnRequest, TurnView
 
+CHARS_PER_TOKEN = 4
 APPLIED = (b"preference-applied", b"respond-async")
 
 
@@ -27,6 +28,7 @@ class TurnRoutes:
 
     def __init__(self, deps: GatewayDeps, max_body_bytes: int) -> None:
         self._engine = deps.engine
+        self._entrance = deps.entrance
         self._max_body_bytes = max_body_bytes
         self._decoder = msgspec.json.Decoder(TurnBody)
 
@@ -34,7 +36,14 @@ class TurnRoutes:
         conversation_id = known_id("c", exchange.parameters["conversation_id"])
         raw = await exchange.body(self._max_body_bytes)
         request = self._request(exchange, raw, conversation_id=conversation_id)
-        accepted = await self._engine.accept(request)
+        ticket = await self._entrance.enter(
+            exchange.principal,
+            turn_class=request.turn_class,
+            tokens_hint=about_tokens(request.text),
+            size_bytes=len(raw),
+        )
+        with ticket:
+            accepted = await self._engine.accept(msgspec.structs.replace(request, ticket=ticket))
         if _wants_events(exchange):
             await self._stream(exchange, accepted.turn_id)
         elif _wants_async(exchange):
@@ -93,6 +102,11 @@ def allowed_class(turn_class: int, principal: Principal) -> int:
     if turn_class == 0 and not principal.is_operator:
         raise Forbidden("only an operator may ask for the critical class")
     return turn_class
+
+
+def about_tokens(text: str) -> int:
+    """A rough count, for the entrance."""
+    return len(text) // CHARS_PER_TOKEN + 1
 
 
 def _wants_events(exchange: Exchange) -> bool:

@@ -159,8 +159,10 @@ class Liveness(Struct, frozen=True, kw_only=True):
 
 
 class Readiness(Struct, frozen=True, kw_only=True):
-    """`mode` is the operating mode; `model` what answers turns."""
+    """`mode` with its `reasons` is how the server operates, `journal` the journal's mode, `model` what answers."""
 
     status: Literal["ready", "not_ready"]
     mode: str
+    reasons: tuple[str, ...]
+    journal: str
     model: str

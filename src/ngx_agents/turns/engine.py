@@ -15,6 +15,7 @@ from ngx_agents.agents.turn import Team
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import Draining, InvalidRequest, NotFound
+from ngx_agents.resilience.modes import Mode, ModeChange, Modes
 from ngx_agents.state.commands import Accepted, AcceptTurn, Grant, RequestCancel
 from ngx_agents.state.ids import Ids, is_id, shard_in
 from ngx_agents.state.journal import Journal
@@ -49,6 +50,7 @@ class TurnEngine:
         settings: TurnSettings,
         peers: Peers | None = None,
         shared: Shared | None = None,
+        modes: Modes | None = None,
         rng: Rng | None = None,
     ) -> None:
         self._journal = journal
@@ -56,6 +58,8 @@ class TurnEngine:
         self._ids = ids
         self._clock = clock
         self._settings = settings
+        self._modes = modes or Modes(clock=clock)
+        self._modes.on_change(self._tell_mode)
         self._instance = ids.new("k", 0)
         self._turns = TurnRegistry(journal, clock, settings.held_events)
         rng = rng or Rng()
@@ -102,7 +106,7 @@ class TurnEngine:
         await self._lanes.drain()
 
     async def accept(self, request: TurnRequest) -> Accepted:
-        """Durable when it returns.
+        """Durable when it returns; from then on the turn has the request's ticket.
 
         Raises NotFound, InvalidRequest (unknown agent), ConversationBusy, IdempotencyConflict, Overloaded, Draining,
         JournalUnavailable.
@@ -129,6 +133,8 @@ class TurnEngine:
         self._accept_seconds.observe(self._clock.monotonic_s() - started_s)
         if not accepted.replayed and not accepted.coalesced:
             self._welcome(command, accepted, request, deadline_s=started_s + timeout_s)
+        elif request.ticket is not None:
+            request.ticket.release()
         return accepted
 
     async def view(self, turn_id: str, owner: Owner) -> TurnView:
@@ -214,6 +220,7 @@ class TurnEngine:
     def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:
         live = self._turns.take_in(command.turn_id, command.conversation_id, command.owner, deadline_s=deadline_s)
         live.is_streamed = request.is_streamed
+        live.ticket = request.ticket
         live.durability = accepted.durability
         live.stream.publish(
             "turn.accepted",
@@ -224,6 +231,8 @@ class TurnEngine:
                 "durability": accepted.durability,
             },
         )
+        if self._modes.current is not Mode.NORMAL:
+            live.stream.publish("mode", {"mode": self._modes.current.label})
         if accepted.interrupt is not None:
             self._interrupt(accepted.interrupt, command.owner)
         if accepted.epoch is not None:
@@ -238,6 +247,10 @@ class TurnEngine:
             self._relays.follow(live, self._lanes.tasks, at_once=False)
             if accepted.position == 0:
                 self._lanes.tell_waiting()
+
+    def _tell_mode(self, change: ModeChange) -> None:
+        for live in self._turns:
+            live.stream.publish("mode", {"mode": change.mode.label})
 
     def _interrupt(self, turn_id: str, owner: Owner) -> None:
         running = self._turns.get(turn_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ngx_agents.state.model import Durability, Owner
-from ngx_agents.turns.model import TurnView
+from ngx_agents.turns.model import TurnTicket, TurnView
 from ngx_agents.turns.stream import TurnStream
 
 
@@ -29,6 +29,7 @@ class LiveTurn:
         "stop_code",
         "stream",
         "task",
+        "ticket",
     )
 
     def __init__(
@@ -46,6 +47,7 @@ class LiveTurn:
         self.durability: Durability = "journal"
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
+        self.ticket: TurnTicket | None = None
         self._waiters: list[asyncio.Future[TurnView | None]] = []
 
     @property
@@ -91,6 +93,12 @@ class LiveTurn:
 
     def end(self, name: str, data: object, view: TurnView) -> None:
         """The one terminal event, and the answer for those who wait."""
+        if self.ticket is not None and view.usage:
+            spent = view.usage
+            self.ticket.spent(
+                input_tokens=spent.get("input_tokens", 0),
+                output_tokens=spent.get("output_tokens", 0) + spent.get("thought_tokens", 0),
+            )
         self.stream.close(name, data)
         self._tell(view)
 
@@ -99,7 +107,14 @@ class LiveTurn:
         self.stream.abandon()
         self._tell(None)
 
+    def give_back(self) -> None:
+        """Nothing of it is at work here any more."""
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            ticket.release()
+
     def _tell(self, view: TurnView | None) -> None:
+        self.give_back()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(view)

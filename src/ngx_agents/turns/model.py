@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from ngx_agents.state.model import Answer, Artifact, Durability, Owner, Source, TurnStatus, WhenBusy
+
+
+class TurnTicket(Protocol):
+    """What let a turn in. The turn tells what it spent and gives it back when it ends; more than once is nothing."""
+
+    def spent(self, *, input_tokens: int, output_tokens: int) -> None: ...
+
+    def release(self) -> None: ...
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +35,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     idempotency_hash: bytes = b""
     is_streamed: bool = True
+    ticket: TurnTicket | None = None
 
 
 class TurnView(msgspec.Struct, frozen=True, kw_only=True):

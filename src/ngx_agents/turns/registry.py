@@ -39,7 +39,9 @@ class TurnRegistry:
         return self._live.get(turn_id)
 
     def remove(self, turn_id: str) -> None:
-        self._live.pop(turn_id, None)
+        live = self._live.pop(turn_id, None)
+        if live is not None:
+            live.give_back()
 
     def take_in(self, turn_id: str, conversation_id: str, owner: Owner, *, deadline_s: float) -> LiveTurn:
         """The live turn of this id, made when it is not there yet."""

@@ -1,5 +1,6 @@
 // The HTTP surface, one function a call. Throws Problem, and nothing else, except AbortError.
 
+import { showMode } from "./mode.js";
 import { Problem } from "./problem.js";
 
 const TOKEN_KEY = "ngx.token";
@@ -28,7 +29,9 @@ async function send(method, path, { body, headers, signal }) {
   if (token) all.Authorization = `Bearer ${token}`;
   if (body !== undefined) all["Content-Type"] = "application/json";
   try {
-    return await fetch(path, { method, headers: all, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+    const response = await fetch(path, { method, headers: all, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+    showMode(response.headers.get("NGX-Mode"));
+    return response;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw Problem.offline();

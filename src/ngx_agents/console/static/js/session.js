@@ -5,6 +5,7 @@ import { pickedAgent } from "./agents.js";
 import * as api from "./api.js";
 import { byId } from "./dom.js";
 import { say } from "./i18n.js";
+import { showMode } from "./mode.js";
 import { problemNotice, remark } from "./notice.js";
 import { Problem } from "./problem.js";
 import { showTitle } from "./sidebar.js";
@@ -129,6 +130,7 @@ export class Session {
       setRunningTurn(this.id, event.data.turn_id);
       this.sidebar.refresh().then(() => this.sidebar.setCurrent(this.id));
     }
+    if (event.type === "mode") showMode(event.data.mode);
     if (TERMINAL.has(event.type)) setRunningTurn(this.id, null);
     view.apply(event);
   }

@@ -92,6 +92,8 @@ export const en = {
   error_turn_finished: "The answer had already ended.",
   error_overloaded: "It is very busy right now.",
   error_rate_limited: "Too many messages in a short time.",
+  mode_degraded: "Very busy: answers may be shorter",
+  mode_read_only: "Reading only for now",
   error_draining: "The server is restarting.",
   error_read_only: "Only reading is possible for now.",
   error_unavailable: "The service is away for a moment.",

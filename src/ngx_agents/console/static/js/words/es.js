@@ -92,6 +92,8 @@ export const es = {
   error_turn_finished: "La respuesta ya había terminado.",
   error_overloaded: "Hay mucha gente ahora mismo.",
   error_rate_limited: "Vas muy rápido: demasiados mensajes seguidos.",
+  mode_degraded: "Mucha demanda: las respuestas pueden ser más breves",
+  mode_read_only: "Por ahora, solo lectura",
   error_draining: "El servidor se está reiniciando.",
   error_read_only: "Por ahora solo se puede leer.",
   error_unavailable: "El servicio no está disponible por un momento.",

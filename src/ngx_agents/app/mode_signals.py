@@ -1,0 +1,82 @@
+"""What asks for a mode: looks about twice a second at what the server stands on, and tells the mode machine.
+
+Signals: `database` (the journal is away: read-only, or degraded 1 where turns are taken locally; it has a hysteresis of
+its own), `shared` (Redis does not answer: degraded 1). One task, started and cancelled with this context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from ngx_agents.app.wiring import Parts
+from ngx_agents.coordination.commands import Get
+from ngx_agents.coordination.shared import Shared
+from ngx_agents.errors import SharedUnavailable
+from ngx_agents.resilience.modes import MODES_BY_LABEL, Mode, ModeChange
+from ngx_agents.state.failover import FailoverJournal
+from ngx_agents.telemetry.log import event_log
+
+LOOK_EVERY_S = 0.5
+SHARED_PROBE = "mode:probe"
+SHARED_FAILURES = 4  # in a row: about two seconds
+log = event_log("app")
+
+
+class ModeSignals:
+    """Enter it to start looking."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._clock = parts.clock
+        self._modes = parts.foundation.modes
+        self._failover = parts.failover
+        self._shared = parts.foundation.shared
+        self._shared_failures = 0
+        gauge = parts.metrics.gauge("ngx_mode", "1 for the mode that the server is in.", "mode")
+        self._cells = {mode: gauge.labels(label) for label, mode in MODES_BY_LABEL.items()}
+        self._cells[self._modes.current].set(1.0)
+        self._modes.on_change(self._tell)
+        self._tasks = asyncio.TaskGroup()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._task = self._tasks.create_task(self._look_on())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def _look_on(self) -> None:
+        while True:
+            if self._failover is not None:
+                self._look_at_database(self._failover)
+            if self._shared is not None:
+                await self._look_at_shared(self._shared)
+            self._modes.tick()
+            await self._clock.sleep(LOOK_EVERY_S)
+
+    def _look_at_database(self, failover: FailoverJournal) -> None:
+        report = failover.report
+        asked = {"read-only": Mode.READ_ONLY, "local": Mode.DEGRADED_1}.get(report.mode, Mode.NORMAL)
+        reason = "turns are taken on this instance's disk" if report.mode == "local" else "the journal is away"
+        self._modes.signal("database", asked, reason, hold_s=0.0, retry_after_s=report.retry_after_s)
+
+    async def _look_at_shared(self, shared: Shared) -> None:
+        try:
+            await shared.ask(Get(SHARED_PROBE))
+            self._shared_failures = 0
+        except SharedUnavailable:
+            self._shared_failures += 1
+        is_away = self._shared_failures >= SHARED_FAILURES
+        self._modes.signal("shared", Mode.DEGRADED_1 if is_away else Mode.NORMAL, "Redis does not answer")
+
+    def _tell(self, change: ModeChange) -> None:
+        for mode, cell in self._cells.items():
+            cell.set(float(mode is change.mode))
+        log.warning("mode.changed", mode=change.mode.label, reasons="; ".join(change.reasons), by=change.by)
