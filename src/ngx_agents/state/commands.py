@@ -16,7 +16,6 @@ from ngx_agents.state.model import (
     Durability,
     EffectState,
     LogEntry,
-    LogKind,
     Message,
     Owner,
     Profile,
@@ -36,6 +35,21 @@ from ngx_agents.state.operations import ListShardPlaces as ListShardPlaces
 from ngx_agents.state.operations import Position as Position
 from ngx_agents.state.operations import ReplayTurn as ReplayTurn
 from ngx_agents.state.operations import ShardPlace as ShardPlace
+from ngx_agents.state.questions import Checkpoints as Checkpoints
+from ngx_agents.state.questions import Effects as Effects
+from ngx_agents.state.questions import ExportUser as ExportUser
+from ngx_agents.state.questions import FindKey as FindKey
+from ngx_agents.state.questions import GetArtifact as GetArtifact
+from ngx_agents.state.questions import GetConversation as GetConversation
+from ngx_agents.state.questions import GetProfile as GetProfile
+from ngx_agents.state.questions import GetTurn as GetTurn
+from ngx_agents.state.questions import ListArtifacts as ListArtifacts
+from ngx_agents.state.questions import ListConversations as ListConversations
+from ngx_agents.state.questions import ListKeys as ListKeys
+from ngx_agents.state.questions import ListLogs as ListLogs
+from ngx_agents.state.questions import ListMessages as ListMessages
+from ngx_agents.state.questions import Ping as Ping
+from ngx_agents.state.questions import RecentMessages as RecentMessages
 from ngx_agents.state.state_commands import Append as Append
 from ngx_agents.state.state_commands import Expire as Expire
 from ngx_agents.state.state_commands import GetBlob as GetBlob
@@ -255,113 +269,6 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     created_at: float
     revoked_at: float | None = None
-
-
-# Questions
-
-
-class GetConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """→ ConversationInfo | None."""
-
-    id: str
-    owner: Owner
-
-
-class ListConversations(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Page of ConversationInfo, newest first. Raises InvalidRequest for a cursor that is not ours."""
-
-    owner: Owner
-    limit: int = 50
-    cursor: str | None = None
-
-
-class ListMessages(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Page of Message in order of `seq`. Raises NotFound, InvalidRequest."""
-
-    conversation_id: str
-    owner: Owner
-    limit: int = 100
-    cursor: str | None = None
-
-
-class RecentMessages(msgspec.Struct, frozen=True, kw_only=True):
-    """→ tuple[Message, ...]: the newest `limit` with `seq` below `before`, oldest first."""
-
-    conversation_id: str
-    owner: Owner
-    before: int
-    limit: int
-
-
-class GetTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Turn | None."""
-
-    id: str
-    owner: Owner
-
-
-class Checkpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """→ dict[str, bytes] of the turn."""
-
-    turn_id: str
-
-
-class Effects(msgspec.Struct, frozen=True, kw_only=True):
-    """→ dict[str, tuple[EffectState, bytes]] of the turn."""
-
-    turn_id: str
-
-
-class GetProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Profile (empty when nothing was stored)."""
-
-    owner: Owner
-
-
-class ListLogs(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Page of LogEntry, newest first by `at`. `since` is inclusive."""
-
-    owner: Owner
-    kind: LogKind | None = None
-    since: float = 0.0
-    limit: int = 100
-    cursor: str | None = None
-
-
-class ListArtifacts(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Page of Artifact, newest first. `turn_id` narrows to one turn."""
-
-    owner: Owner
-    turn_id: str | None = None
-    limit: int = 50
-    cursor: str | None = None
-
-
-class GetArtifact(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Artifact | None."""
-
-    id: str
-    owner: Owner
-
-
-class FindKey(msgspec.Struct, frozen=True, kw_only=True):
-    """→ ApiKey | None, also a revoked one."""
-
-    digest: bytes
-
-
-class ListKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """→ tuple[ApiKey, ...], oldest first."""
-
-
-class ExportUser(msgspec.Struct, frozen=True, kw_only=True):
-    """→ dict[str, Any]: everything stored about the user, as JSON-ready values."""
-
-    owner: Owner
-
-
-class Ping(msgspec.Struct, frozen=True, kw_only=True):
-    """→ int: the schema version."""
 
 
 Command = (
