@@ -71,6 +71,29 @@ async def test_after_a_miss_the_conversation_is_in_memory_again(inner: CountingJ
     assert inner.reads == 1
 
 
+async def test_a_short_copy_is_not_taken_for_the_whole_history(inner: CountingJournal) -> None:
+    lane = await conversation(inner)
+    await talk(MemoryTier(inner), lane, 4)
+    tier = MemoryTier(inner)
+    short = c.RecentMessages(conversation_id=lane, owner=ANA, before=9, limit=3)
+    assert len(await tier.query(short)) == 3
+    assert await tier.query(recent(lane, 9)) == await inner.query(recent(lane, 9))
+    assert len(await tier.query(short)) == 3
+    await talk(tier, lane, 1)
+    assert len(await tier.query(recent(lane, 11))) == 10
+
+
+async def test_a_short_copy_that_grows_serves_as_far_as_it_reaches(inner: CountingJournal) -> None:
+    lane = await conversation(inner)
+    await talk(MemoryTier(inner), lane, 4)
+    tier = MemoryTier(inner)
+    await tier.query(c.RecentMessages(conversation_id=lane, owner=ANA, before=9, limit=3))
+    await talk(tier, lane, 1)
+    assert len(await tier.query(c.RecentMessages(conversation_id=lane, owner=ANA, before=11, limit=5))) == 5
+    assert inner.reads == 1
+    assert len(await tier.query(recent(lane, 11))) == 10
+
+
 async def test_a_cancelled_waiting_turn_leaves_no_wrong_copy(inner: CountingJournal) -> None:
     tier = MemoryTier(inner)
     lane = await conversation(tier)

@@ -1,8 +1,8 @@
 """Memory in front of a journal: recent messages and profiles, kept current by the writes that pass through.
 
 It is a Journal itself, so nobody has to know whether it is there. Right also where others write to the journal: a copy
-of messages is used only when it reaches exactly up to the message that the caller names (`RecentMessages.before`), a
-profile only until an acceptance or a grant of the owner tells another version. Bounded in bytes, least recently used
+of messages is used only when it reaches exactly up to the message that the caller names (`RecentMessages.before`) and
+as far back as the caller asks, a profile only until an acceptance or a grant of the owner tells another version. Bounded in bytes, least recently used
 out first.
 """
 
@@ -27,13 +27,14 @@ UNKNOWN = -1
 
 
 class _Recent:
-    """The newest messages of one conversation, complete up to (not including) `before`."""
+    """The newest messages of one conversation, up to (not including) `before`. `is_whole`: there are no older ones."""
 
-    __slots__ = ("before", "is_kept", "messages", "size_bytes", "waiting")
+    __slots__ = ("before", "is_kept", "is_whole", "messages", "size_bytes", "waiting")
 
-    def __init__(self, messages: list[Message], before: int) -> None:
+    def __init__(self, messages: list[Message], before: int, *, is_whole: bool) -> None:
         self.messages = messages
         self.before = before
+        self.is_whole = is_whole
         self.is_kept = False
         self.waiting: dict[str, Message] = {}
         self.size_bytes = MESSAGE_OVERHEAD_BYTES + sum(_size_bytes(message) for message in messages)
@@ -88,15 +89,23 @@ class MemoryTier:
 
     def kept_messages(self, question: c.RecentMessages) -> tuple[Message, ...] | None:
         """The answer, if it is here."""
-        kept = self._recent.get(question.conversation_id)
-        if kept is None or kept.before != question.before:
-            return () if question.before == 1 else None
-        self._recent.move_to_end(question.conversation_id)
-        return tuple(kept.messages[-question.limit :])
+        if question.before == 1:
+            return ()
+        run, is_whole = self.kept_run(question.conversation_id, question.before)
+        return tuple(run[-question.limit :]) if is_whole or len(run) >= question.limit else None
+
+    def kept_run(self, conversation_id: str, before: int) -> tuple[Sequence[Message], bool]:
+        """What is here of the messages up to `before`, none missing between; and whether there are no older ones."""
+        kept = self._recent.get(conversation_id)
+        if kept is None or kept.before != before:
+            return (), before == 1
+        self._recent.move_to_end(conversation_id)
+        return kept.messages, kept.is_whole
 
     def keep_messages(self, question: c.RecentMessages, messages: tuple[Message, ...]) -> None:
         """Takes in the answer to the question."""
-        self._keep(question.conversation_id, _Recent(list(messages), question.before))
+        is_whole = len(messages) < question.limit
+        self._keep(question.conversation_id, _Recent(list(messages), question.before, is_whole=is_whole))
 
     async def _recent_messages(self, question: c.RecentMessages) -> tuple[Message, ...]:
         kept = self.kept_messages(question)
@@ -181,7 +190,9 @@ class MemoryTier:
             self._forget(command.conversation_id)
             return
         if kept is None:
-            kept = self._keep(command.conversation_id, _Recent([], 1 if result.user_seq == 1 else UNKNOWN))
+            is_first = result.user_seq == 1
+            fresh = _Recent([], 1 if is_first else UNKNOWN, is_whole=is_first)
+            kept = self._keep(command.conversation_id, fresh)
         asked = Message(
             id=command.message_id, seq=result.user_seq, role="user", text=command.text, created_at=command.now,
             turn_id=command.turn_id,
@@ -208,7 +219,7 @@ class MemoryTier:
         kept.before = asked.seq + 2
         if len(kept.messages) > MAX_MESSAGES:
             self._grow(kept, -sum(_size_bytes(message) for message in kept.messages[: -MAX_MESSAGES // 2]))
-            kept.messages = kept.messages[-MAX_MESSAGES // 2 :]
+            kept.messages, kept.is_whole = kept.messages[-MAX_MESSAGES // 2 :], False
         self._evict()
 
     def _keep(self, conversation_id: str, fresh: _Recent) -> _Recent:

@@ -140,19 +140,13 @@ class SharedTier:
     def _share_messages(self, command: c.FinishTurn) -> None:
         """What the next question of the conversation will want. Not in memory up to there: what is shared may be wrong
         now, as after the replay of a dead turn."""
-        following = c.RecentMessages(
-            conversation_id=command.conversation_id,
-            owner=command.owner,
-            before=command.user_seq + 2,
-            limit=SHARED_MESSAGES + 1,
-        )
-        kept = self._memory.kept_messages(following)
-        if kept is None:
+        before = command.user_seq + 2
+        run, is_whole = self._memory.kept_run(command.conversation_id, before)
+        if not run:
             self._start(Drop((_messages_key(command.conversation_id),)))
-        else:
-            is_whole = len(kept) <= SHARED_MESSAGES and (not kept or kept[0].seq <= 2)
-            recent = _Recent(messages=bare(kept[-SHARED_MESSAGES:]), is_whole=is_whole)
-            self._put(_messages_key(command.conversation_id), command.owner, recent, version=following.before)
+            return
+        recent = _Recent(messages=bare(tuple(run[-SHARED_MESSAGES:])), is_whole=is_whole and len(run) <= SHARED_MESSAGES)
+        self._put(_messages_key(command.conversation_id), command.owner, recent, version=before)
 
     def _opened(self, decode: Any, value: bytes, key: str, owner: Owner) -> Any:
         try:
