@@ -15,6 +15,7 @@ import pytest
 from tests.integration.several import House, instances
 from tests.integration.test_kill import Writer, _check, _stored, _wait_for_end
 from tests.postgres_process import PostgresServer, postgres_server
+from tests.thorough import rounds
 from tests.valkey_process import valkey
 
 from ngx_agents.clock import Rng
@@ -95,13 +96,13 @@ async def test_a_stopped_instance_hands_its_lanes_over_without_a_wait(
         assert servers[0].stop() == 0
 
 
-async def _kill_rounds(house: House, rounds: int) -> list[float]:
+async def _kill_rounds(house: House, kills: int) -> list[float]:
     """Seconds from each kill until the first turn that was left behind had ended; the instances die by turns."""
     rng, took = Rng(5), list[float]()
     writers = [Writer(house.session, number) for number in range(WRITERS)]
     for writer in writers:
         await writer.open(house.url(0))
-    for number in range(rounds):
+    for number in range(kills):
         victim, other = number % 2, 1 - number % 2
         async with asyncio.TaskGroup() as tasks:
             for writer in writers:
@@ -129,15 +130,15 @@ async def test_what_two_dying_instances_acknowledged_is_answered_once_and_in_ord
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_twenty_kills_lose_nothing(house: House) -> None:
-    await _kill_rounds(house, 20)
+async def test_kill_after_kill_loses_nothing(house: House) -> None:
+    await _kill_rounds(house, rounds(3, thorough=20))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_a_takeover_takes_at_most_eight_seconds(house: House) -> None:
     took: list[float] = []
-    for number in range(TAKEOVERS):
+    for number in range(rounds(4, thorough=TAKEOVERS)):
         victim, other = number % 2, 1 - number % 2
         turn_id = await house.begin(victim, await house.conversation(), f"Un consejo {number}")
         await asyncio.sleep(0.3)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.state.faulty_journal import FaultyJournal
 from tests.state.journal_conformance import NOW, accept, finish, ids
+from tests.thorough import rounds
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import JournalUnavailable, LeaseLost
@@ -27,6 +28,7 @@ from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite import SqliteJournal
 
 SEEDS = 5
+SLOW_SEEDS = range(SEEDS, rounds(30, thorough=300))
 USERS = 4
 PROCESSES = 3
 SETTINGS = FailoverSettings(
@@ -177,7 +179,7 @@ async def _profile(journal: FailoverJournal, owner: Owner) -> None:
             return
 
 
-@pytest.mark.parametrize("seed", [*range(SEEDS), *(pytest.param(n, marks=pytest.mark.slow) for n in range(SEEDS, 300))])
+@pytest.mark.parametrize("seed", [*range(SEEDS), *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW_SEEDS)])
 async def test_whatever_befalls_it_the_acknowledged_is_stored_once_and_in_order(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     sqlite, weather = SqliteJournal(tmp_path / "journal.db"), Weather(random)

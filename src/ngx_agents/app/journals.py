@@ -17,6 +17,7 @@ from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.consent import ConsentGate
 from ngx_agents.state.expiry import Retention
 from ngx_agents.state.failover import FailoverJournal
+from ngx_agents.state.failover_ladder import Losses
 from ngx_agents.state.failover_late import LateJournal
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.local_acceptance import LocalAcceptance
@@ -32,15 +33,21 @@ from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.metrics import Metrics
 
 
-def journal_of(
-    config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courtesy | None = None, exclusive: bool = True
+def journal_of(  # what it is made of, all by name
+    config: Config,
+    *,
+    clock: Clock,
+    metrics: Metrics,
+    courtesy: Courtesy | None = None,
+    exclusive: bool = True,
+    losses: Losses | None = None,
 ) -> Journal:
     """`exclusive` False is for a tool beside a running server. A Postgres that is away keeps a server from starting
-    unless something can answer for it. Raises ConfigError for what cannot be read.
+    unless something can answer for it; `losses` hears of it then. Raises ConfigError for what cannot be read.
     """
 
-    def postgres(url: str) -> Callable[[], Journal]:
-        return lambda: PostgresJournal(url, clock=clock, rng=Rng(), metrics=metrics)
+    def postgres(url: str, *, on_lost: Callable[[str], None] | None = None) -> Callable[[], Journal]:
+        return lambda: PostgresJournal(url, clock=clock, rng=Rng(), metrics=metrics, on_lost=on_lost)
 
     url, replicas, shards = config.journal.url, config.journal.replica_urls, config.journal.shards
     if shards is not None:
@@ -49,9 +56,10 @@ def journal_of(
         return ShardedJournal(places, servers, clock=clock, metrics=metrics)
     if not config.is_on_postgres or url is None:
         return SqliteJournal(config.journal_path, courtesy=courtesy, exclusive=exclusive)
+    heard = postgres(url, on_lost=losses.tell if losses is not None else None)
     if not replicas and not config.journal.local_acceptance:
-        return postgres(url)()
-    primary = LateJournal(postgres(url), name="primary", clock=clock)
+        return heard()
+    primary = LateJournal(heard, name="primary", clock=clock)
     if not replicas:
         return primary
     named = {str(number): postgres(one) for number, one in enumerate(replicas, start=1)}
@@ -72,16 +80,16 @@ def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courte
     Failover stands on top: what it takes locally needs the copies below it, which outlive the database's absence. Over
     shards there is none: a server that is away concerns its own users alone, and they are refused by it.
     """
-    memory = MemoryTier(
-        journal_of(config, clock=clock, metrics=metrics, courtesy=courtesy), max_bytes=config.journal.memory_bytes
-    )
+    losses = Losses()
+    journal = journal_of(config, clock=clock, metrics=metrics, courtesy=courtesy, losses=losses)
+    memory = MemoryTier(journal, max_bytes=config.journal.memory_bytes)
     top: Journal = memory
     if shared is not None:
         top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
     if not config.is_on_postgres or config.journal.shards is not None:
         return Tiers(journal=_gated(top, config), failover=None)
     acceptance = _acceptance(config, clock, courtesy) if config.journal.local_acceptance else None
-    failover = FailoverJournal(top, clock=clock, metrics=metrics, acceptance=acceptance)
+    failover = FailoverJournal(top, clock=clock, metrics=metrics, acceptance=acceptance, losses=losses)
     return Tiers(journal=_gated(failover, config), failover=failover)
 
 

@@ -18,7 +18,7 @@ import msgspec
 from ngx_agents.clock import Clock
 from ngx_agents.errors import JournalError, JournalUnavailable, NgxError
 from ngx_agents.state import commands as c
-from ngx_agents.state.failover_ladder import Ladder, LadderRules
+from ngx_agents.state.failover_ladder import Ladder, LadderRules, Losses
 from ngx_agents.state.failover_local import LocalSide
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.local_acceptance import LocalAcceptance
@@ -53,7 +53,7 @@ class JournalReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailoverJournal:
-    """`acceptance` None: no local acceptance, mode read-only instead. One for each database."""
+    """`acceptance` None: no local acceptance, mode read-only instead. One for each database, which tells `losses`."""
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class FailoverJournal:
         metrics: Metrics | None = None,
         settings: FailoverSettings | None = None,
         acceptance: LocalAcceptance | None = None,
+        losses: Losses | None = None,
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -77,6 +78,8 @@ class FailoverJournal:
         modes = metrics.gauge("ngx_journal_mode", "1 for the mode that the journal is in.", "mode")
         self._modes = {mode: modes.labels(mode) for mode in MODES}
         self._told_mode: JournalMode = "normal"
+        if losses is not None:
+            losses.heard_by(self._lost)
         self._local: LocalSide | None = None
         if acceptance is not None:
             self._local = LocalSide(
@@ -246,6 +249,12 @@ class FailoverJournal:
     def _failed(self, error: NgxError) -> None:
         self._ladder.failed(str(error))
         self._tell_mode()
+
+    def _lost(self, reason: str) -> None:
+        """Counts towards going away only: whether it is back is the prober's to find out."""
+        if not self._ladder.is_away:
+            self._ladder.failed(reason)
+            self._tell_mode()
 
     def _refusal(self) -> JournalUnavailable:
         return JournalUnavailable(REFUSED, retry_after_s=self._retry_after_s)

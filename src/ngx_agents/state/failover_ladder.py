@@ -6,6 +6,8 @@ nothing; it returns after several probes in a row succeeded. Who fell again soon
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from ngx_agents.clock import Clock
@@ -25,6 +27,24 @@ class LadderRules(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.falls_after < 1 or not 1 <= self.returns_after <= self.max_returns_after:
             raise ConfigError("the failover's counts are at least 1, and returns_after at most max_returns_after")
+
+
+class Losses:
+    """Where a journal says that its database cannot be reached, for whoever stands before it.
+
+    A call may wait for long until the fate of its COMMIT is known; what it meets meanwhile is heard of here.
+    """
+
+    def __init__(self) -> None:
+        self._hear: Callable[[str], None] | None = None
+
+    def heard_by(self, hear: Callable[[str], None]) -> None:
+        """`hear` gets the reason, each time; there is one that hears."""
+        self._hear = hear
+
+    def tell(self, reason: str) -> None:
+        if self._hear is not None:
+            self._hear(reason)
 
 
 class Ladder:

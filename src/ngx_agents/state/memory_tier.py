@@ -2,8 +2,8 @@
 
 It is a Journal itself, so nobody has to know whether it is there. Right also where others write to the journal: a copy
 of messages is used only when it reaches exactly up to the message that the caller names (`RecentMessages.before`) and
-as far back as the caller asks, a profile only until an acceptance or a grant of the owner tells another version. Bounded in bytes, least recently used
-out first.
+as far back as the caller asks, a profile only until an acceptance or a grant of the owner tells another version.
+Bounded in bytes, least recently used out first.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -37,7 +37,10 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PostgresJournal:
-    """`url` is a Postgres URL; `?pgbouncer=true` in it says that a pooler in transaction mode stands between."""
+    """`url` is a Postgres URL; `?pgbouncer=true` in it says that a pooler in transaction mode stands between.
+
+    `on_lost` gets the reason each time the database cannot be reached.
+    """
 
     def __init__(
         self,
@@ -47,10 +50,13 @@ class PostgresJournal:
         rng: Rng | None = None,
         metrics: Metrics | None = None,
         settings: PostgresSettings | None = None,
+        on_lost: Callable[[str], None] | None = None,
     ) -> None:
         """Raises ConfigError when the URL cannot be one of Postgres."""
         self._settings = settings or PostgresSettings()
-        connector = Connector(Target.parse(url), clock=clock, rng=rng or Rng(), timeouts=self._settings.timeouts)
+        connector = Connector(
+            Target.parse(url), clock=clock, rng=rng or Rng(), timeouts=self._settings.timeouts, on_lost=on_lost
+        )
         self._readers = Readers(connector, size=self._settings.readers)
         name, metrics = f"w_{secrets.token_hex(8)}", metrics or Metrics()
         self._writers = Writers(connector, size=self._settings.writers, name=name, clock=clock, metrics=metrics)

@@ -8,7 +8,7 @@ a transaction. Each working task owns one Session; nobody else uses its connecti
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -83,10 +83,22 @@ def _port(host: str) -> int | None:
 
 
 class Connector:
-    """Makes connections to a target, with back-off shared by all who need one."""
+    """Makes connections to a target, with back-off shared by all who need one.
 
-    def __init__(self, target: Target, *, clock: Clock, rng: Rng, timeouts: Timeouts) -> None:
+    `on_lost` gets the reason each time the database could not be reached, however long its asker goes on trying.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        clock: Clock,
+        rng: Rng,
+        timeouts: Timeouts,
+        on_lost: Callable[[str], None] | None = None,
+    ) -> None:
         self.target = target
+        self._on_lost = on_lost
         self._clock = clock
         self._rng = rng
         self._timeouts = timeouts
@@ -138,6 +150,8 @@ class Connector:
             return ConfigError("the journal's URL is not a usable Postgres URL")
         typed = understood(error)
         log.warning("journal.not_connected", code=typed.code, attempt=self._failures)
+        if self._on_lost is not None and isinstance(typed, JournalUnavailable):
+            self._on_lost(str(typed))
         return typed
 
 

@@ -145,7 +145,9 @@ class SharedTier:
         if not run:
             self._start(Drop((_messages_key(command.conversation_id),)))
             return
-        recent = _Recent(messages=bare(tuple(run[-SHARED_MESSAGES:])), is_whole=is_whole and len(run) <= SHARED_MESSAGES)
+        recent = _Recent(
+            messages=bare(tuple(run[-SHARED_MESSAGES:])), is_whole=is_whole and len(run) <= SHARED_MESSAGES
+        )
         self._put(_messages_key(command.conversation_id), command.owner, recent, version=before)
 
     def _opened(self, decode: Any, value: bytes, key: str, owner: Owner) -> Any:
