@@ -33,6 +33,8 @@ DELETE /v1/me
 POST /v1/chat/completions
 GET /v1/models
 GET /v1/models/{model}
+GET /v1/admin/status
+GET /v1/admin/audit
 GET /livez
 GET /readyz
 GET /metrics

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ngx_agents.errors import MethodNotAllowed, NgxError, NotFound
+from ngx_agents.errors import Forbidden, MethodNotAllowed, NgxError, NotFound
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange, Header
@@ -86,6 +86,8 @@ class Gateway:
         exchange.route = operation.path
         if not operation.is_open:
             exchange.principal = await self._auth.principal(exchange.headers)
+            if operation.role is not None and operation.role not in exchange.principal.roles:
+                raise Forbidden(f"this is for the role {operation.role}")
         await operation.handler(exchange)
 
     async def _dispatch(self, exchange: Exchange) -> None:

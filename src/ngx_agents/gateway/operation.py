@@ -28,7 +28,8 @@ class Parameter:
 class Operation:
     """`answers` maps a status to what its body is: a type (JSON), a media type, or None for no body.
 
-    Besides these every operation may answer with a problem. `is_open` needs no credentials.
+    Besides these every operation may answer with a problem. `is_open` needs no credentials; `role` is the role that the
+    caller must have.
     """
 
     method: str
@@ -40,3 +41,38 @@ class Operation:
     body: Any = None
     parameters: tuple[Parameter, ...] = field(default=())
     is_open: bool = False
+    role: str | None = None
+
+
+LIMIT = Parameter(
+    name="limit",
+    place="query",
+    schema={"type": "integer", "minimum": 1, "maximum": 200},
+    description="How many items a page holds.",
+)
+CURSOR = Parameter(
+    name="cursor", place="query", schema={"type": "string"}, description="`next` of the page before this one."
+)
+
+
+def operation_of(
+    call: str,
+    handler: Any,
+    *,
+    summary: str,
+    answers: Mapping[int, tuple[Any, ...]],
+    **more: Any,
+) -> Operation:
+    """`call` is method and path, as one reads it; `more` are further fields of Operation."""
+    method, path = call.split(" ", 1)
+    return Operation(
+        method=method, path=path, handler=handler, summary=summary, tag=_tag(path), answers=answers, **more
+    )
+
+
+def _tag(path: str) -> str:
+    """The section of the document."""
+    parts = path.split("/")
+    if parts[1] != "v1":
+        return "server"
+    return "openai" if parts[2] in ("chat", "models") else parts[2]

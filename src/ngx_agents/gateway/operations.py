@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ngx_agents.gateway import wire
+from ngx_agents.gateway.admin.operations import admin_operations
 from ngx_agents.gateway.agents import AgentRoutes
 from ngx_agents.gateway.conversations import ConversationRoutes
 from ngx_agents.gateway.deps import GatewayDeps
@@ -14,22 +12,14 @@ from ngx_agents.gateway.health import HealthRoutes
 from ngx_agents.gateway.me import MeRoutes
 from ngx_agents.gateway.openai import ChatRoutes
 from ngx_agents.gateway.openai_wire import ChatBody, ChatCompletion, ModelCard, ModelList
-from ngx_agents.gateway.operation import EVENT_STREAM, HTML, PLAIN, Operation, Parameter
+from ngx_agents.gateway.operation import CURSOR, EVENT_STREAM, HTML, LIMIT, PLAIN, Operation, Parameter
+from ngx_agents.gateway.operation import operation_of as _operation
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.gateway.turns import TurnRoutes
 from ngx_agents.state.model import Artifact, ConversationInfo, Profile
 from ngx_agents.state.state_commands import Consent
 from ngx_agents.turns.model import TurnView
 
-LIMIT = Parameter(
-    name="limit",
-    place="query",
-    schema={"type": "integer", "minimum": 1, "maximum": 200},
-    description="How many items a page holds.",
-)
-CURSOR = Parameter(
-    name="cursor", place="query", schema={"type": "string"}, description="`next` of the page before this one."
-)
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     place="header",
@@ -70,6 +60,7 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
         *_agents(AgentRoutes(deps)),
         *_me(MeRoutes(deps)),
         *_openai(ChatRoutes(deps, settings.max_body_bytes)),
+        *admin_operations(deps),
         *_health(HealthRoutes(deps)),
     ]
     operations.extend(_documents(DocumentRoutes(operations)))
@@ -199,26 +190,3 @@ def _documents(routes: DocumentRoutes) -> list[Operation]:
         _operation("GET /openapi.json", routes.openapi, summary="This document", answers={200: (dict,)}, is_open=True),
         _operation("GET /docs", routes.page, summary="This document, to read", answers={200: (HTML,)}, is_open=True),
     ]
-
-
-def _operation(
-    call: str,
-    handler: Any,
-    *,
-    summary: str,
-    answers: Mapping[int, tuple[Any, ...]],
-    **more: Any,
-) -> Operation:
-    """`call` is method and path, as one reads it."""
-    method, path = call.split(" ", 1)
-    return Operation(
-        method=method, path=path, handler=handler, summary=summary, tag=_tag(path), answers=answers, **more
-    )
-
-
-def _tag(path: str) -> str:
-    """The section of the document."""
-    parts = path.split("/")
-    if parts[1] != "v1":
-        return "server"
-    return "openai" if parts[2] in ("chat", "models") else parts[2]

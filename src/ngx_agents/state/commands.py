@@ -10,6 +10,13 @@ from typing import Any
 
 import msgspec
 
+from ngx_agents.state.governance import Audited as Audited
+from ngx_agents.state.governance import AuditEntry as AuditEntry
+from ngx_agents.state.governance import Control as Control
+from ngx_agents.state.governance import ListAudit as ListAudit
+from ngx_agents.state.governance import ListControls as ListControls
+from ngx_agents.state.governance import PutControl as PutControl
+from ngx_agents.state.governance import WriteAudit as WriteAudit
 from ngx_agents.state.model import (
     Answer,
     Artifact,
@@ -274,11 +281,12 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
-    | PutState | Append | PutBlob | PutConsent | Expire | TryElect
+    | PutState | Append | PutBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
+    | ListControls | ListAudit
 )  # fmt: skip
 Result = Any

@@ -13,16 +13,20 @@ import msgspec
 
 from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
 from ngx_agents.state import commands as c
+from ngx_agents.state.governance import completed
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation, erase_user
 from ngx_agents.state.postgres_expiry import APPLY as EXPIRY
+from ngx_agents.state.postgres_governance import APPLY as GOVERNANCE
+from ngx_agents.state.postgres_governance import write_audit
 from ngx_agents.state.postgres_heartbeats import beat, leave
 from ngx_agents.state.postgres_rows import Lane, shard_in, storable
 from ngx_agents.state.postgres_states import APPLY as STATES
 from ngx_agents.state.postgres_store import lock_lane
 from ngx_agents.state.postgres_turns import replay_turn, request_cancel
+from ngx_agents.state.sharded_routes import shard_for
 from ngx_agents.state.state_commands import next_version
 
 encode_json = msgspec.json.Encoder().encode
@@ -171,6 +175,12 @@ async def _revoke_key(connection: Connection, command: c.RevokeKey) -> bool:
     return found is not None
 
 
+async def _audited(connection: Connection, command: c.Audited) -> Any:
+    result = await apply(connection, command.command)
+    await write_audit(connection, completed(command.entry, result), shard=shard_for(command.command) or 0)
+    return result
+
+
 _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.DeleteConversation: _delete_conversation,
     c.ImportMessages: _import_messages,
@@ -186,4 +196,6 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.Leave: leave,
     **STATES,
     **EXPIRY,
+    **GOVERNANCE,
+    c.Audited: _audited,
 }

@@ -11,6 +11,7 @@ from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Artifact, ConversationInfo, Message, Page, Profile, Turn
 from ngx_agents.state.postgres_connections import Connection, Session
 from ngx_agents.state.postgres_export import export_user
+from ngx_agents.state.postgres_governance import ANSWER as GOVERNANCE
 from ngx_agents.state.postgres_migrations import checked_version
 from ngx_agents.state.postgres_operations import (
     find_key,
@@ -236,4 +237,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.GetPosition: get_position,
     c.ListShardPlaces: list_shard_places,
     **STATES,
+    **GOVERNANCE,
 }

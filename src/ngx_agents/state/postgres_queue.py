@@ -113,5 +113,11 @@ def _touched_by_instance(command: c.Command) -> str:
             return command.instance
         case c.Expire():
             return f"expire/{command.kind}"
+        case c.PutControl():
+            return "control"
+        case c.WriteAudit():
+            return command.entry.id
+        case c.Audited():
+            return _touched(command.command)
         case _:
             raise TypeError(f"{type(command).__name__} is not a command")

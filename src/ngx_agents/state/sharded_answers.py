@@ -16,24 +16,32 @@ def joined(told: c.Command | c.Question, found: Sequence[Any]) -> Any:
     heard = [one for one in found if not isinstance(one, NgxError)]
     if not heard or (isinstance(told, _NEEDS_ALL) and len(heard) < len(found)):
         refusal: NgxError = next(one for one in found if isinstance(one, NgxError))
-        if isinstance(told, c.ListDead | c.ListKeys | c.ListInstances):
+        if isinstance(told, c.ListDead | c.ListKeys | c.ListInstances | c.ListAudit):
             raise refusal
         return refusal
     return _JOIN[type(told)](told, heard)
 
 
-_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead)
+_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead, c.ListAudit)
 """Half of it would be taken for the whole: an operator's list, a key that some server still honours."""
 
 
-def _dead(told: c.ListDead, found: Sequence[Page]) -> Page:
-    turns = [turn for one in found for turn in one.items]
-    turns.sort(key=lambda turn: (turn.accepted_at, turn.id), reverse=True)
+def _newest(told: c.ListDead | c.ListAudit, found: Sequence[Page], place: Callable[[Any], tuple[float, str]]) -> Page:
+    """One page of several, newest first."""
+    items = sorted((item for one in found for item in one.items), key=place, reverse=True)
     more = any(one.next is not None for one in found)
-    made = page(turns, told.limit, lambda turn: (turn.accepted_at, turn.id))
+    made = page(items, told.limit, place)
     if made.next is None and more:
-        return page([*turns, turns[-1]], len(turns), lambda turn: (turn.accepted_at, turn.id))
+        return page([*items, items[-1]], len(items), place)
     return made
+
+
+def _dead(told: c.ListDead, found: Sequence[Page]) -> Page:
+    return _newest(told, found, lambda turn: (turn.accepted_at, turn.id))
+
+
+def _audit(told: c.ListAudit, found: Sequence[Page]) -> Page:
+    return _newest(told, found, lambda entry: (entry.at, entry.id))
 
 
 def _instances(told: c.ListInstances, found: Sequence[Sequence[c.Instance]]) -> tuple[c.Instance, ...]:
@@ -65,6 +73,7 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.ListKeys: _keys,
     c.ListInstances: _instances,
     c.ListDead: _dead,
+    c.ListAudit: _audit,
     c.HeldLanes: _chained,
     c.Ping: lambda told, found: min(found),
     c.GetPosition: _furthest,

@@ -9,10 +9,10 @@ from ngx_agents.state.postgres_rows import NO_SHARD, shard_in
 
 EVERYWHERE = (
     c.Beat, c.Leave, c.RevokeKey, c.Expire, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
-    c.GetPosition, c.ListShardPlaces,
+    c.GetPosition, c.ListShardPlaces, c.ListAudit,
 )  # fmt: skip
-ELECTIONS = 0
-"""The shard whose server holds the elections."""
+HOUSE = 0
+"""The shard whose server holds what belongs to no user: elections, controls."""
 
 
 def shard_for(told: c.Command | c.Question) -> int | None:
@@ -24,8 +24,10 @@ def shard_for(told: c.Command | c.Question) -> int | None:
             return told.key.digest[0] if told.key.digest else 0
         case c.FindKey():
             return told.digest[0] if told.digest else 0
-        case c.TryElect():
-            return ELECTIONS
+        case c.TryElect() | c.PutControl() | c.WriteAudit() | c.ListControls():
+            return HOUSE
+        case c.Audited():
+            return shard_for(told.command)
         case _:
             return _of_what_it_names(told)
 

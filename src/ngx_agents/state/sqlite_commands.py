@@ -14,9 +14,12 @@ import msgspec
 
 from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
 from ngx_agents.state import commands as c
+from ngx_agents.state.governance import completed
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
 from ngx_agents.state.sqlite_expiry import forget_conversation
+from ngx_agents.state.sqlite_governance import APPLY as GOVERNANCE
+from ngx_agents.state.sqlite_governance import write_audit
 from ngx_agents.state.sqlite_states import APPLY as STATES
 from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
 from ngx_agents.state.state_commands import next_version
@@ -229,6 +232,12 @@ def _leave(db: Connection, command: c.Leave) -> None:
     """Whoever opens the file next may claim every lane anyway."""
 
 
+def _audited(db: Connection, command: c.Audited) -> Any:
+    result = apply(db, command.command)
+    write_audit(db, completed(command.entry, result))
+    return result
+
+
 _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.CreateConversation: _create_conversation,
     c.DeleteConversation: _delete_conversation,
@@ -249,4 +258,6 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.ReplayTurn: _replay_turn,
     **STATES,
     **EXPIRY,
+    **GOVERNANCE,
+    c.Audited: _audited,
 }

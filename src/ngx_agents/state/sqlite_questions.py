@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from ngx_agents.errors import InvalidRequest, NotFound
+from ngx_agents.errors import NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.codec import Codec
 from ngx_agents.state.model import (
@@ -24,7 +22,8 @@ from ngx_agents.state.model import (
     Profile,
     Turn,
 )
-from ngx_agents.state.sqlite_rows import MESSAGE, message_of
+from ngx_agents.state.sqlite_governance import ANSWER as GOVERNANCE
+from ngx_agents.state.sqlite_rows import MESSAGE, message_of, page, place_of
 from ngx_agents.state.sqlite_states import ANSWER, export_more
 from ngx_agents.state.state_commands import VersionedProfile
 
@@ -38,25 +37,6 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 def answer(db: Connection, question: c.Question) -> Any:
     """What the question's docstring names."""
     return _ANSWER[type(question)](db, question)
-
-
-def _cursor(cursor: str | None) -> tuple[float, str] | None:
-    """A place in a list: the sort value and id of the last item given. Raises InvalidRequest when it is not ours."""
-    if cursor is None:
-        return None
-    try:
-        value, item_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|", 1)
-        return float(value), item_id
-    except (ValueError, binascii.Error, UnicodeError) as error:
-        raise InvalidRequest("not a cursor of this list", field="cursor") from error
-
-
-def _page(items: list[Any], limit: int, place: Callable[[Any], tuple[float, str]]) -> Page:
-    if len(items) <= limit:
-        return Page(tuple(items))
-    items = items[:limit]
-    value, item_id = place(items[-1])
-    return Page(tuple(items), base64.urlsafe_b64encode(f"{value!r}|{item_id}".encode()).decode())
 
 
 _CONVERSATION = """
@@ -77,12 +57,12 @@ def _get_conversation(db: Connection, question: c.GetConversation) -> Conversati
 
 
 def _list_conversations(db: Connection, question: c.ListConversations) -> Page:
-    place = _cursor(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or (float("inf"), "~")
     rows = db.execute(
         _CONVERSATION + " AND (v.created_at, v.id) < (?, ?) ORDER BY v.created_at DESC, v.id DESC LIMIT ?",
         (question.owner.tenant, question.owner.user, *place, question.limit + 1),
     ).fetchall()
-    return _page([_conversation(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
+    return page([_conversation(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
 
 
 def _refuse_foreign(db: Connection, conversation_id: str, owner: Owner) -> None:
@@ -103,9 +83,9 @@ WHERE m.conversation_id = ? AND m.seq > ? ORDER BY m.seq LIMIT ?
 
 def _list_messages(db: Connection, question: c.ListMessages) -> Page:
     _refuse_foreign(db, question.conversation_id, question.owner)
-    place = _cursor(question.cursor) or (0.0, "")
+    place = place_of(question.cursor) or (0.0, "")
     rows = db.execute(_MESSAGE_WITH_ANSWER, (question.conversation_id, place[0], question.limit + 1)).fetchall()
-    return _page([_message_with_origin(row) for row in rows], question.limit, lambda item: (item.seq, item.id))
+    return page([_message_with_origin(row) for row in rows], question.limit, lambda item: (item.seq, item.id))
 
 
 def _message_with_origin(row: tuple[Any, ...]) -> Message:
@@ -194,7 +174,7 @@ def _log_entry(row: tuple[Any, ...]) -> LogEntry:
 
 
 def _list_logs(db: Connection, question: c.ListLogs) -> Page:
-    place = _cursor(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or (float("inf"), "~")
     rows = db.execute(
         "SELECT id, kind, at, data FROM log WHERE tenant = :tenant AND user = :user AND at >= :since"
         " AND (:kind IS NULL OR kind = :kind) AND (at, id) < (:at, :id) ORDER BY at DESC, id DESC LIMIT :most",
@@ -208,7 +188,7 @@ def _list_logs(db: Connection, question: c.ListLogs) -> Page:
             "most": question.limit + 1,
         },
     ).fetchall()
-    return _page([_log_entry(row) for row in rows], question.limit, lambda item: (item.at, item.id))
+    return page([_log_entry(row) for row in rows], question.limit, lambda item: (item.at, item.id))
 
 
 _ARTIFACT = "SELECT id, agent, kind, title, data, created_at, turn_id, conversation_id, version FROM artifact"
@@ -229,7 +209,7 @@ def _artifact(row: tuple[Any, ...]) -> Artifact:
 
 
 def _list_artifacts(db: Connection, question: c.ListArtifacts) -> Page:
-    place = _cursor(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or (float("inf"), "~")
     narrowed = " AND turn_id = ?" if question.turn_id is not None else ""
     values: list[Any] = [question.owner.tenant, question.owner.user, *place]
     if question.turn_id is not None:
@@ -239,7 +219,7 @@ def _list_artifacts(db: Connection, question: c.ListArtifacts) -> Page:
         " ORDER BY created_at DESC, id DESC LIMIT ?",
         (*values, question.limit + 1),
     ).fetchall()
-    return _page([_artifact(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
+    return page([_artifact(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
 
 
 def _get_artifact(db: Connection, question: c.GetArtifact) -> Artifact | None:
@@ -331,14 +311,14 @@ def _list_instances(db: Connection, question: c.ListInstances) -> tuple[c.Instan
 
 
 def _list_dead(db: Connection, question: c.ListDead) -> Page:
-    place = _cursor(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or (float("inf"), "~")
     rows = db.execute(
         "SELECT id, tenant, user FROM turn WHERE status = 'dead' AND (accepted_at, id) < (?, ?)"
         " ORDER BY accepted_at DESC, id DESC LIMIT ?",
         (*place, question.limit + 1),
     ).fetchall()
     turns = [_get_turn(db, c.GetTurn(id=row[0], owner=Owner(row[1], row[2]))) for row in rows]
-    return _page(turns, question.limit, lambda item: (item.accepted_at, item.id))
+    return page(turns, question.limit, lambda item: (item.accepted_at, item.id))
 
 
 def _ping(db: Connection, question: c.Ping) -> int:
@@ -374,4 +354,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.GetPosition: _get_position,
     c.ListShardPlaces: lambda db, question: (),
     **ANSWER,
+    **GOVERNANCE,
 }

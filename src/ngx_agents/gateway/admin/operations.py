@@ -1,0 +1,36 @@
+"""The table of the admin calls: each is for operators alone, which `admin_operation` sees to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ngx_agents.gateway.admin.routes import AdminRoutes
+from ngx_agents.gateway.admin.wire import AuditPage, Status
+from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.operation import CURSOR, LIMIT, Operation, Parameter, operation_of
+from ngx_agents.gateway.principal import OPERATOR
+
+TARGET = Parameter(
+    name="target", place="query", schema={"type": "string"}, description="Only entries about this, such as `flag/a`."
+)
+
+
+def admin_operation(
+    call: str, handler: Any, *, summary: str, answers: Mapping[int, tuple[Any, ...]], **more: Any
+) -> Operation:
+    """`call` is method and path as one reads it; the path begins with /v1/admin/."""
+    return operation_of(call, handler, summary=summary, answers=answers, role=OPERATOR, **more)
+
+
+def admin_operations(deps: GatewayDeps) -> list[Operation]:
+    routes = AdminRoutes(deps)
+    return [
+        admin_operation(
+            "GET /v1/admin/status", routes.status, summary="How the server stands", answers={200: (Status,)}
+        ),
+        admin_operation(
+            "GET /v1/admin/audit", routes.audit, summary="Who changed what, newest first",
+            answers={200: (AuditPage,)}, parameters=(TARGET, LIMIT, CURSOR),
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,29 @@
+"""What the admin calls answer with, where no lower room has the record. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ngx_agents.state.commands import AuditEntry, Instance
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """How the server stands. `schema` is the journal's version, `instances` are those with a valid heartbeat (none are
+    known on SQLite). `instance` is the one that answered."""
+
+    version: str
+    instance: str
+    mode: str
+    reasons: tuple[str, ...]
+    model: str
+    is_ready: bool
+    is_draining: bool
+    schema: int
+    instances: tuple[Instance, ...]
+
+
+class AuditPage(Struct, frozen=True):
+    """Newest first; `next` is the cursor of the next page, null on the last."""
+
+    items: tuple[AuditEntry, ...]
+    next: str | None = None

@@ -1,0 +1,92 @@
+"""What every journal must do with what operators decide, and with the log of it. Imported like its siblings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.state.journal_conformance import ANA, NOW, ids, tell
+
+from ngx_agents.errors import InvalidRequest, NotFound
+from ngx_agents.state import commands as c
+from ngx_agents.state.governance import MAX_CONTROL_BYTES
+from ngx_agents.state.journal import Journal
+
+
+def put(name: str, body: bytes = b'{"on":true}', **changes: Any) -> c.PutControl:
+    return c.PutControl(**({"kind": "flag", "id": name, "body": body, "now": NOW} | changes))
+
+
+def entry(target: str = "flag/a", at: float = NOW, **changes: Any) -> c.AuditEntry:
+    values: dict[str, Any] = {"id": ids.new("u", 0), "at": at, "actor": "acme/ops", "action": "flag.put"}
+    return c.AuditEntry(**(values | {"target": target} | changes))
+
+
+async def test_controls_are_followed_by_number_and_a_removed_one_is_told_too(journal: Journal) -> None:
+    assert await tell(journal, put("a")) is None
+    assert await tell(journal, put("b")) is None
+    before = await tell(journal, put("a", b'{"on":false}', now=NOW + 1))
+    assert (before.kind, before.id, before.body, before.changed_at) == ("flag", "a", b'{"on":true}', NOW)
+    listed = await journal.query(c.ListControls())
+    assert [(one.id, one.body) for one in listed] == [("b", b'{"on":true}'), ("a", b'{"on":false}')]
+    assert (await tell(journal, put("b", b""))).body == b'{"on":true}'
+    [gone] = await journal.query(c.ListControls(after=listed[-1].number))
+    assert (gone.id, gone.body) == ("b", b"")
+    assert await journal.query(c.ListControls(after=gone.number)) == ()
+    assert [one.id for one in await journal.query(c.ListControls(limit=1))] == ["a"]
+    assert await tell(journal, put("b")) is None
+
+
+async def test_the_same_name_in_two_kinds_is_two_controls(journal: Journal) -> None:
+    await tell(journal, put("a"))
+    assert await tell(journal, put("a", kind="plan")) is None
+
+
+async def test_a_control_that_is_too_large_is_refused_and_not_logged(journal: Journal) -> None:
+    with pytest.raises(InvalidRequest):
+        await tell(journal, c.Audited(command=put("a", b"x" * (MAX_CONTROL_BYTES + 1)), entry=entry()))
+    assert await journal.query(c.ListControls()) == ()
+    assert (await journal.query(c.ListAudit())).items == ()
+
+
+async def test_an_audited_change_is_done_and_logged_with_what_was_there_before(journal: Journal) -> None:
+    await tell(journal, c.Audited(command=put("a"), entry=entry(after={"on": True})))
+    after = {"on": False}
+    done = await tell(journal, c.Audited(command=put("a", b'{"on":false}'), entry=entry(at=NOW + 1, after=after)))
+    assert done.body == b'{"on":true}'
+    page = await journal.query(c.ListAudit())
+    assert [(one.before, one.after) for one in page.items] == [({"on": True}, after), (None, {"on": True})]
+    assert (page.items[0].actor, page.items[0].action, page.items[0].target) == ("acme/ops", "flag.put", "flag/a")
+
+
+async def test_an_audited_command_that_is_refused_leaves_no_entry(journal: Journal) -> None:
+    replay = c.ReplayTurn(turn_id=ids.new("t", 1), now=NOW, deadline_at=NOW)
+    with pytest.raises(NotFound):
+        await tell(journal, c.Audited(command=replay, entry=entry()))
+    assert (await journal.query(c.ListAudit())).items == ()
+
+
+async def test_a_key_is_stored_and_logged_together(journal: Journal) -> None:
+    key = c.ApiKey(id=ids.new("k", 0), digest=b"\xfe" * 32, owner=ANA, roles=(), created_at=NOW)
+    await tell(journal, c.Audited(command=c.PutKey(key=key), entry=entry(key.id)))
+    assert await journal.query(c.FindKey(digest=key.digest)) == key
+    assert [one.target for one in (await journal.query(c.ListAudit())).items] == [key.id]
+
+
+async def test_the_audit_log_is_paged_newest_first_and_narrowed_to_a_target(journal: Journal) -> None:
+    for number in range(5):
+        await tell(journal, c.WriteAudit(entry=entry(f"t{number % 2}", NOW + number)))
+    first = await journal.query(c.ListAudit(limit=3))
+    assert [one.at - NOW for one in first.items] == [4, 3, 2]
+    rest = await journal.query(c.ListAudit(limit=3, cursor=first.next))
+    assert ([one.at - NOW for one in rest.items], rest.next) == ([1, 0], None)
+    assert [one.at - NOW for one in (await journal.query(c.ListAudit(target="t1"))).items] == [3, 1]
+    with pytest.raises(InvalidRequest):
+        await journal.query(c.ListAudit(cursor="???"))
+
+
+async def test_the_same_entry_told_twice_is_kept_once(journal: Journal) -> None:
+    one = entry()
+    await tell(journal, c.WriteAudit(entry=one))
+    await tell(journal, c.WriteAudit(entry=one))
+    assert (await journal.query(c.ListAudit())).items == (one,)
