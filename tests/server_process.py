@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 START_S = 20.0
 
@@ -22,11 +23,12 @@ class ServerProcess:
         self._environ = environ
         self._process: subprocess.Popen[str] | None = None
         self.base_url = ""
+        self.keeps_port = False  # started again, it listens where it did before
 
     def start(self) -> Self:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NGX_", "GOOGLE_"))}
         environ = {
-            **inherited, "NGX_DATA_DIR": str(self.data_dir), "NGX_PORT": "0", "PYTHONUNBUFFERED": "1",
+            **inherited, "NGX_DATA_DIR": str(self.data_dir), "NGX_PORT": self._port(), "PYTHONUNBUFFERED": "1",
             "NGX_LOCAL_BUILTIN": "off", **self._environ
         }  # fmt: skip
         ngx = Path(sys.executable).with_name("ngx")
@@ -35,6 +37,9 @@ class ServerProcess:
         )
         self.base_url = self._address()
         return self
+
+    def _port(self) -> str:
+        return str(urlsplit(self.base_url).port) if self.keeps_port and self.base_url else "0"
 
     @property
     def pid(self) -> int:

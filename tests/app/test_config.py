@@ -62,6 +62,7 @@ def test_every_variable_sets_its_setting(name):
     [one] = [one for one in all_settings() if name in one.env]
     raw = {
         "connection_pool_size": "20",
+        "drain_delay_s": "5",
         "http2": "off",
         "transport": "aiohttp",
         "log_level": "debug",

@@ -55,6 +55,19 @@ async def test_an_event_counts_once_and_a_withdrawal_starts_the_count_anew(chat,
     assert result == taken
 
 
+async def test_when_to_come_back_is_remembered_and_nonsense_ignored(chat, server):
+    await chat.open(server)
+    told = await chat.page.evaluate(
+        """async (lines) => {
+          const { EventGatherer } = await import("/static/js/sse.js");
+          const gatherer = new EventGatherer();
+          return [gatherer.retryMs, ...lines.map((line) => (gatherer.take(line), gatherer.retryMs))];
+        }""",
+        ["retry: 1500", "retry: soon", "", "retry: -1", "retry: 20"],
+    )
+    assert told == [None, 1500, 1500, 1500, 1500, 20]
+
+
 async def test_the_wait_between_attempts_grows_to_a_bound_and_is_spread(chat, server):
     await chat.open(server)
     ceilings, low = await chat.page.evaluate(

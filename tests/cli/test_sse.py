@@ -20,6 +20,12 @@ def test_comments_and_unfinished_events_give_nothing():
     assert reader.feed(b"data: {}\n\n") == [ServerEvent("1-1", "a", {})]
 
 
+def test_when_to_come_back_is_remembered_and_nonsense_ignored():
+    reader = EventReader()
+    assert reader.feed(b"retry: 1500\n\nretry: soon\n\nretry: -1\n\n") == []
+    assert reader.retry_s == 1.5
+
+
 def test_several_data_lines_are_one_value():
     assert EventReader().feed(b'data: {"a":\r\ndata: 1}\r\n\r\n') == [ServerEvent("", "message", {"a": 1})]
 

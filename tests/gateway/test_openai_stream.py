@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ngx_agents.gateway.openai_stream import DONE, HEARTBEAT, ChunkWriter
+from ngx_agents.turns.events import ELSEWHERE, frame
 from ngx_agents.turns.events import HEARTBEAT as TURN_HEARTBEAT
-from ngx_agents.turns.events import frame
 
 
 def _writer() -> ChunkWriter:
@@ -65,3 +65,9 @@ def test_after_the_end_nothing_more_is_said() -> None:
 
 def test_a_heartbeat_stays_a_comment() -> None:
     assert _writer().translate(TURN_HEARTBEAT) == HEARTBEAT
+
+
+def test_a_turn_that_goes_elsewhere_ends_the_chunks_with_an_error() -> None:
+    writer = _writer()
+    assert _said(writer.translate(_delta("one ")) + writer.translate(ELSEWHERE)) == ("one ", "draining")
+    assert writer.translate(ELSEWHERE) == b""

@@ -62,7 +62,7 @@ async def test_a_stream_resumes_after_the_last_event_id(tmp_path: Path) -> None:
             first = (await response.content.readuntil(b"\n\n")).decode()
         assert "turn.accepted" in first
         turn_id = json.loads(first.split("data: ")[1])["turn_id"]
-        last_id = first.split("\n")[0].removeprefix("id: ")
+        last_id = first.split("id: ")[1].split("\n")[0]
         team.release.set()
         url = f"{api.url}/v1/turns/{turn_id}/events"
         async with api.session.get(url, headers={"Last-Event-ID": last_id}) as stream:

@@ -53,6 +53,14 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     drain_s: Annotated[float, setting("How long a stopping server lets running turns finish.", bounds=(0, 3_600))] = (
         30.0
     )
+    drain_delay_s: Annotated[
+        float,
+        setting(
+            "How long a stopping server, not ready any more, still serves everything: longer than a load balancer needs"
+            " to notice.",
+            bounds=(0, 600),
+        ),
+    ] = 0.0
 
 
 class AuthConfig(Section, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from ngx_agents.app.config_sections import Config
+from ngx_agents.app.drain import Drain
 from ngx_agents.app.mode_signals import ModeSignals
 from ngx_agents.app.secret_key import secret_keys
 from ngx_agents.app.wiring import (
@@ -47,6 +48,7 @@ class Running:
     parts: Parts
     engine: TurnEngine
     app: ASGIApp
+    drain: Drain
 
 
 @asynccontextmanager
@@ -73,7 +75,9 @@ async def running(config: Config, *, address: str | None = None) -> AsyncIterato
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance)))
         await stack.enter_async_context(ModeSignals(parts))
-        yield Running(parts=parts, engine=engine, app=create_app(build_gateway(parts, engine), settings))
+        drain = Drain(engine, delay_s=config.server.drain_delay_s)
+        app = create_app(build_gateway(parts, engine, drain), settings)
+        yield Running(parts=parts, engine=engine, app=app, drain=drain)
 
 
 @asynccontextmanager

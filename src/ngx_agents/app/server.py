@@ -1,7 +1,6 @@
 """The server process: socket, banner, signals, uvicorn.
 
-SIGTERM or SIGINT: no new connections and no new turns; running turns get `drain_s`, then their lanes are given back
-to the journal for the next start. A second SIGINT does not wait.
+SIGTERM or SIGINT: the server drains (`app.drain`) and ends; a second one does not wait.
 """
 
 from __future__ import annotations
@@ -18,17 +17,18 @@ from ipaddress import ip_address
 import uvicorn
 import uvloop
 from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ngx_agents import __version__
 from ngx_agents.app.config import LoadedConfig
 from ngx_agents.app.config_sections import Config
+from ngx_agents.app.drain import Drain
 from ngx_agents.app.lifespan import Running, running
 from ngx_agents.telemetry.log import configure, event_log
-from ngx_agents.turns.engine import TurnEngine
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-GRACE_S = 2.0
+GRACE_S = 2  # for answers under way, when no turn is left
 log = event_log("app")
 
 
@@ -42,12 +42,14 @@ def serve(loaded: LoadedConfig) -> int:
 async def _serve(config: Config) -> int:
     with _listen(config.server.host, config.server.port) as listener:
         async with running(config, address=advertised(config, listener.getsockname())) as program:
-            server = _Server(_uvicorn(config, program))
-            server.install_signals(program.engine)
+            server = _Server(_uvicorn(config, program), program.drain)
+            server.install_signals()
             sys.stdout.write(banner(program, listener.getsockname()))
             sys.stdout.flush()
             _settle_memory()
-            await server.serve(sockets=[listener])
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(server.leave_when_told())
+                await server.serve(sockets=[listener])
     return server.exit_code
 
 
@@ -83,7 +85,7 @@ def _uvicorn(config: Config, program: Running) -> uvicorn.Config:
         server_header=False,
         date_header=True,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(config.server.drain_s + GRACE_S),
+        timeout_graceful_shutdown=GRACE_S,
         backlog=BACKLOG,
     )
 
@@ -93,21 +95,32 @@ class _Server(uvicorn.Server):
 
     exit_code = 0
 
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+
     @contextmanager
     @override
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    def install_signals(self, engine: TurnEngine) -> None:
+    def install_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop, engine, 0)
-        loop.add_signal_handler(signal.SIGINT, self._stop, engine, 130)
+        loop.add_signal_handler(signal.SIGTERM, self._stop, 0)
+        loop.add_signal_handler(signal.SIGINT, self._stop, 130)
 
-    def _stop(self, engine: TurnEngine, exit_code: int) -> None:
-        self.force_exit = self.should_exit and exit_code == 130
-        engine.begin_drain(0.0 if self.force_exit else None)
+    async def leave_when_told(self) -> None:
+        """Other instances still reach this one while it drains: it listens until nothing runs here any more."""
+        await self._drain.run()
+        self.force_exit = self._drain.is_hurried
         self.should_exit = True
+
+    def _stop(self, exit_code: int) -> None:
         self.exit_code = exit_code
+        self._drain.tell()
+        for connection in self.server_state.connections:
+            if isinstance(connection, HttpToolsProtocol) and connection.cycle is not None:
+                connection.cycle.keep_alive = False
 
 
 def advertised(config: Config, address: tuple[str, int]) -> str | None:

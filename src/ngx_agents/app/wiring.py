@@ -8,6 +8,7 @@ from functools import partial
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config, VertexConfig
+from ngx_agents.app.drain import Drain
 from ngx_agents.app.journals import retention_of, tiers_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
@@ -234,7 +235,7 @@ def peer_signature(parts: Parts) -> PeerSignature | None:
     return PeerSignature(parts.foundation.keys, parts.clock) if parts.config.is_on_postgres else None
 
 
-def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
+def build_gateway(parts: Parts, engine: TurnEngine, drain: Drain) -> GatewayDeps:
     return GatewayDeps(
         engine=engine,
         journal=parts.journal,
@@ -245,7 +246,7 @@ def build_gateway(parts: Parts, engine: TurnEngine) -> GatewayDeps:
         modes=parts.foundation.modes,
         entrance=Entrance(parts.foundation.modes),
         journal_mode=partial(_journal_mode, parts.failover),
-        ready=lambda: not engine.is_draining,
+        ready=lambda: not drain.is_leaving,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",
         peer_signature=peer_signature(parts),
         forget_answers=partial(_forget_answers, parts.client),

@@ -26,6 +26,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=30.0)
 PASSING = frozenset({502, 503, 504})
 MAX_RETRIES = 30  # a minute: a server on a busy machine needs its time to come back
 RETRY_DELAYS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+LONGEST_RETRY_S = 60.0
 
 
 class ServerRefusedError(NgxError):
@@ -48,6 +49,7 @@ class _Progress:
         self.turn_id = ""
         self.last_id = ""
         self.failures = 0
+        self.retry_s = 0.0  # the least wait before coming back, as the server told
         self.is_ended = False
 
     @property
@@ -118,7 +120,7 @@ class ChatClient:
             if response.status in PASSING and progress.is_started:
                 raise aiohttp.ClientConnectionError
             await _check(response)
-            async with aclosing(_events(response)) as events:
+            async with aclosing(_events(response, progress)) as events:
                 async for event in events:
                     if progress.is_new(event):
                         yield event
@@ -129,7 +131,7 @@ class ChatClient:
         progress.failures += 1
         if progress.failures > MAX_RETRIES:
             raise ServerGoneError(f"the server at {self._url} does not answer any more")
-        await asyncio.sleep(RETRY_DELAYS_S[min(progress.failures, len(RETRY_DELAYS_S)) - 1])
+        await asyncio.sleep(max(progress.retry_s, RETRY_DELAYS_S[min(progress.failures, len(RETRY_DELAYS_S)) - 1]))
 
     async def cancel(self, turn_id: str) -> None:
         """Asks for the turn to be cancelled. Raises ServerGoneError, ServerRefusedError."""
@@ -160,10 +162,12 @@ class ChatClient:
         return self._session.request(method, self._url + path, **options)
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[ServerEvent, None]:
+async def _events(response: aiohttp.ClientResponse, progress: _Progress) -> AsyncGenerator[ServerEvent, None]:
     reader = EventReader()
     async for chunk in response.content.iter_any():
-        for event in reader.feed(chunk):
+        events = reader.feed(chunk)
+        progress.retry_s = min(reader.retry_s, LONGEST_RETRY_S)
+        for event in events:
             yield event
 
 

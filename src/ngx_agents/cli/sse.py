@@ -22,6 +22,7 @@ class EventReader:
     def __init__(self) -> None:
         self._rest = b""
         self._fields: dict[str, str] = {}
+        self.retry_s = 0.0  # when the server wants a lost client back, at the earliest
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
         """Raises ValueError for data that is not a JSON object."""
@@ -40,6 +41,8 @@ class EventReader:
         value = value.removeprefix(" ")
         if name == "data" and "data" in self._fields:
             value = f"{self._fields['data']}\n{value}"
+        if name == "retry" and value.isascii() and value.isdigit() and len(value) < 10:
+            self.retry_s = int(value) / 1000
         if name:
             self._fields[name] = value
         return None

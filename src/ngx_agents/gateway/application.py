@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ngx_agents.clock import Rng
 from ngx_agents.errors import Forbidden, MethodNotAllowed, NgxError, NotFound
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.deps import GatewayDeps
@@ -24,6 +25,7 @@ from ngx_agents.gateway.operations import all_operations
 from ngx_agents.gateway.peers import PREFIX as PEERS
 from ngx_agents.gateway.peers import PeerRoutes
 from ngx_agents.gateway.problems import status_of
+from ngx_agents.gateway.reconnects import Reconnects
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.resilience.modes import Mode, ModeChange
 from ngx_agents.telemetry.log import event_log
@@ -46,6 +48,7 @@ class Gateway:
         self._console = deps.console
         self._auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock)
         self._meters = Meters(deps.metrics)
+        self._reconnects = Reconnects(deps.metrics, Rng())
         by_path: dict[str, dict[str, Operation]] = {}
         for operation in operations:
             by_path.setdefault(operation.path, {})[operation.method] = operation
@@ -70,7 +73,7 @@ class Gateway:
         try:
             await self._dispatch(exchange)
             if exchange.stream is not None:
-                await exchange.stream.send_to(exchange)
+                await exchange.stream.send_to(exchange, self._reconnects)
         except NgxError as error:
             if status_of(error) >= 500 and not error.retryable:
                 log.error("gateway.failed", code=error.code, route=exchange.route, request=_text(exchange))

@@ -16,6 +16,7 @@ from ngx_agents.gateway.event_stream import frames_of
 from ngx_agents.gateway.openai_errors import openai_error
 from ngx_agents.gateway.openai_wire import ChatChunk, ChatDelta, ChunkChoice, TurnNote, chat_usage
 from ngx_agents.gateway.problems import status_of_code
+from ngx_agents.turns.events import ELSEWHERE
 
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": heartbeat\n\n"
@@ -40,6 +41,8 @@ class ChunkWriter:
         self._has_ended = False
 
     def translate(self, chunk: bytes) -> bytes:
+        if chunk is ELSEWHERE and not self._has_ended:
+            return self._break("draining", f"the server is stopping; turn {self._turn_id} has the whole answer soon")
         events = frames_of(chunk)
         if not events:
             return b"" if self._has_ended else HEARTBEAT

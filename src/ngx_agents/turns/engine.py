@@ -105,6 +105,10 @@ class TurnEngine:
         """Begins to drain and waits for the running turns, no longer than they were given."""
         await self._lanes.drain()
 
+    async def hand_over(self) -> None:
+        """Drains; what still runs then is given back to the journal, and who listens to it is sent elsewhere."""
+        await self._lanes.hand_over()
+
     async def accept(self, request: TurnRequest) -> Accepted:
         """Durable when it returns; from then on the turn has the request's ticket.
 
@@ -149,6 +153,7 @@ class TurnEngine:
         live = await self._turns.find(turn_id, owner)
         if live is None:
             return await self._turns.view_of(await self._turns.stored(turn_id, owner))
+        self._refuse_what_goes_on_elsewhere(live)
         self._relays.follow(live, self._lanes.tasks, at_once=True)
         view = await live.wait()
         if view is None:
@@ -156,9 +161,10 @@ class TurnEngine:
         return view
 
     async def subscribe(self, turn_id: str, owner: Owner, last_event_id: str | None) -> Subscription | Replay:
-        """The turn's events after `last_event_id`. Raises NotFound, InvalidRequest (field `Last-Event-ID`)."""
+        """The events after `last_event_id`. Raises NotFound, Draining, InvalidRequest (field `Last-Event-ID`)."""
         live = await self._turns.find(turn_id, owner)
         if live is not None:
+            self._refuse_what_goes_on_elsewhere(live)
             listening = live.stream.subscribe(last_event_id)
             self._relays.follow(live, self._lanes.tasks, at_once=True)
             return listening
@@ -196,6 +202,10 @@ class TurnEngine:
             await self._relays.tell_stop(turn_id, owner, "cancelled")
         cancelled: TurnStatus = status
         return cancelled
+
+    def _refuse_what_goes_on_elsewhere(self, live: LiveTurn) -> None:
+        if self._lanes.is_over or (self._lanes.draining and not live.is_here):
+            raise Draining("the server is stopping; the turn goes on elsewhere", retry_after_s=1.0)
 
     def _check(self, request: TurnRequest) -> None:
         if self._lanes.draining:

@@ -14,6 +14,7 @@ from ngx_agents.turns.model import TurnView
 _encode = msgspec.json.Encoder().encode
 _ID = re.compile(r"(\d{1,12})-(\d{1,12})")
 HEARTBEAT = b": heartbeat\n\n"
+ELSEWHERE = b": the turn goes on elsewhere, come back\n\n"
 
 
 def frame(name: str, data: Any, event_id: str | None) -> bytes:

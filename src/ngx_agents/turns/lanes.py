@@ -28,6 +28,7 @@ from ngx_agents.turns.settings import TurnSettings
 log = event_log("turns")
 LOOK_S = 0.1
 LEAST_LOOK_S = 0.05
+RELEASE_S = 2.0  # what giving lanes back may take before the rest is left to the lease
 
 
 class Lanes:
@@ -46,7 +47,7 @@ class Lanes:
     ) -> None:
         self.count = 0
         self.draining = False
-        self._stopping = False
+        self.is_over = False  # nothing runs here any more, nor will
         self._drain_until_s: float | None = None
         self._journal = turns.journal
         self._runner = runner
@@ -74,15 +75,24 @@ class Lanes:
             loops.append(self._hints.hear(self._hint))
         self._loops = [self.tasks.create_task(loop) for loop in loops]
 
-    async def stop(self) -> None:
+    async def hand_over(self) -> None:
         """Drains, then ends what still runs: its lanes are given back, its listeners are sent elsewhere."""
+        if self.is_over:
+            return
         await self.drain()
-        self._stopping = True
+        self.is_over = True
         for live in self._turns:
             if live.started and live.task is not None:
                 live.task.cancel()
             else:
                 live.abandon()
+        until_s = self._clock.monotonic_s() + RELEASE_S
+        while self.count and (left_s := until_s - self._clock.monotonic_s()) > 0:
+            await self._wait_until_freed(min(LOOK_S, left_s))
+
+    async def stop(self) -> None:
+        """Hands over what still runs, and leaves."""
+        await self.hand_over()
         for task in self._loops:
             task.cancel()
         await self.tasks.__aexit__(None, None, None)
@@ -90,8 +100,14 @@ class Lanes:
         await self._hints.tell()
 
     def begin_drain(self, within_s: float) -> None:
-        """No new turns from now on; the running ones have until then. A shorter time given later holds."""
+        """No new turns from now on; the running ones have until then. A shorter time given later holds.
+
+        Who listens here to what runs elsewhere, or waits for a next owner, can go there at once.
+        """
         self.draining = True
+        for live in self._turns:
+            if not live.is_here and not live.is_awaited:
+                live.abandon()
         until_s = self._clock.monotonic_s() + within_s
         self._drain_until_s = until_s if self._drain_until_s is None else min(until_s, self._drain_until_s)
 
@@ -134,7 +150,7 @@ class Lanes:
             self.give_back_place()
 
     async def _run_turn(self, live: LiveTurn, grant: Grant) -> Grant | None:
-        if self._stopping:
+        if self.is_over:
             live.abandon()
             await self._runner.release(grant)
             await self._hints.tell()

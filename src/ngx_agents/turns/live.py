@@ -56,6 +56,11 @@ class LiveTurn:
         return self.task is not None
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether somebody here waits for its end as a whole."""
+        return bool(self._waiters)
+
+    @property
     def has_audience(self) -> bool:
         """Whether somebody here listens to it or waits for its end."""
         return self.stream.listeners > 0 or bool(self._waiters)

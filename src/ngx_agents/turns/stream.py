@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ngx_agents.state.model import Artifact
-from ngx_agents.turns.events import HEARTBEAT, artifact_data, frame, parse_event_id
+from ngx_agents.turns.events import ELSEWHERE, HEARTBEAT, artifact_data, frame, parse_event_id
 
 GATHER_S = 0.004
 
@@ -43,13 +43,14 @@ class TurnStream:
 
     __slots__ = (
         "_dropped", "_events", "_flush_timer", "_gathered", "_gathering_agent", "_held_events", "_last_flush_s",
-        "_listeners", "_loop", "_text", "artifacts", "closed", "epoch", "sequence",
+        "_listeners", "_loop", "_text", "artifacts", "closed", "epoch", "is_abandoned", "sequence",
     )  # fmt: skip
 
     def __init__(self, held_events: int) -> None:
         self.epoch = 0
         self.sequence = 0
         self.closed = False
+        self.is_abandoned = False
         self.artifacts: list[Artifact] = []
         self._held_events = held_events
         self._events: list[_Event] = []
@@ -158,7 +159,7 @@ class TurnStream:
     def abandon(self) -> None:
         """Ends the stream without a terminal event: the turn went elsewhere, listeners come back and are sent there."""
         self._flush()
-        self.closed = True
+        self.closed = self.is_abandoned = True
         self._wake()
 
     def subscribe(self, last_event_id: str | None) -> Subscription:
@@ -255,7 +256,7 @@ def _artifact_of(data: dict[str, Any]) -> Artifact:
 class Subscription:
     """One listener: `read` until None, then (or when the client left) `close`."""
 
-    __slots__ = ("_beat", "_index", "_prefix", "_stream", "_waiter")
+    __slots__ = ("_beat", "_index", "_is_sent_away", "_prefix", "_stream", "_waiter")
 
     def __init__(self, stream: TurnStream, prefix: bytes, index: int) -> None:
         self._stream = stream
@@ -263,16 +264,21 @@ class Subscription:
         self._index = index
         self._waiter: asyncio.Future[None] | None = None
         self._beat = False
+        self._is_sent_away = False
 
     async def read(self) -> bytes | None:
-        """Whole SSE frames, as many as there are; None after the terminal one. One reader at a time."""
+        """Whole SSE frames, as many as there are; None after the terminal one, or after ELSEWHERE when the turn goes on
+        without this instance. One reader at a time."""
         while True:
             frames, self._index = self._stream.frames_from(self._index)
             if self._prefix or frames:
                 frames, self._prefix, self._beat = self._prefix + frames, b"", False
                 return frames
             if self._stream.closed:
-                return None
+                if not self._stream.is_abandoned or self._is_sent_away:
+                    return None
+                self._is_sent_away = True
+                return ELSEWHERE
             if self._beat:
                 self._beat = False
                 return HEARTBEAT

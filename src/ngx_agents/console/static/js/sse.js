@@ -20,6 +20,8 @@ export class LineCutter {
 
 /** Gathers lines into events `{id, type, data}`. `id` is the event's own, or "": no earlier one is inherited. */
 export class EventGatherer {
+  /** When the server wants a lost client back, in ms, or null while it has not said. */
+  retryMs = null;
   #id = "";
   #type = "";
   #data = [];
@@ -35,6 +37,7 @@ export class EventGatherer {
     if (field === "data") this.#data.push(value);
     else if (field === "event") this.#type = value;
     else if (field === "id" && !value.includes("\0")) this.#id = value;
+    else if (field === "retry" && /^\d{1,9}$/.test(value)) this.retryMs = Number(value);
     return null;
   }
 
@@ -48,11 +51,10 @@ export class EventGatherer {
 }
 
 /** Yields the events of a response body. Throws when nothing, not even a heartbeat, came for 30 s. */
-export async function* readEvents(body, silenceMs = SILENCE_MS) {
+export async function* readEvents(body, silenceMs = SILENCE_MS, gatherer = new EventGatherer()) {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   const lines = new LineCutter();
-  const gatherer = new EventGatherer();
   try {
     for (;;) {
       const { done, value } = await readWithin(reader, silenceMs);

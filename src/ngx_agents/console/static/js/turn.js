@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Problem } from "./problem.js";
-import { readEvents } from "./sse.js";
+import { EventGatherer, readEvents } from "./sse.js";
 
 const FIRST_DELAY_MS = 250;
 const MAX_DELAY_MS = 10_000;
@@ -47,6 +47,7 @@ export class TurnFollower {
   #abort = new AbortController();
   #ended = false;
   #heard = false; // anything at all, with an id or without
+  #retryMs = 0; // the least wait before coming back, as the server told
   #open;
 
   /** `onEvent({type, data})`, `onLink("open" | "lost")`. `turn.view` is an event of our own: the whole state at once. */
@@ -87,7 +88,8 @@ export class TurnFollower {
       this.onLink("lost");
       if (this.turnId && (failures >= ASK_AFTER || problem?.status === 404) && (await this.#ask())) return;
       if (failures >= (this.turnId ? GIVE_UP_AFTER : GIVE_UP_UNSENT_AFTER)) throw problem ?? Problem.offline();
-      await pause(Math.max(delayMs(failures), (problem?.retryAfterS ?? 0) * 1000), this.#abort.signal);
+      const leastMs = Math.max(this.#retryMs, (problem?.retryAfterS ?? 0) * 1000);
+      await pause(Math.max(delayMs(failures), leastMs), this.#abort.signal);
     }
   }
 
@@ -99,12 +101,17 @@ export class TurnFollower {
       : await this.#open(signal);
     if (this.#heard && !this.#position.id) this.#tell({ type: "text.reset", data: { reason: "resumed" } });
     let isNews = false;
-    for await (const event of readEvents(response.body)) {
-      if (!this.#position.advance(event)) continue;
-      isNews = this.#heard = true;
-      this.onLink("open");
-      this.#take(event);
-      if (this.#ended) break;
+    const gatherer = new EventGatherer();
+    try {
+      for await (const event of readEvents(response.body, undefined, gatherer)) {
+        if (!this.#position.advance(event)) continue;
+        isNews = this.#heard = true;
+        this.onLink("open");
+        this.#take(event);
+        if (this.#ended) break;
+      }
+    } finally {
+      this.#retryMs = gatherer.retryMs ?? this.#retryMs;
     }
     return isNews;
   }
