@@ -11,6 +11,7 @@ NgxError
 │   ├── UnsupportedMediaType        the body is not JSON
 │   ├── MethodNotAllowed            the path is known, the method is not; `allowed` lists those that are
 │   ├── ConversationBusy            a turn is running and `when_busy` is `reject`; carries `turn_id`
+│   ├── StorageFull                 all that one user may keep is used: something must go first; `limit_bytes`
 │   ├── StateTooLarge               a conversation's state is over `limit_bytes`; the former one stands
 │   ├── StateConflict               the state was saved by someone else since it was read; carries both versions
 │   ├── ConsentRequired             the user has not agreed to what this would store; `kind` says to what
@@ -120,6 +121,14 @@ class StateTooLarge(RequestError):
     def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(f"the state has {size_bytes} bytes, {limit_bytes} are allowed")
         self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class StorageFull(RequestError):
+    code = "storage_full"
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        super().__init__(f"everything stored together may have {limit_bytes} bytes: delete something first")
         self.limit_bytes = limit_bytes
 
 

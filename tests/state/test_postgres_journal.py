@@ -10,6 +10,7 @@ from tests.postgres_process import *  # noqa: F403
 from tests.postgres_process import PostgresServer, free_port
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, finish, ids, tell
+from tests.state.journal_conformance_blobs import *  # noqa: F403
 from tests.state.journal_conformance_governance import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403

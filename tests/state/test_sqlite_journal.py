@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, ids, tell
+from tests.state.journal_conformance_blobs import *  # noqa: F403
 from tests.state.journal_conformance_governance import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.state.journal_conformance import *  # noqa: F403
+from tests.state.journal_conformance_blobs import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403
 

@@ -27,6 +27,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.MethodNotAllowed: 405,
     errors.ConversationBusy: 409,
     errors.IdempotencyConflict: 409,
+    errors.StorageFull: 413,
     errors.StateTooLarge: 413,
     errors.StateConflict: 409,
     errors.ConsentRequired: 403,

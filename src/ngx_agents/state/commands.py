@@ -10,6 +10,12 @@ from typing import Any
 
 import msgspec
 
+from ngx_agents.state.blob_commands import DeleteBlob as DeleteBlob
+from ngx_agents.state.blob_commands import FindBlobs as FindBlobs
+from ngx_agents.state.blob_commands import GetBlob as GetBlob
+from ngx_agents.state.blob_commands import KnownBlobs as KnownBlobs
+from ngx_agents.state.blob_commands import ListBlobs as ListBlobs
+from ngx_agents.state.blob_commands import PutBlob as PutBlob
 from ngx_agents.state.governance import Audited as Audited
 from ngx_agents.state.governance import AuditEntry as AuditEntry
 from ngx_agents.state.governance import Control as Control
@@ -59,11 +65,9 @@ from ngx_agents.state.questions import Ping as Ping
 from ngx_agents.state.questions import RecentMessages as RecentMessages
 from ngx_agents.state.state_commands import Append as Append
 from ngx_agents.state.state_commands import Expire as Expire
-from ngx_agents.state.state_commands import GetBlob as GetBlob
 from ngx_agents.state.state_commands import GetConsents as GetConsents
 from ngx_agents.state.state_commands import GetStamp as GetStamp
 from ngx_agents.state.state_commands import GetState as GetState
-from ngx_agents.state.state_commands import PutBlob as PutBlob
 from ngx_agents.state.state_commands import PutConsent as PutConsent
 from ngx_agents.state.state_commands import PutState as PutState
 from ngx_agents.state.state_commands import ReadProfile as ReadProfile
@@ -99,7 +103,8 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     """→ Accepted. Raises NotFound, ConversationBusy, IdempotencyConflict, Overloaded (too many waiting).
 
     `idempotency_hash` covers path and body. `grant_to` names the instance that gets the lane if it is free.
-    `deadline_at` and `now` are Unix seconds.
+    `deadline_at` and `now` are Unix seconds. `attachments` are ids, which the caller has looked at; a message that has
+    any is never coalesced.
     """
 
     conversation_id: str
@@ -117,6 +122,7 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     idempotency_hash: bytes = b""
     max_waiting: int = 100
+    attachments: tuple[str, ...] = ()
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +165,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     locale: str | None = None
     profile_version: int | None = None
+    attachments: tuple[str, ...] = ()
 
 
 class FinishTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,12 +288,12 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
-    | PutState | Append | PutBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
+    | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
-    | ListControls | ListAudit
+    | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
 )  # fmt: skip
 Result = Any

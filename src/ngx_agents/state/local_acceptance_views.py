@@ -15,7 +15,7 @@ from ngx_agents.errors import JournalUnavailable, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.local_acceptance_overlay import Overlay
 from ngx_agents.state.model import ConversationInfo, Message, Owner, Page
-from ngx_agents.state.postgres_records import page, place_of
+from ngx_agents.state.pages import page, place_of
 
 Ask: TypeAlias = Callable[[c.Question], Awaitable[Any]]
 

@@ -18,6 +18,7 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.coordination.tasks import Tasks
 from ngx_agents.errors import ConfigError, InvalidRequest, NgxError, NotFound, StateConflict
 from ngx_agents.state import commands as c
+from ngx_agents.state.blob_commands import Blob, BlobInfo
 from ngx_agents.state.blobs import new_blob
 from ngx_agents.state.codec import Codec
 from ngx_agents.state.expiry import Retention, Sweeper
@@ -30,7 +31,7 @@ from ngx_agents.state.manager_tiers import Tiers
 from ngx_agents.state.model import Message, Owner, Page, Source
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.state.sqlite_memory import MemoryJournal
-from ngx_agents.state.state_commands import Appended, Blob, BlobInfo, Consent, ErasureReceipt, Stamp, next_version
+from ngx_agents.state.state_commands import Appended, Consent, ErasureReceipt, Stamp, next_version
 from ngx_agents.telemetry.metrics import Metrics
 
 

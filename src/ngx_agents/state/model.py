@@ -127,6 +127,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     last_seq: int = 0
     cancel_requested: bool = False
+    attachments: tuple[str, ...] = ()
     finished_at: float | None = None
     answer: Answer | None = None
 

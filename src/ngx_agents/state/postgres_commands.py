@@ -16,6 +16,7 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.governance import completed
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Owner
+from ngx_agents.state.postgres_blobs import APPLY as BLOBS
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation, erase_user
 from ngx_agents.state.postgres_expiry import APPLY as EXPIRY
@@ -195,6 +196,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.Beat: beat,
     c.Leave: leave,
     **STATES,
+    **BLOBS,
     **EXPIRY,
     **GOVERNANCE,
     c.Audited: _audited,

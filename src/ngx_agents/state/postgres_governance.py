@@ -10,8 +10,9 @@ import msgspec
 from ngx_agents.errors import InvalidRequest, Overloaded
 from ngx_agents.state import governance as g
 from ngx_agents.state.model import Page
+from ngx_agents.state.pages import NEWEST, page, place_of
 from ngx_agents.state.postgres_connections import Connection
-from ngx_agents.state.postgres_records import NEWEST, Row, page, place_of
+from ngx_agents.state.postgres_records import Row
 from ngx_agents.state.postgres_rows import storable
 
 LOCK = 0x6E6778_0002

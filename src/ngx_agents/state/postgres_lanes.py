@@ -127,7 +127,7 @@ class LaneBatch:
         turn = OpenTurn(
             id=command.turn_id, number=lane.next_turn - 1, turn_class=command.turn_class, accepted_at=command.now,
             deadline_at=command.deadline_at, attempts=int(granted), is_running=granted, agent=command.agent,
-            locale=command.locale, text=text,
+            locale=command.locale, text=text, attachments=command.attachments,
         )  # fmt: skip
         if lane.open_turns is not None:
             lane.open_turns.append(turn)
@@ -194,6 +194,7 @@ class LaneBatch:
             text=turn.text or "", turn_class=turn.turn_class, accepted_at=turn.accepted_at,
             deadline_at=turn.deadline_at, user_seq=2 * turn.number - 1, cancel_requested=turn.cancel_requested,
             agent=turn.agent, locale=turn.locale, profile_version=lane.profile_version,
+            attachments=turn.attachments,
         )  # fmt: skip
 
     def _save_checkpoint(self, command: c.SaveCheckpoint) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import Page
+from ngx_agents.state.pages import NEWEST, page, place_of
 from ngx_agents.state.postgres_connections import Connection
-from ngx_agents.state.postgres_records import KEY, NEWEST, TURN, api_key, page, place_of, turn
+from ngx_agents.state.postgres_records import KEY, TURN, api_key, turn
 from ngx_agents.state.postgres_rows import shard_in
 
 

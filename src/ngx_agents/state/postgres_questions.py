@@ -9,6 +9,8 @@ from ngx_agents.errors import NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Artifact, ConversationInfo, Message, Page, Profile, Turn
+from ngx_agents.state.pages import NEWEST, page, place_of
+from ngx_agents.state.postgres_blobs import ANSWER as BLOBS
 from ngx_agents.state.postgres_connections import Connection, Session
 from ngx_agents.state.postgres_export import export_user
 from ngx_agents.state.postgres_governance import ANSWER as GOVERNANCE
@@ -28,7 +30,6 @@ from ngx_agents.state.postgres_records import (
     CONVERSATION,
     LOG,
     MESSAGE,
-    NEWEST,
     TURN,
     artifact,
     conversation,
@@ -36,8 +37,6 @@ from ngx_agents.state.postgres_records import (
     log_entry,
     message,
     message_with_origin,
-    page,
-    place_of,
     turn,
 )
 from ngx_agents.state.postgres_rows import shard_in
@@ -237,5 +236,6 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.GetPosition: get_position,
     c.ListShardPlaces: list_shard_places,
     **STATES,
+    **BLOBS,
     **GOVERNANCE,
 }

@@ -97,7 +97,7 @@ def _touched(command: c.Command) -> str:
     match command:
         case c.RequestCancel() | c.ReplayTurn():
             return command.turn_id
-        case c.PutProfile() | c.AddLog() | c.EraseUser() | c.PutBlob() | c.PutConsent():
+        case c.PutProfile() | c.AddLog() | c.EraseUser() | c.PutBlob() | c.DeleteBlob() | c.PutConsent():
             return f"{command.owner.tenant}/{command.owner.user}"
         case c.PutKey():
             return command.key.id

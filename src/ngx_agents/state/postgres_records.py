@@ -1,17 +1,12 @@
-"""Rows of Postgres as the journal's records: what is selected, and how it is read. Pages and their cursors too."""
+"""Rows of Postgres as the journal's records: what is selected, and how it is read."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
 
-from ngx_agents.errors import InvalidRequest
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import (
     Answer,
@@ -20,14 +15,11 @@ from ngx_agents.state.model import (
     LogEntry,
     Message,
     Owner,
-    Page,
     Profile,
     Turn,
 )
 
 Row: TypeAlias = asyncpg.Record
-NEWEST = (math.inf, "~")
-"""Before every place of a list that is sorted newest first."""
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 decode_profile = msgspec.json.Decoder(Profile).decode
@@ -39,36 +31,14 @@ FROM ngx.conversation v"""
 MESSAGE = "SELECT id, seq, role, text, created_at, turn_id, agent, source FROM ngx.message"
 TURN = """
 SELECT t.id, t.conversation_id, t.tenant, t.user_id, t.status, m.text, t.number, t.accepted_at, t.deadline_at,
-  t.turn_class, t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer, a.text
+  t.turn_class, t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer, a.text,
+  t.attachments
 FROM ngx.turn t
 JOIN ngx.message m ON m.shard = t.shard AND m.conversation_id = t.conversation_id AND m.seq = 2 * t.number - 1
 LEFT JOIN ngx.message a ON a.shard = t.shard AND a.conversation_id = t.conversation_id AND a.seq = 2 * t.number"""
 LOG = "SELECT id, kind, at, data FROM ngx.log"
 ARTIFACT = "SELECT id, agent, kind, title, data, created_at, turn_id, conversation_id, version FROM ngx.artifact"
 KEY = "SELECT id, digest, tenant, user_id, roles, created_at, revoked_at FROM ngx.api_key"
-
-
-def place_of(cursor: str | None) -> tuple[float, str] | None:
-    """A place in a list: the sort value and id of the last item given. Raises InvalidRequest when it is not ours."""
-    if cursor is None:
-        return None
-    try:
-        value, item_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|", 1)
-        place = float(value)
-    except (ValueError, binascii.Error, UnicodeError) as error:
-        raise InvalidRequest("not a cursor of this list", field="cursor") from error
-    if math.isnan(place) or "\x00" in item_id:
-        raise InvalidRequest("not a cursor of this list", field="cursor")
-    return place, item_id
-
-
-def page(items: list[Any], limit: int, place: Callable[[Any], tuple[float, str]]) -> Page:
-    """The first `limit` items, and where to go on if there are more."""
-    if len(items) <= limit:
-        return Page(tuple(items))
-    items = items[:limit]
-    value, item_id = place(items[-1])
-    return Page(tuple(items), base64.urlsafe_b64encode(f"{value!r}|{item_id}".encode()).decode())
 
 
 def conversation(row: Row) -> ConversationInfo:
@@ -95,7 +65,7 @@ def turn(row: Row) -> Turn:
         id=row[0], conversation_id=row[1], owner=Owner(row[2], row[3]), status=row[4], text=row[5],
         seq=2 * row[6] - 1, accepted_at=row[7], deadline_at=row[8], turn_class=row[9], locale=row[10], agent=row[11],
         attempts=row[12], epoch=row[13], last_seq=row[14], cancel_requested=row[15], finished_at=row[16],
-        answer=_answer_of(row[17], row[18]),
+        answer=_answer_of(row[17], row[18]), attachments=tuple((row[19] or "").split()),
     )  # fmt: skip
 
 

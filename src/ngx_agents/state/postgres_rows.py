@@ -45,6 +45,7 @@ class OpenTurn:
     cancel_requested: bool = False
     agent: str | None = None
     locale: str | None = None
+    attachments: tuple[str, ...] = ()
     text: str | None = None
 
 

@@ -25,7 +25,7 @@ JOIN ngx.profile p ON p.shard = k.shard AND p.tenant = k.tenant AND p.user_id = 
 """
 OPEN_TURNS = """
 SELECT t.conversation_id, t.id, t.number, t.turn_class, t.accepted_at, t.deadline_at, t.attempts, t.status = 'running',
-  t.cancel_requested, t.agent, t.locale
+  t.cancel_requested, t.agent, t.locale, t.attachments
 FROM unnest($1::smallint[], $2::text[]) AS k (shard, id)
 JOIN ngx.turn t ON t.shard = k.shard AND t.conversation_id = k.id AND t.status IN ('queued', 'running')
 ORDER BY t.conversation_id, t.number
@@ -48,7 +48,7 @@ _TYPES = {
     "new_lanes": "smallint text text text text float8 float8 integer integer bigint text text float8",
     "lanes": "smallint text text float8 integer integer bigint text text float8",
     "new_turns": "smallint text text integer text text text smallint float8 float8 text text integer bigint bigint"
-    " boolean float8 bytea",
+    " boolean float8 bytea text",
     "turns": "smallint text text bigint integer boolean bytea float8 bigint",
     "messages": "smallint text integer text text text float8 text text text",
     "artifacts": "smallint text text text text text text text text bytea float8 integer",
@@ -68,7 +68,8 @@ FROM unnest({columns})
 WHERE v.shard = k.shard AND v.id = k.id""",
     "new_turns": """
 INSERT INTO ngx.turn (shard, id, conversation_id, number, tenant, user_id, status, turn_class, accepted_at, deadline_at,
-  locale, agent, attempts, epoch, last_seq, cancel_requested, finished_at, answer) SELECT * FROM unnest({columns})""",
+  locale, agent, attempts, epoch, last_seq, cancel_requested, finished_at, answer, attachments)
+  SELECT * FROM unnest({columns})""",
     "turns": """
 UPDATE ngx.turn t SET status = coalesce(k.status, t.status), epoch = coalesce(k.epoch, t.epoch),
   attempts = t.attempts + k.more, cancel_requested = coalesce(k.cancel, t.cancel_requested),

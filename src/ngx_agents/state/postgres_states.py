@@ -1,4 +1,4 @@
-"""States, appended messages, attachments and consents on Postgres, each command inside a transaction of the caller's.
+"""States, appended messages and consents on Postgres, each command inside a transaction of the caller's.
 
 The lane is locked first; what is then read in a statement of its own is the newest.
 """
@@ -15,6 +15,7 @@ from ngx_agents.state import state_commands as s
 from ngx_agents.state.codec import Codec
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Owner
+from ngx_agents.state.postgres_blobs import export_blobs
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_records import Row, message
 from ngx_agents.state.postgres_rows import shard_in, storable
@@ -129,45 +130,6 @@ async def append(connection: Connection, command: s.Append) -> s.Appended:
     return s.Appended(stamp=after, seqs=seqs)
 
 
-_BLOB = "SELECT id, media_type, octet_length(data), sha256, created_at, conversation_id"
-
-
-def _info(row: Row) -> s.BlobInfo:
-    return s.BlobInfo(
-        id=row[0], media_type=row[1], size_bytes=row[2], sha256=row[3], created_at=row[4], conversation_id=row[5]
-    )
-
-
-async def put_blob(connection: Connection, command: s.PutBlob) -> None:
-    info = command.blob.info
-    if info.conversation_id is not None and await _locked(connection, info.conversation_id, command.owner) is None:
-        raise NotFound("no such conversation")
-    await connection.execute(
-        "INSERT INTO ngx.blob (shard, id, tenant, user_id, conversation_id, media_type, sha256, created_at, data)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
-        shard_of(command.owner.user),
-        info.id,
-        command.owner.tenant,
-        command.owner.user,
-        info.conversation_id,
-        info.media_type,
-        info.sha256,
-        info.created_at,
-        command.blob.data,
-    )
-
-
-async def get_blob(connection: Connection, question: s.GetBlob) -> s.Blob | None:
-    row = await connection.fetchrow(
-        f"{_BLOB}, data FROM ngx.blob WHERE shard = $1 AND id = $2 AND tenant = $3 AND user_id = $4",
-        shard_of(question.owner.user),
-        question.id,
-        question.owner.tenant,
-        question.owner.user,
-    )
-    return s.Blob(info=_info(row), data=row[6]) if row is not None else None
-
-
 async def put_consent(connection: Connection, command: s.PutConsent) -> None:
     consent = command.consent
     await connection.execute(
@@ -208,15 +170,12 @@ async def export_more(connection: Connection, owner: Owner) -> dict[str, Any]:
         " AND s.conversation_id = v.id WHERE v.tenant = $1 AND v.user_id = $2 ORDER BY v.created_at, v.id",
         *who,
     )
-    blobs = await connection.fetch(
-        f"{_BLOB} FROM ngx.blob WHERE tenant = $1 AND user_id = $2 ORDER BY created_at, id", *who
-    )
     consents = await connection.fetch(
         f"SELECT kind, version, is_given, at {_MY_CONSENTS} ORDER BY number", shard_of(owner.user), *who
     )
     return {
         "states": {row[0]: _decode_state(row[1]) for row in states},
-        "blobs": [_info(row) for row in blobs],
+        "blobs": await export_blobs(connection, owner),
         "consents": [_consent(row) for row in consents],
     }
 
@@ -224,12 +183,10 @@ async def export_more(connection: Connection, owner: Owner) -> dict[str, Any]:
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     s.PutState: put_state,
     s.Append: append,
-    s.PutBlob: put_blob,
     s.PutConsent: put_consent,
 }
 ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     s.GetStamp: get_stamp,
     s.GetState: get_state,
-    s.GetBlob: get_blob,
     s.GetConsents: get_consents,
 }

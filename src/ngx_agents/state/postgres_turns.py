@@ -54,7 +54,7 @@ async def request_cancel(connection: Connection, command: c.RequestCancel) -> st
 async def coalesce(connection: Connection, command: c.AcceptTurn) -> c.Accepted | None:
     """Takes the text into the lane's last waiting turn; None when none waits or its message would become too long."""
     lane = await lock_lane(connection, command.conversation_id)
-    if lane is None or lane.owner != command.owner:
+    if lane is None or lane.owner != command.owner or command.attachments:
         return None
     rows = await connection.fetch(
         "SELECT id, number, status FROM ngx.turn WHERE shard = $1 AND conversation_id = $2"

@@ -8,7 +8,7 @@ from typing import Any
 from ngx_agents.errors import JournalUnavailable, NgxError
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import Page
-from ngx_agents.state.postgres_records import page
+from ngx_agents.state.pages import page
 
 
 def joined(told: c.Command | c.Question, found: Sequence[Any]) -> Any:
@@ -16,13 +16,13 @@ def joined(told: c.Command | c.Question, found: Sequence[Any]) -> Any:
     heard = [one for one in found if not isinstance(one, NgxError)]
     if not heard or (isinstance(told, _NEEDS_ALL) and len(heard) < len(found)):
         refusal: NgxError = next(one for one in found if isinstance(one, NgxError))
-        if isinstance(told, c.ListDead | c.ListKeys | c.ListInstances | c.ListAudit):
+        if isinstance(told, c.ListDead | c.ListKeys | c.ListInstances | c.ListAudit | c.KnownBlobs):
             raise refusal
         return refusal
     return _JOIN[type(told)](told, heard)
 
 
-_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead, c.ListAudit)
+_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead, c.ListAudit, c.KnownBlobs)
 """Half of it would be taken for the whole: an operator's list, a key that some server still honours."""
 
 
@@ -69,6 +69,7 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.Beat: lambda told, found: all(found),
     c.Leave: lambda told, found: None,
     c.RevokeKey: lambda told, found: any(found),
+    c.KnownBlobs: _chained,
     c.Expire: lambda told, found: sum(found),
     c.ListKeys: _keys,
     c.ListInstances: _instances,

@@ -16,6 +16,7 @@ from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.governance import completed
 from ngx_agents.state.model import Owner
+from ngx_agents.state.sqlite_blobs import APPLY as BLOBS
 from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
 from ngx_agents.state.sqlite_expiry import forget_conversation
 from ngx_agents.state.sqlite_governance import APPLY as GOVERNANCE
@@ -257,6 +258,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.Leave: _leave,
     c.ReplayTurn: _replay_turn,
     **STATES,
+    **BLOBS,
     **EXPIRY,
     **GOVERNANCE,
     c.Audited: _audited,

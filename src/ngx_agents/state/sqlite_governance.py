@@ -11,7 +11,7 @@ import msgspec
 from ngx_agents.errors import InvalidRequest, Overloaded
 from ngx_agents.state import governance as g
 from ngx_agents.state.model import Page
-from ngx_agents.state.sqlite_rows import page, place_of
+from ngx_agents.state.pages import page, place_of
 
 Connection = sqlite3.Connection
 _encode = msgspec.json.Encoder().encode

@@ -22,8 +22,10 @@ from ngx_agents.state.model import (
     Profile,
     Turn,
 )
+from ngx_agents.state.pages import NEWEST, page, place_of
+from ngx_agents.state.sqlite_blobs import ANSWER as BLOBS
 from ngx_agents.state.sqlite_governance import ANSWER as GOVERNANCE
-from ngx_agents.state.sqlite_rows import MESSAGE, message_of, page, place_of
+from ngx_agents.state.sqlite_rows import MESSAGE, message_of
 from ngx_agents.state.sqlite_states import ANSWER, export_more
 from ngx_agents.state.state_commands import VersionedProfile
 
@@ -57,7 +59,7 @@ def _get_conversation(db: Connection, question: c.GetConversation) -> Conversati
 
 
 def _list_conversations(db: Connection, question: c.ListConversations) -> Page:
-    place = place_of(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or NEWEST
     rows = db.execute(
         _CONVERSATION + " AND (v.created_at, v.id) < (?, ?) ORDER BY v.created_at DESC, v.id DESC LIMIT ?",
         (question.owner.tenant, question.owner.user, *place, question.limit + 1),
@@ -107,7 +109,8 @@ def _recent_messages(db: Connection, question: c.RecentMessages) -> tuple[Messag
 def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
     row = db.execute(
         "SELECT t.id, t.conversation_id, t.status, m.text, t.number, t.accepted_at, t.deadline_at, t.turn_class,"
-        " t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer, a.text"
+        " t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer, a.text,"
+        " t.attachments"
         " FROM turn t JOIN message m ON m.conversation_id = t.conversation_id AND m.seq = 2 * t.number - 1"
         " LEFT JOIN message a ON a.conversation_id = t.conversation_id AND a.seq = 2 * t.number"
         " WHERE t.id = ? AND t.tenant = ? AND t.user = ?",
@@ -133,6 +136,7 @@ def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
         cancel_requested=bool(row[13]),
         finished_at=row[14],
         answer=_answer_of(row[15], row[16]),
+        attachments=tuple((row[17] or "").split()),
     )
 
 
@@ -174,7 +178,7 @@ def _log_entry(row: tuple[Any, ...]) -> LogEntry:
 
 
 def _list_logs(db: Connection, question: c.ListLogs) -> Page:
-    place = place_of(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or NEWEST
     rows = db.execute(
         "SELECT id, kind, at, data FROM log WHERE tenant = :tenant AND user = :user AND at >= :since"
         " AND (:kind IS NULL OR kind = :kind) AND (at, id) < (:at, :id) ORDER BY at DESC, id DESC LIMIT :most",
@@ -209,7 +213,7 @@ def _artifact(row: tuple[Any, ...]) -> Artifact:
 
 
 def _list_artifacts(db: Connection, question: c.ListArtifacts) -> Page:
-    place = place_of(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or NEWEST
     narrowed = " AND turn_id = ?" if question.turn_id is not None else ""
     values: list[Any] = [question.owner.tenant, question.owner.user, *place]
     if question.turn_id is not None:
@@ -311,7 +315,7 @@ def _list_instances(db: Connection, question: c.ListInstances) -> tuple[c.Instan
 
 
 def _list_dead(db: Connection, question: c.ListDead) -> Page:
-    place = place_of(question.cursor) or (float("inf"), "~")
+    place = place_of(question.cursor) or NEWEST
     rows = db.execute(
         "SELECT id, tenant, user FROM turn WHERE status = 'dead' AND (accepted_at, id) < (?, ?)"
         " ORDER BY accepted_at DESC, id DESC LIMIT ?",
@@ -354,5 +358,6 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.GetPosition: _get_position,
     c.ListShardPlaces: lambda db, question: (),
     **ANSWER,
+    **BLOBS,
     **GOVERNANCE,
 }

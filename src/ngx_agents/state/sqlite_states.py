@@ -1,4 +1,4 @@
-"""States, appended messages, attachments and consents on SQLite. As in `sqlite_commands`: checks come before writes."""
+"""States, appended messages and consents on SQLite. As in `sqlite_commands`: checks come before writes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from ngx_agents.errors import NotFound, StateConflict
 from ngx_agents.state import state_commands as s
 from ngx_agents.state.model import Owner
+from ngx_agents.state.sqlite_blobs import export_blobs
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
 
 Connection = sqlite3.Connection
@@ -110,43 +111,6 @@ def _get_state(db: Connection, question: s.GetState) -> s.StoredState | None:
     return s.StoredState(stamp=stamp, body=body[0] if body else b"", messages=messages)
 
 
-def _put_blob(db: Connection, command: s.PutBlob) -> None:
-    info = command.blob.info
-    if info.conversation_id is not None and _stamp(db, info.conversation_id, command.owner) is None:
-        raise NotFound("no such conversation")
-    db.execute(
-        "INSERT OR IGNORE INTO blob (id, tenant, user, conversation_id, media_type, sha256, created_at, data)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            info.id,
-            command.owner.tenant,
-            command.owner.user,
-            info.conversation_id,
-            info.media_type,
-            info.sha256,
-            info.created_at,
-            command.blob.data,
-        ),
-    )
-
-
-_BLOB = "SELECT id, media_type, length(data), sha256, created_at, conversation_id"
-
-
-def _info(row: tuple[Any, ...]) -> s.BlobInfo:
-    return s.BlobInfo(
-        id=row[0], media_type=row[1], size_bytes=row[2], sha256=row[3], created_at=row[4], conversation_id=row[5]
-    )
-
-
-def _get_blob(db: Connection, question: s.GetBlob) -> s.Blob | None:
-    row = db.execute(
-        f"{_BLOB}, data FROM blob WHERE id = ? AND tenant = ? AND user = ?",
-        (question.id, question.owner.tenant, question.owner.user),
-    ).fetchone()
-    return s.Blob(info=_info(row), data=row[6]) if row else None
-
-
 def _put_consent(db: Connection, command: s.PutConsent) -> None:
     consent = command.consent
     db.execute(
@@ -182,7 +146,7 @@ def export_more(db: Connection, owner: Owner) -> dict[str, Any]:
     )
     return {
         "states": dict(states.fetchall()),
-        "blobs": [_info(row) for row in db.execute(f"{_BLOB} FROM blob {mine} ORDER BY created_at, id", who)],
+        "blobs": export_blobs(db, owner),
         "consents": [_consent(row) for row in db.execute(f"{_CONSENT} {mine} ORDER BY number", who)],
     }
 
@@ -190,12 +154,10 @@ def export_more(db: Connection, owner: Owner) -> dict[str, Any]:
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     s.PutState: _put_state,
     s.Append: _append,
-    s.PutBlob: _put_blob,
     s.PutConsent: _put_consent,
 }
 ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     s.GetStamp: _get_stamp,
     s.GetState: _get_state,
-    s.GetBlob: _get_blob,
     s.GetConsents: _get_consents,
 }

@@ -47,7 +47,7 @@ def _accept_busy(db: Connection, command: c.AcceptTurn) -> c.Accepted:
     running, waiting = _busy(db, command)
     if running is not None and command.when_busy == "reject":
         raise ConversationBusy(running)
-    if waiting is not None and command.when_busy == "coalesce":
+    if waiting is not None and command.when_busy == "coalesce" and not command.attachments:
         coalesced = _coalesce(db, command, waiting)
         if coalesced is not None:
             return coalesced
@@ -155,7 +155,7 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
     seq = 2 * number - 1
     db.execute(
         "INSERT INTO turn (id, conversation_id, number, tenant, user, status, turn_class, accepted_at, deadline_at,"
-        " locale, agent, attempts, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " locale, agent, attempts, epoch, attachments) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             command.turn_id,
             command.conversation_id,
@@ -170,6 +170,7 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
             command.agent,
             1 if granted else 0,
             epoch if granted else 0,
+            " ".join(command.attachments) or None,
         ),
     )
     db.execute(
@@ -214,7 +215,8 @@ def grant_next(db: Connection, conversation_id: str, instance: str) -> c.Grant |
     ).fetchone()
     row = db.execute(
         "UPDATE turn SET status = 'running', attempts = attempts + 1, epoch = ? WHERE id = ?"
-        " RETURNING attempts, turn_class, accepted_at, deadline_at, cancel_requested, agent, locale",
+        " RETURNING attempts, turn_class, accepted_at, deadline_at, cancel_requested, agent, locale,"
+        " attachments",
         (epoch, turn_id),
     ).fetchone()
     (text,) = db.execute(
@@ -235,6 +237,7 @@ def grant_next(db: Connection, conversation_id: str, instance: str) -> c.Grant |
         agent=row[5],
         locale=row[6],
         profile_version=profile_version or 0,
+        attachments=tuple((row[7] or "").split()),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the journal is told and asked about states, attachments, consents and expiry. Part of `commands`.
+"""What the journal is told and asked about states, consents and expiry. Part of `commands`.
 
 A conversation's state is bytes to the journal, made and read by `state.codec`. Its version is 0 while it was never
 saved; each save raises it to the milliseconds of its time or by one, whichever is more, so that what replaces a deleted
@@ -51,22 +51,6 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
 
-class BlobInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """An attachment without its bytes. `sha256` is hexadecimal."""
-
-    id: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    created_at: float
-    conversation_id: str | None = None
-
-
-class Blob(msgspec.Struct, frozen=True, kw_only=True):
-    info: BlobInfo
-    data: bytes
-
-
 class ErasureReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """What an erasure did: `erased` are rows per kind. It names no one, so it may be kept."""
 
@@ -108,13 +92,6 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 
     stamp: Stamp
     seqs: tuple[int, ...]
-
-
-class PutBlob(msgspec.Struct, frozen=True, kw_only=True):
-    """→ None. The same id again changes nothing. Raises NotFound when the conversation is not theirs."""
-
-    owner: Owner
-    blob: Blob
 
 
 class PutConsent(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,13 +167,6 @@ class VersionedProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     profile: Profile
-
-
-class GetBlob(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Blob | None."""
-
-    id: str
-    owner: Owner
 
 
 class GetConsents(msgspec.Struct, frozen=True, kw_only=True):

@@ -224,7 +224,7 @@ class TurnEngine:
             when_busy=request.when_busy, now=now, deadline_at=now + timeout_s,
             grant_to=self._instance if grant else None, agent=request.agent, locale=request.locale,
             idempotency_key=request.idempotency_key, idempotency_hash=request.idempotency_hash,
-            max_waiting=self._settings.max_waiting_per_conversation,
+            max_waiting=self._settings.max_waiting_per_conversation, attachments=request.attachments,
         )  # fmt: skip
 
     def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:
@@ -251,6 +251,7 @@ class TurnEngine:
                 epoch=accepted.epoch, attempts=1, text=command.text, turn_class=command.turn_class,
                 accepted_at=command.now, deadline_at=command.deadline_at, user_seq=accepted.user_seq,
                 cancel_requested=False, agent=command.agent, locale=command.locale,
+                attachments=command.attachments,
             )  # fmt: skip
             self._lanes.run(grant)
         else:

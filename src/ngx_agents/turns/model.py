@@ -34,6 +34,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     idempotency_key: str | None = None
     idempotency_hash: bytes = b""
+    attachments: tuple[str, ...] = ()
     is_streamed: bool = True
     ticket: TurnTicket | None = None
 
