@@ -19,6 +19,7 @@ NgxError
 │   └── TurnFinished                the turn has ended and cannot be cancelled
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
 │   ├── Overloaded                  a bound was reached
+│   ├── QuotaExceeded               the caller has as many of these at once as they may have
 │   ├── ReadOnly                    history is served, new turns are not
 │   ├── Draining                    the server is stopping
 │   ├── JournalUnavailable          the journal cannot be reached or written
@@ -174,6 +175,10 @@ class Overloaded(Unavailable):
 
 class ReadOnly(Unavailable):
     code = "read_only"
+
+
+class QuotaExceeded(Unavailable):
+    code = "quota_exceeded"
 
 
 class Draining(Unavailable):

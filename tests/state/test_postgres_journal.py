@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from tests.postgres_process import *  # noqa: F403
 from tests.postgres_process import PostgresServer, free_port
+from tests.state.batch_conformance import *  # noqa: F403
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, finish, ids, tell
 from tests.state.journal_conformance_blobs import *  # noqa: F403

@@ -15,7 +15,7 @@ from tests.state.journal_conformance import ANA, BEN, NOW, ids
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.state import commands as c
-from ngx_agents.state import postgres_commands, postgres_lanes, postgres_questions
+from ngx_agents.state import postgres_batches, postgres_commands, postgres_lanes, postgres_questions
 from ngx_agents.state.model import Answer, LogEntry, Message
 from ngx_agents.state.postgres import PostgresJournal
 from ngx_agents.state.sqlite import SqliteJournal
@@ -179,6 +179,6 @@ async def test_both_journals_answer_the_same_calls_alike(journals: Journals, see
 
 def test_every_command_and_question_is_known_to_postgres() -> None:
 
-    told = {*postgres_commands._APPLY, *postgres_lanes.LANE_COMMANDS}
+    told = {*postgres_commands._APPLY, *postgres_lanes.LANE_COMMANDS, *postgres_batches.MARKED}
     assert told == set(c.Command.__args__)
     assert set(postgres_questions._ANSWER) == set(c.Question.__args__)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.state.batch_conformance import *  # noqa: F403
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, ids, tell
 from tests.state.journal_conformance_blobs import *  # noqa: F403

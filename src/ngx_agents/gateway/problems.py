@@ -35,6 +35,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.ReadOnly: 503,
+    errors.QuotaExceeded: 429,
     errors.Draining: 503,
     errors.JournalUnavailable: 503,
     errors.SharedUnavailable: 503,

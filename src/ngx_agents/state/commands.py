@@ -10,6 +10,24 @@ from typing import Any
 
 import msgspec
 
+from ngx_agents.state.batch_commands import AddBatchItems as AddBatchItems
+from ngx_agents.state.batch_commands import Batch as Batch
+from ngx_agents.state.batch_commands import BatchCounts as BatchCounts
+from ngx_agents.state.batch_commands import BatchItem as BatchItem
+from ngx_agents.state.batch_commands import BatchResult as BatchResult
+from ngx_agents.state.batch_commands import CancelBatch as CancelBatch
+from ngx_agents.state.batch_commands import CreateBatch as CreateBatch
+from ngx_agents.state.batch_commands import DropBatch as DropBatch
+from ngx_agents.state.batch_commands import GetBatch as GetBatch
+from ngx_agents.state.batch_commands import KeyedBatch as KeyedBatch
+from ngx_agents.state.batch_commands import ListBatches as ListBatches
+from ngx_agents.state.batch_commands import ListBatchResults as ListBatchResults
+from ngx_agents.state.batch_commands import OpenBatch as OpenBatch
+from ngx_agents.state.batch_commands import OpenBatches as OpenBatches
+from ngx_agents.state.batch_commands import SettleBatch as SettleBatch
+from ngx_agents.state.batch_commands import StartBatch as StartBatch
+from ngx_agents.state.batch_commands import TakeItems as TakeItems
+from ngx_agents.state.batch_commands import Taken as Taken
 from ngx_agents.state.blob_commands import DeleteBlob as DeleteBlob
 from ngx_agents.state.blob_commands import FindBlobs as FindBlobs
 from ngx_agents.state.blob_commands import GetBlob as GetBlob
@@ -75,12 +93,13 @@ from ngx_agents.state.state_commands import TryElect as TryElect
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """→ None."""
+    """→ None. One that is not listed is found by its id alone."""
 
     id: str
     owner: Owner
     title: str
     now: float
+    is_listed: bool = True
 
 
 class DeleteConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,11 +308,13 @@ Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
     | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
+    | CreateBatch | AddBatchItems | StartBatch | DropBatch | TakeItems | CancelBatch | SettleBatch
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
     | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
+    | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
 )  # fmt: skip
 Result = Any

@@ -29,10 +29,13 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_s: float = IDEMPOTENCY_KEPT_S
     turns_s: float = 7 * 86_400.0
     conversations_s: float | None = None
+    batches_s: float = 30 * 86_400.0
 
     def __post_init__(self) -> None:
         if self.idempotency_s < IDEMPOTENCY_KEPT_S:
             raise ConfigError("idempotency keys are kept for a day at least")
+        if self.batches_s < IDEMPOTENCY_KEPT_S:
+            raise ConfigError("batches are kept for a day at least")
         if self.turns_s < 0 or (self.conversations_s is not None and self.conversations_s < 0):
             raise ConfigError("a retention is not below 0")
 
@@ -83,6 +86,7 @@ class Sweeper:
         kept: list[tuple[ExpiryKind, float]] = [
             ("idempotency", self._retention.idempotency_s),
             ("turns", self._retention.turns_s),
+            ("batches", self._retention.batches_s),
         ]
         if self._retention.conversations_s is not None:
             kept.append(("conversations", self._retention.conversations_s))

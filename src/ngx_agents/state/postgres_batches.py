@@ -7,7 +7,7 @@ database fails alone. Both put the writer's mark into the transaction. Neither c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeGuard
 
 from ngx_agents.errors import NgxError
@@ -20,9 +20,12 @@ from ngx_agents.state.postgres_lanes import LANE_COMMANDS, LaneBatch, StaleFinis
 from ngx_agents.state.postgres_retold import accepted_before, finished_before
 from ngx_agents.state.postgres_store import complete, load, write
 from ngx_agents.state.postgres_turns import coalesce, remember_key
+from ngx_agents.state.postgres_user_batches import take_items
 
 Mark = tuple[str, int]
 Job = Sequence[c.Command] | ClaimLanes
+MARKED: dict[type, Callable[[Connection, Any, Mark], Awaitable[Any]]] = {c.TakeItems: take_items}
+"""What changes lanes that it does not name."""
 
 
 def is_commands(job: Job) -> TypeGuard[Sequence[c.Command]]:
@@ -101,6 +104,8 @@ async def _told_before(connection: Connection, command: c.Command) -> c.Accepted
 async def _apply_one(connection: Connection, command: c.Command, mark: Mark) -> Any:
     if isinstance(command, c.AcceptTurn) and command.when_busy == "coalesce":
         return await _accept_coalescing(connection, command, mark)
+    if type(command) in MARKED:
+        return await MARKED[type(command)](connection, command, mark)
     if type(command) not in LANE_COMMANDS:
         return await apply(connection, command)
     [[result]] = await apply_together(connection, [[command]], mark)

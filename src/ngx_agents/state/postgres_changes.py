@@ -78,7 +78,7 @@ class Changes:
         found: dict[str, list[tuple[Any, ...]]] = {
             "new_lanes": [
                 (v.shard, v.id, v.owner.tenant, v.owner.user, v.title, v.created_at, v.updated_at, v.next_turn,
-                 v.pending, v.epoch, v.lane_owner, v.running, v.sort_key)
+                 v.pending, v.epoch, v.lane_owner, v.running, v.sort_key, v.is_listed)
                 for v in self.new_lanes.values()
             ],
             "lanes": [

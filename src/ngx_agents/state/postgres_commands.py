@@ -27,6 +27,7 @@ from ngx_agents.state.postgres_rows import Lane, shard_in, storable
 from ngx_agents.state.postgres_states import APPLY as STATES
 from ngx_agents.state.postgres_store import lock_lane
 from ngx_agents.state.postgres_turns import replay_turn, request_cancel
+from ngx_agents.state.postgres_user_batches import APPLY as BATCHES
 from ngx_agents.state.sharded_routes import shard_for
 from ngx_agents.state.state_commands import next_version
 
@@ -200,4 +201,5 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **EXPIRY,
     **GOVERNANCE,
     c.Audited: _audited,
+    **BATCHES,
 }

@@ -56,7 +56,9 @@ async def erase_user(connection: Connection, command: c.EraseUser) -> dict[str, 
     for table in ("idempotency", "log", "profile", "blob", "consent"):
         where = f"ngx.{table} WHERE {_MINE} AND shard = $3"
         erased[table] = await _delete(connection, where, *who, shard_of(command.owner.user))
-    for table in ("artifact", "conversation"):
+    inputs = f"ngx.batch_item WHERE shard = $3 AND batch_id IN (SELECT id FROM ngx.batch WHERE {_MINE})"
+    await _delete(connection, inputs, *who, shard_of(command.owner.user))
+    for table in ("artifact", "batch", "conversation"):
         erased[table] = await _delete(connection, f"ngx.{table} WHERE {_MINE}", *who)
     return erased
 

@@ -10,6 +10,7 @@ from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation
 from ngx_agents.state.postgres_rows import NO_SHARD
 from ngx_agents.state.postgres_store import lock_lanes
+from ngx_agents.state.postgres_user_batches import expire_batches
 
 _KEYS = """
 DELETE FROM ngx.idempotency i USING (
@@ -43,6 +44,8 @@ async def expire(connection: Connection, command: s.Expire) -> int:
             return await _expire_traces(connection, command)
         case "conversations":
             return await _expire_conversations(connection, command)
+        case "batches":
+            return await expire_batches(connection, before=command.before, limit=command.limit)
 
 
 async def _expire_traces(connection: Connection, command: s.Expire) -> int:

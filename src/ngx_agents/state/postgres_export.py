@@ -21,6 +21,7 @@ from ngx_agents.state.postgres_records import (
     turn,
 )
 from ngx_agents.state.postgres_states import export_more
+from ngx_agents.state.postgres_user_batch_lists import export_batches
 
 _MESSAGES = """
 SELECT m.id, m.seq, m.role, m.text, m.created_at, m.turn_id, m.agent, m.source, m.conversation_id
@@ -50,6 +51,7 @@ async def export_user(connection: Connection, owner: Owner, profile: Profile) ->
         "turns": [turn(row) for row in await connection.fetch(_TURNS, *who)],
         "artifacts": [artifact(row) for row in artifacts],
         "logs": [log_entry(row) for row in logs],
+        "batches": await export_batches(connection, owner),
         **await export_more(connection, owner),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)

@@ -61,6 +61,7 @@ class LaneBatch:
         lane = Lane(
             shard=shard_in(command.id), id=command.id, owner=command.owner, title=storable(command.title),
             created_at=command.now, updated_at=command.now, profile_version=profile_version,
+            is_listed=command.is_listed,
         )  # fmt: skip
         self._lanes[command.id] = lane
         self.changes.new_lanes[command.id] = lane

@@ -41,6 +41,7 @@ from ngx_agents.state.postgres_records import (
 )
 from ngx_agents.state.postgres_rows import shard_in
 from ngx_agents.state.postgres_states import ANSWER as STATES
+from ngx_agents.state.postgres_user_batch_lists import ANSWER as BATCHES
 from ngx_agents.state.state_commands import VersionedProfile
 
 MAX_SEQ = 2**31 - 1
@@ -66,7 +67,7 @@ async def _get_conversation(connection: Connection, question: c.GetConversation)
 async def _list_conversations(connection: Connection, question: c.ListConversations) -> Page:
     place = place_of(question.cursor) or NEWEST
     rows = await connection.fetch(
-        f"{CONVERSATION} WHERE v.tenant = $1 AND v.user_id = $2 AND (v.created_at, v.id) < ($3, $4)"
+        f"{CONVERSATION} WHERE v.tenant = $1 AND v.user_id = $2 AND v.is_listed AND (v.created_at, v.id) < ($3, $4)"
         " ORDER BY v.created_at DESC, v.id DESC LIMIT $5",
         question.owner.tenant,
         question.owner.user,
@@ -238,4 +239,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **STATES,
     **BLOBS,
     **GOVERNANCE,
+    **BATCHES,
 }

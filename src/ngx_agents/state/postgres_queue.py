@@ -119,5 +119,9 @@ def _touched_by_instance(command: c.Command) -> str:
             return command.entry.id
         case c.Audited():
             return _touched(command.command)
+        case c.CreateBatch():
+            return command.id
+        case c.AddBatchItems() | c.StartBatch() | c.DropBatch() | c.TakeItems() | c.CancelBatch() | c.SettleBatch():
+            return command.batch_id
         case _:
             raise TypeError(f"{type(command).__name__} is not a command")

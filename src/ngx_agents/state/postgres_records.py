@@ -18,6 +18,9 @@ from ngx_agents.state.model import (
     Profile,
     Turn,
 )
+from ngx_agents.state.pages import NEWEST as NEWEST
+from ngx_agents.state.pages import page as page
+from ngx_agents.state.pages import place_of as place_of
 
 Row: TypeAlias = asyncpg.Record
 _decode_answer = msgspec.json.Decoder(Answer).decode

@@ -69,6 +69,7 @@ class Lane:
     created_at: float = 0.0
     updated_at: float = 0.0
     profile_version: int | None = None
+    is_listed: bool = True
     open_turns: list[OpenTurn] | None = field(default_factory=list)
 
 

@@ -45,7 +45,7 @@ INSERT INTO ngx.writer (id, batch) VALUES ($1, $2)
 ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, changed_at = statement_timestamp()
 """
 _TYPES = {
-    "new_lanes": "smallint text text text text float8 float8 integer integer bigint text text float8",
+    "new_lanes": "smallint text text text text float8 float8 integer integer bigint text text float8 boolean",
     "lanes": "smallint text text float8 integer integer bigint text text float8",
     "new_turns": "smallint text text integer text text text smallint float8 float8 text text integer bigint bigint"
     " boolean float8 bytea text",
@@ -59,7 +59,7 @@ _TYPES = {
 _PARTS = {
     "new_lanes": """
 INSERT INTO ngx.conversation (shard, id, tenant, user_id, title, created_at, updated_at, next_turn, pending, epoch,
-  lane_owner, running, sort_key) SELECT * FROM unnest({columns})""",
+  lane_owner, running, sort_key, is_listed) SELECT * FROM unnest({columns})""",
     "lanes": """
 UPDATE ngx.conversation v SET title = k.title, updated_at = k.updated_at, next_turn = k.next_turn, pending = k.pending,
   epoch = k.epoch, lane_owner = k.lane_owner, running = k.running, sort_key = k.sort_key

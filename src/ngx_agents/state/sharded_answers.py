@@ -79,4 +79,5 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.Ping: lambda told, found: min(found),
     c.GetPosition: _furthest,
     c.ListShardPlaces: _chained,
+    c.OpenBatches: _chained,
 }

@@ -17,12 +17,14 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.governance import completed
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_blobs import APPLY as BLOBS
+from ngx_agents.state.sqlite_erasure import forget_conversation
 from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
-from ngx_agents.state.sqlite_expiry import forget_conversation
 from ngx_agents.state.sqlite_governance import APPLY as GOVERNANCE
 from ngx_agents.state.sqlite_governance import write_audit
 from ngx_agents.state.sqlite_states import APPLY as STATES
 from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
+from ngx_agents.state.sqlite_user_batches import APPLY as BATCHES
+from ngx_agents.state.sqlite_user_batches import erase_batches
 from ngx_agents.state.state_commands import next_version
 
 Connection = sqlite3.Connection
@@ -37,8 +39,9 @@ def apply(db: Connection, command: c.Command) -> Any:
 
 def _create_conversation(db: Connection, command: c.CreateConversation) -> None:
     db.execute(
-        "INSERT INTO conversation (id, tenant, user, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (command.id, command.owner.tenant, command.owner.user, command.title, command.now, command.now),
+        "INSERT INTO conversation (id, tenant, user, title, created_at, updated_at, is_listed)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
+        (command.id, command.owner.tenant, command.owner.user, command.title, command.now, command.is_listed),
     )
 
 
@@ -204,6 +207,7 @@ def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
     erased["state"] = db.execute(states, who).rowcount
     for table in ("artifact", "idempotency", "log", "profile", "blob", "consent", "conversation"):
         erased[table] = db.execute(f"DELETE FROM {table} WHERE {mine}", who).rowcount
+    erased["batch"] = erase_batches(db, command.owner)
     return erased
 
 
@@ -262,4 +266,5 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     **EXPIRY,
     **GOVERNANCE,
     c.Audited: _audited,
+    **BATCHES,
 }

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ngx_agents.state import state_commands as s
+from ngx_agents.state.sqlite_erasure import forget_conversation
+from ngx_agents.state.sqlite_user_batches import expire_batches
 
 Connection = sqlite3.Connection
 _NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # to the millisecond; SQLite's unixepoch knows whole seconds only
@@ -21,6 +23,8 @@ def _expire(db: Connection, command: s.Expire) -> int:
             return _expire_traces(db, command)
         case "conversations":
             return _expire_conversations(db, command)
+        case "batches":
+            return expire_batches(db, before=command.before, limit=command.limit)
 
 
 def _expire_keys(db: Connection, command: s.Expire) -> int:
@@ -50,17 +54,6 @@ def _expire_conversations(db: Connection, command: s.Expire) -> int:
     for (conversation_id,) in rows:
         forget_conversation(db, conversation_id)
     return len(rows)
-
-
-def forget_conversation(db: Connection, conversation_id: str) -> None:
-    """Deletes it with all that hangs on it, but for its artifacts."""
-    turns = "SELECT turn_id FROM message WHERE conversation_id = ?"
-    for table in ("checkpoint", "effect", "idempotency"):
-        db.execute(f"DELETE FROM {table} WHERE turn_id IN ({turns})", (conversation_id,))
-    db.execute(f"DELETE FROM turn WHERE id IN ({turns})", (conversation_id,))
-    for table in ("message", "state", "blob"):
-        db.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (conversation_id,))
-    db.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
 
 
 def _try_elect(db: Connection, command: s.TryElect) -> bool:

@@ -27,6 +27,8 @@ from ngx_agents.state.sqlite_blobs import ANSWER as BLOBS
 from ngx_agents.state.sqlite_governance import ANSWER as GOVERNANCE
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
 from ngx_agents.state.sqlite_states import ANSWER, export_more
+from ngx_agents.state.sqlite_user_batches import ANSWER as BATCHES
+from ngx_agents.state.sqlite_user_batches import export_batches
 from ngx_agents.state.state_commands import VersionedProfile
 
 Connection = sqlite3.Connection
@@ -61,7 +63,8 @@ def _get_conversation(db: Connection, question: c.GetConversation) -> Conversati
 def _list_conversations(db: Connection, question: c.ListConversations) -> Page:
     place = place_of(question.cursor) or NEWEST
     rows = db.execute(
-        _CONVERSATION + " AND (v.created_at, v.id) < (?, ?) ORDER BY v.created_at DESC, v.id DESC LIMIT ?",
+        f"{_CONVERSATION} AND v.is_listed = 1 AND (v.created_at, v.id) < (?, ?)"
+        " ORDER BY v.created_at DESC, v.id DESC LIMIT ?",
         (question.owner.tenant, question.owner.user, *place, question.limit + 1),
     ).fetchall()
     return page([_conversation(row) for row in rows], question.limit, lambda item: (item.created_at, item.id))
@@ -282,6 +285,7 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
                 "SELECT id, kind, at, data FROM log WHERE tenant = ? AND user = ? ORDER BY at, id", who
             )
         ],
+        "batches": export_batches(db, owner),
         **_decoded_states(export_more(db, owner)),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)
@@ -360,4 +364,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     **ANSWER,
     **BLOBS,
     **GOVERNANCE,
+    **BATCHES,
 }

@@ -14,7 +14,7 @@ import msgspec
 from ngx_agents.errors import InvalidRequest
 from ngx_agents.state.model import Message, Owner, Profile
 
-ExpiryKind = Literal["idempotency", "turns", "conversations"]
+ExpiryKind = Literal["idempotency", "turns", "conversations", "batches"]
 IDEMPOTENCY_KEPT_S = 86_400.0
 
 
@@ -107,6 +107,7 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True):
     idempotency    keys from before; `before` is at least a day before `now`
     turns          the effects and checkpoints of turns that finished before
     conversations  those last changed before, unless a turn is open; their artifacts stay
+    batches        those that ended before, with the conversations made for their inputs; counted are inputs
     """
 
     kind: ExpiryKind
