@@ -43,6 +43,7 @@ from ngx_agents.state.commands import (
     PutKey,
     RecentMessages,
 )
+from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.ids import Ids, shard_of
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import Answer, Message, Profile
@@ -103,6 +104,7 @@ class House:
             ),
             journal=self._journal, ids=self._ids, clock=self._clock, metrics=metrics, team=self._team,
             modes=modes, entrance=Entrance(modes), model_name=MODEL,
+            controls=ControlBoard(self._journal, clock=self._clock, metrics=metrics),
         )  # fmt: skip
         content = load_team(tools=build_tools())
         self._instructions = next(iter(content.specialists.values())).instructions.of("en")

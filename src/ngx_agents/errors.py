@@ -15,6 +15,7 @@ NgxError
 │   ├── StateTooLarge               a conversation's state is over `limit_bytes`; the former one stands
 │   ├── StateConflict               the state was saved by someone else since it was read; carries both versions
 │   ├── ConsentRequired             the user has not agreed to what this would store; `kind` says to what
+│   ├── RateLimited                 a limit of the plan is used up: `quota` says which; carries `retry_after_s`
 │   ├── IdempotencyConflict         the key was used with another body
 │   └── TurnFinished                the turn has ended and cannot be cancelled
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
@@ -150,6 +151,21 @@ class ConsentRequired(RequestError):
     def __init__(self, kind: str) -> None:
         super().__init__(f"this needs the user's consent to {kind}")
         self.kind = kind
+
+
+class RateLimited(RequestError):
+    """`quota` names the limit. `told` are the header fields that say how the limits stand."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, quota: str, retry_after_s: float, told: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.quota = quota
+        self.retry_after_s = retry_after_s
+        self.told = told
 
 
 class IdempotencyConflict(RequestError):

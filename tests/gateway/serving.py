@@ -19,8 +19,10 @@ from ngx_agents.clock import SystemClock
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
+from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.resilience.modes import Modes
+from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.sqlite import SqliteJournal
@@ -49,12 +51,19 @@ class House:
 
 @asynccontextmanager
 async def house(
-    path: Path, settings: GatewaySettings | None = None, *, team: Any = None, console: ASGIApp | None = None
+    path: Path,
+    settings: GatewaySettings | None = None,
+    *,
+    team: Any = None,
+    console: ASGIApp | None = None,
+    is_limited: bool = False,
 ) -> AsyncIterator[House]:
     clock, metrics, gate = SystemClock(), Metrics(), Gate()
     ids, modes = Ids(clock), Modes(clock=clock)
     journal = MemoryTier(SqliteJournal(path / "journal.db"))
     team = team or ScriptTeam()
+    controls = ControlBoard(journal, clock=clock, metrics=metrics, every_s=0.05)
+    limits = Limits(controls, clock=clock, metrics=metrics)
     await journal.open()
     try:
         await journal.migrate()
@@ -62,7 +71,7 @@ async def house(
             journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=TurnSettings(drain_s=0.2),
             modes=modes,
         )  # fmt: skip
-        async with engine:
+        async with engine, controls:
             deps = GatewayDeps(
                 engine=engine,
                 journal=journal,
@@ -71,7 +80,8 @@ async def house(
                 metrics=metrics,
                 team=team,
                 modes=modes,
-                entrance=Entrance(modes),
+                entrance=Entrance(modes, limits if is_limited else None),
+                controls=controls,
                 model_name="script",
                 ready=lambda: gate.is_open,
                 console=console,

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp
 
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.drain import Drain
+from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.mode_signals import ModeSignals
 from ngx_agents.app.secret_key import secret_keys
 from ngx_agents.app.wiring import (
-    Foundation,
     Parts,
     build_engine,
     build_gateway,
@@ -67,6 +67,7 @@ async def running(config: Config, *, address: str | None = None) -> AsyncIterato
         stack.push_async_callback(parts.journal.close)
         await parts.journal.open()
         await parts.journal.migrate()
+        await stack.enter_async_context(parts.governance.controls)
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
         peers: Peers | None = None

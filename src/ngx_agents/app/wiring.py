@@ -9,16 +9,15 @@ from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config, VertexConfig
 from ngx_agents.app.drain import Drain
+from ngx_agents.app.foundation import Foundation
+from ngx_agents.app.governance import Governance, governance_of
 from ngx_agents.app.journals import retention_of, tiers_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
-from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
-from ngx_agents.resilience.courtesy import Courtesy
-from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.expiry import Sweeper
 from ngx_agents.state.failover import FailoverJournal
 from ngx_agents.state.ids import Ids
@@ -26,7 +25,6 @@ from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
-from ngx_agents.telemetry.traces import Traces
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.settings import TurnSettings
@@ -50,19 +48,6 @@ class ModelChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foundation:
-    """What stands before anything else is made: time, counting, and what other instances share."""
-
-    clock: Clock
-    metrics: Metrics
-    courtesy: Courtesy
-    traces: Traces
-    shared: Shared | None
-    keys: tuple[bytes, ...]
-    modes: Modes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The pieces of one server, made and not yet started."""
 
@@ -73,6 +58,7 @@ class Parts:
     failover: FailoverJournal | None
     choice: ModelChoice
     client: VertexAIClient | None
+    governance: Governance
     team: CoachingTeam
 
     @property
@@ -166,6 +152,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         failover=tiers.failover,
         choice=choice,
         client=client,
+        governance=governance_of(config, tiers.journal, foundation),
         team=CoachingTeam(
             model=client,
             small_model_languages=LANGUAGES if choice.is_small else frozenset(),
@@ -244,7 +231,8 @@ def build_gateway(parts: Parts, engine: TurnEngine, drain: Drain) -> GatewayDeps
         metrics=parts.metrics,
         team=parts.team,
         modes=parts.foundation.modes,
-        entrance=Entrance(parts.foundation.modes),
+        entrance=Entrance(parts.foundation.modes, parts.governance.limits),
+        controls=parts.governance.controls,
         journal_mode=partial(_journal_mode, parts.failover),
         ready=lambda: not drain.is_leaving,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",

@@ -14,6 +14,7 @@ from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.commands import Command
+from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
@@ -50,8 +51,8 @@ async def nothing_kept(owner: Owner) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
-    """`entrance` lets turns in. `journal_mode` names the journal's own mode; `ready` is False while the server starts
-    or drains.
+    """`entrance` lets turns in; `controls` are what operators decided. `journal_mode` names the journal's own mode;
+    `ready` is False while the server starts or drains.
 
     `model_name` says what answers (a model's name, or `template`). `forget_answers` erases the model's answers that are
     kept for a user; how many there were. With `peer_signature` other instances may ask about turns that run here.
@@ -66,6 +67,7 @@ class GatewayDeps:
     team: Roster
     modes: Modes
     entrance: Entrance
+    controls: ControlBoard
     model_name: str
     journal_mode: Callable[[], str] = journal_is_well
     ready: Callable[[], bool] = always

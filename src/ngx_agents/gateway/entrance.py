@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from ngx_agents.errors import ReadOnly
+from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.resilience.modes import Mode, Modes
 
@@ -21,11 +22,13 @@ READ_ONLY = "history is served, new turns are refused for now"
 class Ticket:
     """One turn may start. `with ticket:` gives it back when the block raises; the turn does so at its end."""
 
-    __slots__ = ("_on_release", "_on_spent")
+    __slots__ = ("_on_release", "_on_spent", "told")
 
     def __init__(self) -> None:
         self._on_release: list[Callable[[], None]] = []
         self._on_spent: list[Callable[[int, int], None]] = []
+        self.told: tuple[tuple[bytes, bytes], ...] = ()
+        """Header fields for the answer: how the limits stand."""
 
     def on_release(self, act: Callable[[], None]) -> None:
         """`act` is called once, when the turn has ended or never began."""
@@ -57,18 +60,24 @@ class Ticket:
 
 
 class Entrance:
-    """Order: mode, then admission."""
+    """Order: mode, the plan's limits, then admission. Without `limits` nothing is counted."""
 
-    def __init__(self, modes: Modes) -> None:
+    def __init__(self, modes: Modes, limits: Limits | None = None) -> None:
         self._modes = modes
+        self._limits = limits
 
     async def enter(
         self, principal: Principal, *, turn_class: int = 1, tokens_hint: int = 0, size_bytes: int = 0
     ) -> Ticket:
         """`tokens_hint`: about how many tokens the message has; `size_bytes`: of the request's body.
 
-        Raises ReadOnly.
+        Raises ReadOnly, RateLimited, Forbidden (suspended).
         """
         if self._modes.current is Mode.READ_ONLY:
             raise ReadOnly(READ_ONLY, retry_after_s=self._modes.retry_after_s)
-        return Ticket()
+        ticket = Ticket()
+        if self._limits is not None:
+            taken = await self._limits.take(principal.owner, size_bytes)
+            ticket.told = taken.told
+            ticket.on_release(taken.free)
+        return ticket

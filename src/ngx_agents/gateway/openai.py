@@ -65,6 +65,7 @@ class ChatRoutes:
         ticket = await self._deps.entrance.enter(
             exchange.principal, tokens_hint=about_tokens(text), size_bytes=len(raw)
         )
+        exchange.announced += ticket.told
         with ticket:
             request = TurnRequest(
                 conversation_id=known or await self._begin(exchange, text, earlier=earlier),

@@ -26,6 +26,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.MethodNotAllowed: 405,
     errors.ConversationBusy: 409,
+    errors.RateLimited: 429,
     errors.IdempotencyConflict: 409,
     errors.StorageFull: 413,
     errors.StateTooLarge: 413,
@@ -107,6 +108,8 @@ def headers_of(error: NgxError) -> list[tuple[bytes, bytes]]:
     retry_after_s = getattr(error, "retry_after_s", None)
     if retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, -int(-retry_after_s // 1))).encode()))
+    if isinstance(error, errors.RateLimited):
+        headers.extend(error.told)
     if isinstance(error, errors.Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, errors.MethodNotAllowed):

@@ -17,6 +17,7 @@ from ngx_agents.gateway.exchange import JSON, Exchange
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.wire import CancelReply, TurnBody
 from ngx_agents.state.commands import Accepted
+from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.turns.model import TurnRequest, TurnView
 
 CHARS_PER_TOKEN = 4
@@ -29,6 +30,7 @@ class TurnRoutes:
     def __init__(self, deps: GatewayDeps, max_body_bytes: int) -> None:
         self._engine = deps.engine
         self._entrance = deps.entrance
+        self._controls = deps.controls
         self._max_body_bytes = max_body_bytes
         self._decoder = msgspec.json.Decoder(TurnBody)
 
@@ -42,6 +44,7 @@ class TurnRoutes:
             tokens_hint=about_tokens(request.text),
             size_bytes=len(raw),
         )
+        exchange.announced += ticket.told
         with ticket:
             accepted = await self._engine.accept(msgspec.structs.replace(request, ticket=ticket))
         if _wants_events(exchange):
@@ -72,7 +75,7 @@ class TurnRoutes:
             conversation_id=conversation_id,
             owner=exchange.principal.owner,
             text=text_of(body.text, "text"),
-            turn_class=allowed_class(body.turn_class, exchange.principal),
+            turn_class=allowed_class(body.turn_class, exchange.principal, self._controls),
             when_busy=body.when_busy,
             agent=body.agent,
             locale=body.locale,
@@ -97,10 +100,10 @@ class TurnRoutes:
         await exchange.reply_json(view, 202, (_location(accepted.turn_id), APPLIED))
 
 
-def allowed_class(turn_class: int, principal: Principal) -> int:
-    """Raises Forbidden for critical (0) unless the caller is an operator: a body alone never makes a turn critical."""
-    if turn_class == 0 and not principal.is_operator:
-        raise Forbidden("only an operator may ask for the critical class")
+def allowed_class(turn_class: int, principal: Principal, controls: ControlBoard) -> int:
+    """Raises Forbidden for critical (0) unless the account may: a body alone never makes a turn critical."""
+    if turn_class == 0 and not (principal.is_operator or controls.rules_of(principal.owner).may_be_critical):
+        raise Forbidden("this account may not ask for the critical class")
     return turn_class
 
 
