@@ -7,7 +7,7 @@ The engine cancels by cancelling the iterating task; the team keeps no state bet
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -84,11 +84,16 @@ class AgentCompleted(msgspec.Struct, frozen=True):
     agent: str
 
 
+Outcome = Literal["answered", "input_required", "auth_required", "rejected"]
+
+
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """The whole answer: `text` equals what the deltas since the last reset add up to.
 
     `rung` is the step of the fallback ladder that answered: the model's `shared`, `provisioned`, `priority`,
     `location`, `sibling`; `cache`, `stale`, `local`; `template` or `safety`. `degraded` when a better one failed.
+    `outcome` tells an answer from a question back (`text` asks it), a wait for the user's authorisation elsewhere, and
+    a refusal; then no delta comes before it.
     """
 
     text: str
@@ -99,6 +104,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     location: str | None = None
     degraded: bool = False
+    outcome: Outcome = "answered"
 
 
 AgentEvent = AgentStarted | TextDelta | TextReset | ArtifactMade | AgentCompleted | Answered

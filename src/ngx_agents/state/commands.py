@@ -66,6 +66,11 @@ from ngx_agents.state.operations import ListShardPlaces as ListShardPlaces
 from ngx_agents.state.operations import Position as Position
 from ngx_agents.state.operations import ReplayTurn as ReplayTurn
 from ngx_agents.state.operations import ShardPlace as ShardPlace
+from ngx_agents.state.push_commands import AddPost as AddPost
+from ngx_agents.state.push_commands import ClaimPushes as ClaimPushes
+from ngx_agents.state.push_commands import ListDeadPushes as ListDeadPushes
+from ngx_agents.state.push_commands import ReplayPush as ReplayPush
+from ngx_agents.state.push_commands import SettlePush as SettlePush
 from ngx_agents.state.questions import Checkpoints as Checkpoints
 from ngx_agents.state.questions import Effects as Effects
 from ngx_agents.state.questions import ExportUser as ExportUser
@@ -90,6 +95,14 @@ from ngx_agents.state.state_commands import PutConsent as PutConsent
 from ngx_agents.state.state_commands import PutState as PutState
 from ngx_agents.state.state_commands import ReadProfile as ReadProfile
 from ngx_agents.state.state_commands import TryElect as TryElect
+from ngx_agents.state.task_commands import DeletePush as DeletePush
+from ngx_agents.state.task_commands import EndTask as EndTask
+from ngx_agents.state.task_commands import GetTask as GetTask
+from ngx_agents.state.task_commands import ListPushes as ListPushes
+from ngx_agents.state.task_commands import ListTasks as ListTasks
+from ngx_agents.state.task_commands import PushConfig as PushConfig
+from ngx_agents.state.task_commands import PutPush as PutPush
+from ngx_agents.state.task_commands import TaskEntry as TaskEntry
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +136,8 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
 
     `idempotency_hash` covers path and body. `grant_to` names the instance that gets the lane if it is free.
     `deadline_at` and `now` are Unix seconds. `attachments` are ids, which the caller has looked at; a message that has
-    any is never coalesced.
+    any is never coalesced. With `task` the turn is one of a task, and what TaskEntry names is raised. `push` is a
+    webhook of that task, or (kind `turn`) of the turn.
     """
 
     conversation_id: str
@@ -142,6 +156,8 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_hash: bytes = b""
     max_waiting: int = 100
     attachments: tuple[str, ...] = ()
+    task: TaskEntry | None = None
+    push: PushConfig | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -309,6 +325,7 @@ Command = (
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
     | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
     | CreateBatch | AddBatchItems | StartBatch | DropBatch | TakeItems | CancelBatch | SettleBatch
+    | EndTask | PutPush | DeletePush | ClaimPushes | SettlePush | ReplayPush | AddPost
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
@@ -316,5 +333,6 @@ Question = (
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
     | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
     | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
+    | GetTask | ListTasks | ListPushes | ListDeadPushes
 )  # fmt: skip
 Result = Any

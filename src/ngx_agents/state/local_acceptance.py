@@ -82,6 +82,8 @@ class LocalAcceptance:
         """
         if isinstance(command, c.CreateConversation):
             return None
+        if isinstance(command, c.AcceptTurn) and (command.task is not None or command.push is not None):
+            raise JournalUnavailable("tasks and webhooks need the journal", retry_after_s=5.0)
         lane_id = command.conversation_id
         if lane_id in self.overlay.lanes:
             base = self.overlay.bases.get(lane_id)

@@ -19,6 +19,7 @@ from ngx_agents.state.postgres_heartbeats import ClaimLanes, claim_lanes
 from ngx_agents.state.postgres_lanes import LANE_COMMANDS, LaneBatch, StaleFinish
 from ngx_agents.state.postgres_retold import accepted_before, finished_before
 from ngx_agents.state.postgres_store import complete, load, write
+from ngx_agents.state.postgres_tasks import refuse_unfit
 from ngx_agents.state.postgres_turns import coalesce, remember_key
 from ngx_agents.state.postgres_user_batches import take_items
 
@@ -35,9 +36,13 @@ def is_commands(job: Job) -> TypeGuard[Sequence[c.Command]]:
 def is_grouped(job: Job) -> bool:
     """Whether the job has lane commands only, which are decided in memory."""
     return is_commands(job) and all(
-        type(command) in LANE_COMMANDS and not (isinstance(command, c.AcceptTurn) and command.when_busy == "coalesce")
+        type(command) in LANE_COMMANDS and not (isinstance(command, c.AcceptTurn) and _needs_more_than_lanes(command))
         for command in job
     )
+
+
+def _needs_more_than_lanes(command: c.AcceptTurn) -> bool:
+    return command.when_busy == "coalesce" or (command.task is not None and command.task.task_id is not None)
 
 
 async def apply_together(connection: Connection, jobs: Sequence[Sequence[c.Command]], mark: Mark) -> list[list[Any]]:
@@ -102,8 +107,8 @@ async def _told_before(connection: Connection, command: c.Command) -> c.Accepted
 
 
 async def _apply_one(connection: Connection, command: c.Command, mark: Mark) -> Any:
-    if isinstance(command, c.AcceptTurn) and command.when_busy == "coalesce":
-        return await _accept_coalescing(connection, command, mark)
+    if isinstance(command, c.AcceptTurn) and _needs_more_than_lanes(command):
+        return await _accept_looking_closer(connection, command, mark)
     if type(command) in MARKED:
         return await MARKED[type(command)](connection, command, mark)
     if type(command) not in LANE_COMMANDS:
@@ -112,12 +117,14 @@ async def _apply_one(connection: Connection, command: c.Command, mark: Mark) -> 
     return result
 
 
-async def _accept_coalescing(connection: Connection, command: c.AcceptTurn, mark: Mark) -> Any:
+async def _accept_looking_closer(connection: Connection, command: c.AcceptTurn, mark: Mark) -> Any:
     batch = await load(connection, [command])
     known = batch.known(command)
     if known is not None:
         return known
-    accepted = await coalesce(connection, command)
+    if command.task is not None and command.task.task_id is not None:
+        await refuse_unfit(connection, command, command.task.task_id)
+    accepted = await coalesce(connection, command) if command.when_busy == "coalesce" else None
     if accepted is not None:
         await remember_key(connection, command, accepted.turn_id)
         return accepted

@@ -29,6 +29,7 @@ class Changes:
         self.messages: list[tuple[Any, ...]] = []
         self.artifacts: list[tuple[Any, ...]] = []
         self.keys: list[tuple[Any, ...]] = []
+        self.webhooks: dict[tuple[str, str], tuple[Any, ...]] = {}
         self.checkpoints: dict[tuple[str, str], tuple[int, bytes]] = {}
         self.cleared: list[tuple[int, str]] = []
         self.texts_to_read: dict[str, tuple[int, str, int]] = {}
@@ -73,6 +74,10 @@ class Changes:
     def add_key(self, key: Key, digest: bytes, turn_id: str, now: float) -> None:
         self.keys.append((shard_of(key[1]), *key, digest, turn_id, now))
 
+    def add_webhook(self, shard: int, subject: str, config: c.PushConfig) -> None:
+        row = (shard, subject, config.id, config.kind, config.url, config.body, config.created_at)
+        self.webhooks[subject, config.id] = row
+
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         """Rows of each part of the writing statement that has any, in the order of the part's columns."""
         found: dict[str, list[tuple[Any, ...]]] = {
@@ -92,6 +97,7 @@ class Changes:
                  t.last_seq)
                 for turn_id, t in self.turns.items()
             ],
+            "webhooks": list(self.webhooks.values()),
             "messages": self.messages,
             "artifacts": self.artifacts,
             "keys": sorted(self.keys),
@@ -108,4 +114,5 @@ def _new_turn_row(new: NewTurn) -> tuple[Any, ...]:
         lane.shard, turn.id, lane.id, turn.number, lane.owner.tenant, lane.owner.user, status, turn.turn_class,
         turn.accepted_at, turn.deadline_at, turn.locale, turn.agent, turn.attempts, later.epoch or new.epoch,
         later.last_seq or 0, turn.cancel_requested, later.finished_at, later.answer, " ".join(turn.attachments) or None,
+        *turn.task, turn.is_watched,
     )  # fmt: skip

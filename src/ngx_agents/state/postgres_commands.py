@@ -23,9 +23,11 @@ from ngx_agents.state.postgres_expiry import APPLY as EXPIRY
 from ngx_agents.state.postgres_governance import APPLY as GOVERNANCE
 from ngx_agents.state.postgres_governance import write_audit
 from ngx_agents.state.postgres_heartbeats import beat, leave
+from ngx_agents.state.postgres_pushes import APPLY as PUSHES
 from ngx_agents.state.postgres_rows import Lane, shard_in, storable
 from ngx_agents.state.postgres_states import APPLY as STATES
 from ngx_agents.state.postgres_store import lock_lane
+from ngx_agents.state.postgres_tasks import APPLY as TASKS
 from ngx_agents.state.postgres_turns import replay_turn, request_cancel
 from ngx_agents.state.postgres_user_batches import APPLY as BATCHES
 from ngx_agents.state.sharded_routes import shard_for
@@ -202,4 +204,6 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **GOVERNANCE,
     c.Audited: _audited,
     **BATCHES,
+    **TASKS,
+    **PUSHES,
 }

@@ -16,6 +16,7 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_changes import Changes
 from ngx_agents.state.postgres_rows import Key, Lane, NewTurn, OpenTurn, shard_in, storable
+from ngx_agents.state.task_columns import subject_of, task_columns
 
 AGEING_S_PER_CLASS = 30.0
 TITLE_CHARS = 80
@@ -128,8 +129,11 @@ class LaneBatch:
         turn = OpenTurn(
             id=command.turn_id, number=lane.next_turn - 1, turn_class=command.turn_class, accepted_at=command.now,
             deadline_at=command.deadline_at, attempts=int(granted), is_running=granted, agent=command.agent,
-            locale=command.locale, text=text, attachments=command.attachments,
+            locale=command.locale, text=text, attachments=command.attachments, task=task_columns(command),
+            is_watched=command.push is not None and command.push.kind == "turn",
         )  # fmt: skip
+        if command.push is not None:
+            self.changes.add_webhook(lane.shard, subject_of(command), command.push)
         if lane.open_turns is not None:
             lane.open_turns.append(turn)
         self.changes.new_turns[turn.id] = NewTurn(lane=lane, turn=turn, epoch=lane.epoch if granted else 0)

@@ -25,6 +25,7 @@ from ngx_agents.state.postgres_operations import (
     list_keys,
     list_shard_places,
 )
+from ngx_agents.state.postgres_pushes import ANSWER as PUSHES
 from ngx_agents.state.postgres_records import (
     ARTIFACT,
     CONVERSATION,
@@ -41,6 +42,7 @@ from ngx_agents.state.postgres_records import (
 )
 from ngx_agents.state.postgres_rows import shard_in
 from ngx_agents.state.postgres_states import ANSWER as STATES
+from ngx_agents.state.postgres_tasks import ANSWER as TASKS
 from ngx_agents.state.postgres_user_batch_lists import ANSWER as BATCHES
 from ngx_agents.state.state_commands import VersionedProfile
 
@@ -240,4 +242,6 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **BLOBS,
     **GOVERNANCE,
     **BATCHES,
+    **TASKS,
+    **PUSHES,
 }

@@ -104,12 +104,24 @@ def _touched(command: c.Command) -> str:
         case c.RevokeKey():
             return command.id
         case _:
+            return _touched_by_task(command)
+
+
+def _touched_by_task(command: c.Command) -> str:
+    match command:
+        case c.EndTask() | c.PutPush() | c.DeletePush():
+            return command.task_id
+        case c.AddPost():
+            return command.subject
+        case c.SettlePush() | c.ReplayPush():
+            return f"outbox/{command.number}"
+        case _:
             return _touched_by_instance(command)
 
 
 def _touched_by_instance(command: c.Command) -> str:
     match command:
-        case c.Beat() | c.Leave() | c.TryElect():
+        case c.Beat() | c.Leave() | c.TryElect() | c.ClaimPushes():
             return command.instance
         case c.Expire():
             return f"expire/{command.kind}"

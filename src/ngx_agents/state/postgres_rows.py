@@ -47,6 +47,8 @@ class OpenTurn:
     locale: str | None = None
     attachments: tuple[str, ...] = ()
     text: str | None = None
+    task: tuple[str | None, str | None, bytes | None] = (None, None, None)
+    is_watched: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

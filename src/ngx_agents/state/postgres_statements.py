@@ -48,7 +48,8 @@ _TYPES = {
     "new_lanes": "smallint text text text text float8 float8 integer integer bigint text text float8 boolean",
     "lanes": "smallint text text float8 integer integer bigint text text float8",
     "new_turns": "smallint text text integer text text text smallint float8 float8 text text integer bigint bigint"
-    " boolean float8 bytea text",
+    " boolean float8 bytea text text text bytea boolean",
+    "webhooks": "smallint text text text text bytea float8",
     "turns": "smallint text text bigint integer boolean bytea float8 bigint",
     "messages": "smallint text integer text text text float8 text text text",
     "artifacts": "smallint text text text text text text text text bytea float8 integer",
@@ -68,8 +69,11 @@ FROM unnest({columns})
 WHERE v.shard = k.shard AND v.id = k.id""",
     "new_turns": """
 INSERT INTO ngx.turn (shard, id, conversation_id, number, tenant, user_id, status, turn_class, accepted_at, deadline_at,
-  locale, agent, attempts, epoch, last_seq, cancel_requested, finished_at, answer, attachments)
-  SELECT * FROM unnest({columns})""",
+  locale, agent, attempts, epoch, last_seq, cancel_requested, finished_at, answer, attachments, task_id, context_id,
+  task_message, watched) SELECT * FROM unnest({columns})""",
+    "webhooks": """
+INSERT INTO ngx.webhook (shard, subject, id, kind, url, body, created_at) SELECT * FROM unnest({columns})
+ON CONFLICT (shard, subject, id) DO UPDATE SET url = excluded.url, body = excluded.body, disabled_at = NULL""",
     "turns": """
 UPDATE ngx.turn t SET status = coalesce(k.status, t.status), epoch = coalesce(k.epoch, t.epoch),
   attempts = t.attempts + k.more, cancel_requested = coalesce(k.cancel, t.cancel_requested),

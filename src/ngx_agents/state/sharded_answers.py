@@ -16,13 +16,14 @@ def joined(told: c.Command | c.Question, found: Sequence[Any]) -> Any:
     heard = [one for one in found if not isinstance(one, NgxError)]
     if not heard or (isinstance(told, _NEEDS_ALL) and len(heard) < len(found)):
         refusal: NgxError = next(one for one in found if isinstance(one, NgxError))
-        if isinstance(told, c.ListDead | c.ListKeys | c.ListInstances | c.ListAudit | c.KnownBlobs):
+        if isinstance(told, _LISTS):
             raise refusal
         return refusal
     return _JOIN[type(told)](told, heard)
 
 
-_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead, c.ListAudit, c.KnownBlobs)
+_LISTS = (c.ListDead, c.ListKeys, c.ListInstances, c.ListAudit, c.KnownBlobs, c.ListDeadPushes)
+_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead, c.ListAudit, c.KnownBlobs, c.ListDeadPushes)
 """Half of it would be taken for the whole: an operator's list, a key that some server still honours."""
 
 
@@ -61,6 +62,10 @@ def _chained(told: object, found: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     return tuple(one for each in found for one in each)
 
 
+def _dead_pushes(told: c.ListDeadPushes, found: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    return tuple(sorted(_chained(told, found), key=lambda entry: entry.at, reverse=True)[: told.limit])
+
+
 def _furthest(told: c.GetPosition, found: Sequence[c.Position]) -> c.Position:
     raise JournalUnavailable("several servers have no common position")
 
@@ -76,6 +81,8 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.ListDead: _dead,
     c.ListAudit: _audit,
     c.HeldLanes: _chained,
+    c.ClaimPushes: _chained,
+    c.ListDeadPushes: _dead_pushes,
     c.Ping: lambda told, found: min(found),
     c.GetPosition: _furthest,
     c.ListShardPlaces: _chained,

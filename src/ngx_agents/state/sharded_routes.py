@@ -10,6 +10,7 @@ from ngx_agents.state.postgres_rows import NO_SHARD, shard_in
 EVERYWHERE = (
     c.Beat, c.Leave, c.RevokeKey, c.Expire, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
     c.GetPosition, c.ListShardPlaces, c.ListAudit, c.KnownBlobs, c.OpenBatches,
+    c.ClaimPushes, c.ListDeadPushes,
 )  # fmt: skip
 HOUSE = 0
 """The shard whose server holds what belongs to no user: elections, controls."""

@@ -25,8 +25,10 @@ from ngx_agents.state.model import (
 from ngx_agents.state.pages import NEWEST, page, place_of
 from ngx_agents.state.sqlite_blobs import ANSWER as BLOBS
 from ngx_agents.state.sqlite_governance import ANSWER as GOVERNANCE
+from ngx_agents.state.sqlite_pushes import ANSWER as PUSHES
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
 from ngx_agents.state.sqlite_states import ANSWER, export_more
+from ngx_agents.state.sqlite_tasks import ANSWER as TASKS
 from ngx_agents.state.sqlite_user_batches import ANSWER as BATCHES
 from ngx_agents.state.sqlite_user_batches import export_batches
 from ngx_agents.state.state_commands import VersionedProfile
@@ -365,4 +367,6 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     **BLOBS,
     **GOVERNANCE,
     **BATCHES,
+    **TASKS,
+    **PUSHES,
 }

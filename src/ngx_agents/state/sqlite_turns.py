@@ -21,6 +21,8 @@ from ngx_agents.errors import (
 )
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import Answer, Message, Owner
+from ngx_agents.state.sqlite_tasks import add_push, refuse_unfit
+from ngx_agents.state.task_columns import subject_of, task_columns
 
 Connection = sqlite3.Connection
 AGEING_S_PER_CLASS = 30.0
@@ -36,6 +38,8 @@ def accept_turn(db: Connection, command: c.AcceptTurn) -> c.Accepted:
         known = _known_turn(db, command)
         if known is not None:
             return known
+    if command.task is not None:
+        refuse_unfit(db, command, command.task)
     is_patient = command.when_busy == "enqueue"
     accepted = _append_turn(db, command, None) if is_patient else _accept_busy(db, command)
     if command.idempotency_key is not None:
@@ -153,9 +157,12 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
     number, position, epoch, profile_version = row
     granted = position == 0 and command.grant_to is not None
     seq = 2 * number - 1
+    if command.push is not None:
+        add_push(db, subject_of(command), command.push)
     db.execute(
         "INSERT INTO turn (id, conversation_id, number, tenant, user, status, turn_class, accepted_at, deadline_at,"
-        " locale, agent, attempts, epoch, attachments) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " locale, agent, attempts, epoch, attachments, task_id, context_id, task_message, watched)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             command.turn_id,
             command.conversation_id,
@@ -171,6 +178,8 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
             1 if granted else 0,
             epoch if granted else 0,
             " ".join(command.attachments) or None,
+            *task_columns(command),
+            command.push is not None and command.push.kind == "turn",
         ),
     )
     db.execute(

@@ -16,7 +16,7 @@ from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import Draining, InvalidRequest, NotFound
 from ngx_agents.resilience.modes import Mode, ModeChange, Modes
-from ngx_agents.state.commands import Accepted, AcceptTurn, Grant, RequestCancel
+from ngx_agents.state.commands import Accepted, AcceptTurn, Command, Grant, RequestCancel
 from ngx_agents.state.ids import Ids, is_id, shard_in
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Owner, TurnStatus
@@ -112,8 +112,8 @@ class TurnEngine:
     async def accept(self, request: TurnRequest) -> Accepted:
         """Durable when it returns; from then on the turn has the request's ticket.
 
-        Raises NotFound, InvalidRequest (unknown agent), ConversationBusy, IdempotencyConflict, Overloaded, Draining,
-        JournalUnavailable.
+        Raises NotFound, InvalidRequest (unknown agent), TurnFinished (the task has ended), ConversationBusy,
+        IdempotencyConflict, Overloaded, Draining, JournalUnavailable.
         """
         self._check(request)
         started_s = self._clock.monotonic_s()
@@ -123,7 +123,8 @@ class TurnEngine:
         granted = False
         try:
             with self._lanes.asking():
-                [result] = await self._journal.transact([command])
+                told: list[Command] = [command] if request.begins is None else [request.begins, command]
+                result = (await self._journal.transact(told))[-1]
             if isinstance(result, BaseException):
                 raise result
             accepted: Accepted = result
@@ -225,6 +226,7 @@ class TurnEngine:
             grant_to=self._instance if grant else None, agent=request.agent, locale=request.locale,
             idempotency_key=request.idempotency_key, idempotency_hash=request.idempotency_hash,
             max_waiting=self._settings.max_waiting_per_conversation, attachments=request.attachments,
+            task=request.task,
         )  # fmt: skip
 
     def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:

@@ -48,7 +48,7 @@ def terminal(view: TurnView) -> tuple[str, dict[str, Any]]:
             "agents": view.agents,
             "usage": view.usage,
             "durability": view.durability,
-        }
+        } | ({"code": view.code} if view.code else {})
     if view.status == "cancelled":
         return "turn.cancelled", {"turn_id": view.turn_id, "code": view.code, "message": view.message}
     failed = {

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from ngx_agents.state.commands import CreateConversation, TaskEntry
 from ngx_agents.state.model import Answer, Artifact, Durability, Owner, Source, TurnStatus, WhenBusy
 
 
@@ -21,7 +22,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One user message to be answered. `timeout_s` None means the class's own deadline (30, 60, 90, 600 s).
 
     `agent` is checked against the team. `is_streamed` False: the caller waits for the whole answer.
-    `idempotency_hash` is SHA-256 over path and body, needed with a key.
+    `idempotency_hash` is SHA-256 over path and body, needed with a key. `begins` is a conversation that is made with
+    the turn; `task` makes the turn part of a task of the open protocol.
     """
 
     conversation_id: str
@@ -37,6 +39,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     attachments: tuple[str, ...] = ()
     is_streamed: bool = True
     ticket: TurnTicket | None = None
+    begins: CreateConversation | None = None
+    task: TaskEntry | None = None
 
 
 class TurnView(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,6 +123,7 @@ class TurnRunner:
             degraded=answered.degraded,
             agents=answered.agents,
             usage=_usage(answered),
+            code=None if answered.outcome == "answered" else answered.outcome,
         )
 
     async def _answer(self, live: LiveTurn, grant: Grant, desk: TurnDesk) -> Answered:
@@ -291,8 +292,11 @@ def _tell(live: LiveTurn, event: AgentEvent) -> None:
 
 def _settle_text(live: LiveTurn, answered: Answered) -> None:
     """What listeners heard is what is stored: a difference is withdrawn and said again."""
-    said = live.stream.text
-    if said != answered.text:
+    said, agent = live.stream.text, answered.agents[0] if answered.agents else ""
+    if said != answered.text or answered.outcome != "answered":
         if said:
             live.stream.reset("corrected")
-        live.stream.say(answered.text, answered.agents[0] if answered.agents else "")
+        if answered.outcome == "answered":
+            live.stream.say(answered.text, agent)
+        else:
+            live.stream.ask(answered.text, agent, outcome=answered.outcome)

@@ -100,6 +100,11 @@ class TurnStream:
             else:
                 self._flush_timer = self._loop.call_later(wait_s, self._flush_late)
 
+    def ask(self, text: str, agent: str, *, outcome: str) -> None:
+        """What the answer says in place of an answer: marked, so that listeners need not take it for one."""
+        self._flush()
+        self.mirror((self.epoch, self.sequence + 1), "text.delta", {"text": text, "agent": agent, "outcome": outcome})
+
     def reset(self, reason: str) -> None:
         """Withdraws all text so far."""
         self._gathered.clear()

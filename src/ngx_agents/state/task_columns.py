@@ -1,0 +1,16 @@
+"""What an accepted turn of a task brings into its row, the same for every journal."""
+
+from __future__ import annotations
+
+from ngx_agents.state import commands as c
+
+
+def task_columns(command: c.AcceptTurn) -> tuple[str | None, str | None, bytes | None]:
+    """Task, context and message as received; None for a turn of no task."""
+    task = command.task
+    return (None, None, None) if task is None else (task.task_id or command.turn_id, task.context_id, task.message)
+
+
+def subject_of(command: c.AcceptTurn) -> str:
+    """What the command's webhook is about: its task, else the turn."""
+    return command.turn_id if command.task is None else command.task.task_id or command.turn_id
