@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ngx_agents.gateway.admin.controls import ControlRoutes
 from ngx_agents.gateway.admin.routes import AdminRoutes
-from ngx_agents.gateway.admin.wire import AuditPage, Status
+from ngx_agents.gateway.admin.wire import AuditPage, ControlList, ControlView, Status
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.operation import CURSOR, LIMIT, Operation, Parameter, operation_of
 from ngx_agents.gateway.principal import OPERATOR
+from ngx_agents.state.controls import DOCUMENTS
+from ngx_agents.state.governance import ControlKind
 
 TARGET = Parameter(
     name="target", place="query", schema={"type": "string"}, description="Only entries about this, such as `flag/a`."
@@ -33,4 +36,28 @@ def admin_operations(deps: GatewayDeps) -> list[Operation]:
             "GET /v1/admin/audit", routes.audit, summary="Who changed what, newest first",
             answers={200: (AuditPage,)}, parameters=(TARGET, LIMIT, CURSOR),
         ),
+        *_controls(ControlRoutes(deps)),
     ]  # fmt: skip
+
+
+_PATHS: dict[ControlKind, str] = {kind: f"/v1/admin/{kind}s/{{{kind}}}" for kind in DOCUMENTS}
+_PATHS["account"] = "/v1/admin/accounts/{tenant}/{user}"
+
+
+def _controls(routes: ControlRoutes) -> list[Operation]:
+    made = []
+    for kind, path in _PATHS.items():
+        made += [
+            admin_operation(
+                f"GET /v1/admin/{kind}s", routes.handler("list", kind), summary=f"All {kind}s, by name",
+                answers={200: (ControlList,)},
+            ),
+            admin_operation(
+                f"PUT {path}", routes.handler("put", kind), summary=f"Make or replace a {kind}",
+                answers={200: (ControlView,)}, body=DOCUMENTS[kind],
+            ),
+            admin_operation(
+                f"DELETE {path}", routes.handler("remove", kind), summary=f"Remove a {kind}", answers={204: ()},
+            ),
+        ]  # fmt: skip
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from ngx_agents.state.commands import AuditEntry, Instance
@@ -27,3 +29,16 @@ class AuditPage(Struct, frozen=True):
 
     items: tuple[AuditEntry, ...]
     next: str | None = None
+
+
+class ControlView(Struct, frozen=True, kw_only=True):
+    """A plan, tenant, account, flag, budget or stop. Fields of `value` that are as by default are left out."""
+
+    id: str
+    value: dict[str, Any]
+
+
+class ControlList(Struct, frozen=True):
+    """All of a kind, by id."""
+
+    items: tuple[ControlView, ...]
