@@ -35,15 +35,20 @@ NgxError
 ├── TurnError                       a turn ended without an answer
 │   ├── DeadlineExceeded
 │   └── TurnCancelled
-└── ModelError                      the model did not answer
-    ├── ModelAuthError              credentials missing, expired or refused
-    ├── ModelRequestError           the model refuses this request; no retry can help
-    ├── ModelNotFound               the model is unknown or absent in this location
-    ├── ModelThrottled              429; shared capacity or quota
-    ├── ModelUnavailable            5xx, refused, reset, or not reachable
-    ├── ModelTimeout                no answer in time
-    ├── ModelBlocked                a safety filter blocked the prompt or the answer
-    └── ModelProtocolError          the answer cannot be understood
+├── ModelError                      the model did not answer
+│   ├── ModelAuthError              credentials missing, expired or refused
+│   ├── ModelRequestError           the model refuses this request; no retry can help
+│   ├── ModelNotFound               the model is unknown or absent in this location
+│   ├── ModelThrottled              429; shared capacity or quota
+│   ├── ModelUnavailable            5xx, refused, reset, or not reachable
+│   ├── ModelTimeout                no answer in time
+│   ├── ModelBlocked                a safety filter blocked the prompt or the answer
+│   └── ModelProtocolError          the answer cannot be understood
+└── RemoteError                     an agent or tool server elsewhere did not do its part
+    ├── RemoteUnavailable           not reachable, failing, or left alone for now; carries `retry_after_s`
+    ├── RemoteTimeout               no answer in time
+    ├── RemoteRefused               it refuses this request or these credentials; no retry can help
+    └── RemoteProtocolError         what it sends cannot be understood, is too large, or leads elsewhere
 
 `code` is stable and what clients and logs see; `retryable` says whether the same call may succeed later.
 """
@@ -321,3 +326,31 @@ class ModelBlocked(ModelError):
 class ModelProtocolError(ModelError):
     code = "model_protocol"
     retryable = True
+
+
+class RemoteError(NgxError):
+    """Its text never holds what the other side said: that is foreign."""
+
+    code = "remote_error"
+
+
+class RemoteUnavailable(RemoteError):
+    code = "remote_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RemoteTimeout(RemoteError):
+    code = "remote_timeout"
+    retryable = True
+
+
+class RemoteRefused(RemoteError):
+    code = "remote_refused"
+
+
+class RemoteProtocolError(RemoteError):
+    code = "remote_protocol"

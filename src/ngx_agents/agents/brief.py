@@ -33,8 +33,8 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
 class Work(msgspec.Struct, kw_only=True):
     """Filled while an agent's events are read; a finished one can be checkpointed.
 
-    `facts` maps skills to what their tools found. `by_model` says whether `text` is a model's; `source` and `rung` are
-    those of its last reply; `degraded` that a better answer existed and failed.
+    `facts` maps skills to what their tools found. `by_model` says whether `text` was made for this turn, by a model
+    or an agent elsewhere; `source` and `rung` are those of its last reply; `degraded` that a better answer failed.
     """
 
     agent: str

@@ -45,8 +45,18 @@ class SkillCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     examples: LocalizedList = LocalizedList()
 
 
+class RemoteOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent elsewhere: whether it can be asked now, and whose it is by its own word."""
+
+    is_available: bool
+    provider: str = ""
+
+
 class AgentCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`intent` is what leads to this agent; `at_limit` is what happens when `monthly_tokens` are used up."""
+    """`intent` is what leads to this agent; `at_limit` is what happens when `monthly_tokens` are used up.
+
+    `remote` is set for agents elsewhere, whose names and descriptions are their own words.
+    """
 
     id: str
     intent: str
@@ -56,6 +66,7 @@ class AgentCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tools: tuple[str, ...] = ()
     monthly_tokens: int = 1_000_000
     at_limit: AtLimit = "warn"
+    remote: RemoteOrigin | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

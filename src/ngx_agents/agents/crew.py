@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
 
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.closing import Closing
 from ngx_agents.agents.loader import ORCHESTRATOR
-from ngx_agents.agents.specialist import Specialist
 from ngx_agents.agents.synthesis import Synthesis
 from ngx_agents.agents.turn import (
     AgentCompleted,
@@ -35,12 +35,20 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Work).decode
 
 
+class Answering(Protocol):
+    """A specialist of the team, or an agent elsewhere."""
+
+    def answer(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
+        """Deltas, resets and artifacts; `work` is complete when they end. Raises LeaseLost."""
+        ...
+
+
 class Crew:
     """All specialists and the orchestrator's synthesis."""
 
     def __init__(
         self,
-        specialists: Mapping[str, Specialist],
+        specialists: Mapping[str, Answering],
         synthesis: Synthesis,
         *,
         closing: Closing,
@@ -89,8 +97,8 @@ class Crew:
         yield self.answered(work, tuple(agents))
 
     async def _merged(self, brief: Brief, parts: Sequence[Work], work: Work) -> AsyncGenerator[AgentEvent]:
-        # where no part is a model's, the model is absent or down: no use in asking it again
-        if any(part.by_model for part in parts):
+        # where no part is our model's, the model is absent or down: no use in asking it again
+        if any(part.by_model and part.source != "remote" for part in parts):
             try:
                 async with aclosing(self._synthesis.merged(brief, parts, work)) as events:
                     async for event in events:

@@ -11,11 +11,15 @@ from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentCard
 from ngx_agents.agents.closing import Closing
-from ngx_agents.agents.crew import Crew
+from ngx_agents.agents.crew import Answering, Crew
 from ngx_agents.agents.earlier import earlier
 from ngx_agents.agents.language import choose_language
-from ngx_agents.agents.loader import ORCHESTRATOR, load_team
+from ngx_agents.agents.lineup import LineUp, callable_cards
+from ngx_agents.agents.loader import ORCHESTRATOR, TeamContent, load_team
 from ngx_agents.agents.prompt import HISTORY_TOKENS, is_simple
+from ngx_agents.agents.remote.agent import RemoteAgent, RemoteSettings
+from ngx_agents.agents.remote.meters import RemoteMeters
+from ngx_agents.agents.remote.roster import RemoteRoster
 from ngx_agents.agents.router import Route, Router
 from ngx_agents.agents.safety import RedFlag, SafetyScreen
 from ngx_agents.agents.specialist import Specialist
@@ -35,7 +39,7 @@ from ngx_agents.agents.turn import (
 )
 from ngx_agents.agents.wording import normalise, words_of
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.errors import DeadlineExceeded
+from ngx_agents.errors import ConfigError, DeadlineExceeded
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
@@ -47,7 +51,7 @@ _log = event_log("agents")
 class CoachingTeam:
     """Implements `turn.Team`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the team's surroundings, all by name
         self,
         *,
         model: VertexAIClient | None,
@@ -56,13 +60,16 @@ class CoachingTeam:
         rng: Rng,
         metrics: Metrics,
         history_tokens: int = HISTORY_TOKENS,
+        remote: Sequence[RemoteSettings] = (),
     ) -> None:
         """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
 
         `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
+        Agents elsewhere (`remote`) are asked while the context of the attribute `remote` is entered.
         """
         tools = build_tools()
         team = load_team(tools=tools)
+        _check_ids(remote, team)
         self._team = team
         self._model = model
         self._small_languages = small_model_languages
@@ -70,7 +77,6 @@ class CoachingTeam:
         self._rng = rng
         self._history_tokens = history_tokens
         self._safety = SafetyScreen(team.safety)
-        self._router = Router(team)
         templates, screen = Templates(team.agents), AnswerScreen(team.safety)
         toolbox = Toolbox(tools, metrics)
         specialists = {
@@ -84,17 +90,28 @@ class CoachingTeam:
             for name, agent in team.specialists.items()
         }
         cards = {name: agent.card for name, agent in team.specialists.items()}
-        synthesis = Synthesis(team.orchestrator, cards, model=model, templates=templates, screen=screen)
-        self._crew = Crew(specialists, synthesis, closing=Closing(self._safety))
+        self._synthesis = Synthesis(team.orchestrator, cards, model=model, templates=templates, screen=screen)
+        self._cards = cards
+        self.remote = _roster(remote, screen=screen, clock=clock, rng=rng, metrics=metrics)
+        self.remote.on_change = self._line_up
+        answering: dict[str, Answering] = {**specialists, **self.remote.agents}
+        self._crew = Crew(answering, self._synthesis, closing=Closing(self._safety))
+        self._own_router = Router(team)
+        self._line_up()
         self._flags = metrics.counter("ngx_red_flags_total", "Turns that a red flag ended, by flag.", "flag")
         self._routes = metrics.counter("ngx_routes_total", "Turns by how they were routed.", "kind")
 
     def cards(self) -> list[AgentCard]:
-        """The team's cards, the orchestrator first."""
-        return [agent.card for agent in self._team.agents]
+        """The team's cards, the orchestrator first, agents elsewhere last."""
+        return [*(agent.card for agent in self._team.agents), *self.remote.cards()]
 
     def knows(self, agent_id: str) -> bool:
-        return agent_id == ORCHESTRATOR or agent_id in self._team.specialists
+        return agent_id == ORCHESTRATOR or agent_id in self._cards or agent_id in self.remote.agents
+
+    def _line_up(self) -> None:
+        """Takes in what the agents elsewhere show of themselves now."""
+        self._lineup = LineUp(self._team, crew=self._crew, own=self._own_router, roster=self.remote)
+        self._synthesis.call_upon(callable_cards(self._cards, self.remote))
 
     async def answer(self, task: TurnTask, desk: Desk) -> AsyncGenerator[AgentEvent]:
         """Raises LeaseLost, DeadlineExceeded."""
@@ -136,17 +153,20 @@ class CoachingTeam:
 
     def _recalling(self, flag: RedFlag, brief: Brief, route: Route) -> AsyncGenerator[AgentEvent]:
         """The answer after the reminder of an earlier flag; what that flag holds gets no plan."""
-        intents = {self._team.specialists[agent].card.intent for agent in route.agents}
-        if intents & set(flag.holds):
+        if any(self._is_held(agent, flag) for agent in route.agents):
             _log.warning("safety.held", flag=flag.id, turn_id=brief.task.turn_id)
             return _fixed(f"{flag.reminder}\n\n{self._safety.held(brief.language)}", rung="safety")
         return _prefixed(self._coached(brief, route), f"{flag.reminder}\n\n")
 
+    def _is_held(self, agent: str, flag: RedFlag) -> bool:
+        """An agent elsewhere knows nothing of the flag, whatever it is for."""
+        return agent in self.remote.agents or self._cards[agent].intent in flag.holds
+
     def _route(self, task: TurnTask, words: Sequence[str]) -> Route:
         """To the caller's choice, else the router's."""
         if task.agent is not None and task.agent != ORCHESTRATOR:
-            return self._router.route_to(task.agent, words)
-        return self._router.route(words, last_agent=task.history[-1].agent if task.history else None)
+            return self._lineup.router.route_to(task.agent, words)
+        return self._lineup.route(words, last_agent=task.history[-1].agent if task.history else None)
 
     def _coached(self, brief: Brief, route: Route) -> AsyncGenerator[AgentEvent]:
         if route.reply is not None:
@@ -171,7 +191,7 @@ class CoachingTeam:
             text = self._predefined(route.fallback or self._team.routing.fallback_reply, brief)
             events = _fixed(text, rung="template", degraded=degraded, usage=spent)
         else:
-            events = self._crew.run(self._router.briefed(brief, agents), agents, spent=spent)
+            events = self._crew.run(self._lineup.router.briefed(brief, agents), agents, spent=spent)
         async with aclosing(events):
             async for event in events:
                 yield event
@@ -183,6 +203,20 @@ class CoachingTeam:
 
     def _predefined(self, reply: str, brief: Brief) -> str:
         return self._team.orchestrator.replies[reply].text.pick(brief.language, self._rng)
+
+
+def _roster(
+    remote: Sequence[RemoteSettings], *, screen: AnswerScreen, clock: Clock, rng: Rng, metrics: Metrics
+) -> RemoteRoster:
+    meters = RemoteMeters(metrics)
+    agents = [RemoteAgent(one, screen=screen, meters=meters, clock=clock, rng=rng) for one in remote]
+    return RemoteRoster(agents, meters=meters, clock=clock, rng=rng)
+
+
+def _check_ids(remote: Sequence[RemoteSettings], team: TeamContent) -> None:
+    for one in remote:
+        if one.id == ORCHESTRATOR or one.id in team.specialists:
+            raise ConfigError(f"[agents.remote.{one.id}]: the team has an agent of that name")
 
 
 async def _prefixed(events: AsyncGenerator[AgentEvent], prefix: str) -> AsyncGenerator[AgentEvent]:

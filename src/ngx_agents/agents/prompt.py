@@ -111,5 +111,7 @@ def _content_of(message: Message) -> Content:
     derived = derived_of(message)
     if derived.content is None:
         role: Role = "user" if message.role == "user" else "model"
-        derived.content = Content(role=role, parts=(Text(text=message.text),))
+        # what an agent elsewhere said must not come back as words of the model's own
+        text = as_data("external_agent_answer", message.text) if message.source == "remote" else message.text
+        derived.content = Content(role=role, parts=(Text(text=text),))
     return derived.content

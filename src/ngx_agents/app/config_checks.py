@@ -24,6 +24,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _auth_troubles(config)
     yield from journal_troubles(config)
     yield from _shared_troubles(config)
+    yield from _foreign_troubles(config)
     urls = {
         "[server] advertise": config.server.advertise,
         "[auth] jwks_url": config.auth.jwks_url,
@@ -68,6 +69,24 @@ def _shared_troubles(config: Config) -> Iterator[str]:
         yield f"{what} needs [server] secret_key (NGX_SECRET_KEY), the same on every instance"
     if config.redis.url is not None and not config.redis.url.startswith(SHARED_SCHEMES):
         yield f"[redis] url: expected {', '.join(SHARED_SCHEMES)}…, got {mask_password(config.redis.url)!r}"
+
+
+def _foreign_troubles(config: Config) -> Iterator[str]:
+    """What is wrong with the agents and tool servers elsewhere."""
+    for name, remote in config.remote_agents.items():
+        label = f"[agents.remote.{name}]"
+        if not remote.card.startswith(("http://", "https://")):
+            yield f"{label} card: expected an http:// or https:// address, got {mask_password(remote.card)!r}"
+        if not all(one.startswith(("http://", "https://")) for one in remote.origins):
+            yield f"{label} origins: expected http://… or https://… for each"
+    for name, server in config.mcp_servers.items():
+        label = f"[mcp.{name}]"
+        if bool(server.command) == (server.url is not None):
+            yield f"{label} needs either command or url"
+        if server.url is not None and not server.url.startswith(("http://", "https://")):
+            yield f"{label} url: expected an http:// or https:// address, got {mask_password(server.url)!r}"
+        if not server.tools or not server.agents:
+            yield f"{label} needs tools (names, or `*` for all) and agents (ids of specialists)"
 
 
 def journal_troubles(config: Config) -> Iterator[str]:

@@ -6,7 +6,8 @@ A test compares the file with what this makes, so that the page cannot fall behi
 from __future__ import annotations
 
 from ngx_agents.app.config import all_settings, sections
-from ngx_agents.app.setting import Setting
+from ngx_agents.app.config_named import NAMED
+from ngx_agents.app.setting import Setting, settings_of
 
 HEAD = """# Configuration
 
@@ -50,6 +51,10 @@ def markdown() -> str:
         parts.append(f"\n## [{name}]\n\n{struct.__doc__}\n")
         parts.append("\n| setting | value | default | variable | flag | |\n|---|---|---|---|---|---|\n")
         parts.extend(_row(one) for one in all_settings() if one.section == name)
+    for kind, struct in NAMED.items():
+        parts.append(f"\n## [{kind}.&lt;name&gt;]\n\n{struct.__doc__} There may be several, each with its own name.\n")
+        parts.append("\n| setting | value | default | variable | flag | |\n|---|---|---|---|---|---|\n")
+        parts.extend(_row(one) for one in settings_of(f"{kind}.<NAME>", struct))
     return "".join(parts)
 
 

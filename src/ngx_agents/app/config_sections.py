@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ngx_agents.app.config_named import McpServerConfig, RemoteAgentConfig
 from ngx_agents.app.setting import Section, mask_password, setting
 
 
@@ -263,6 +264,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: TelemetryConfig = TelemetryConfig()
     turns: TurnsConfig = TurnsConfig()
     client: ClientConfig = ClientConfig()
+    remote_agents: dict[str, RemoteAgentConfig] = {}
+    mcp_servers: dict[str, McpServerConfig] = {}
+
+    def section(self, name: str) -> Section:
+        """The section that the file calls so, such as `server` or `agents.remote.weather`."""
+        kind, _, last = name.rpartition(".")
+        named: dict[str, dict[str, Any]] = {"agents.remote": self.remote_agents, "mcp": self.mcp_servers}
+        found: Section = named[kind][last] if kind in named else getattr(self, name)
+        return found
 
     @property
     def data_path(self) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ngx_agents.app.config_named import flattened
 from ngx_agents.app.setting import Setting
 from ngx_agents.errors import ConfigError
 
@@ -28,8 +29,16 @@ class Given(msgspec.Struct, frozen=True):
     is_text: bool
 
 
-def read_file(path: Path, settings: Sequence[Setting]) -> dict[str, Given]:
-    """The settings of a TOML file. Raises ConfigError: unreadable, not TOML, unknown section or key."""
+class FileText(msgspec.Struct, frozen=True):
+    """A TOML file, read: `sections` has the named ones under their whole names."""
+
+    path: Path
+    text: str
+    sections: dict[str, Any]
+
+
+def load_file(path: Path) -> FileText:
+    """Raises ConfigError: unreadable, not TOML, a named section without a good name."""
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
@@ -38,9 +47,15 @@ def read_file(path: Path, settings: Sequence[Setting]) -> dict[str, Given]:
         raise ConfigError(f"cannot read {path}: {reason}") from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path} is not TOML: {exc}") from exc
+    return FileText(path, text, flattened(content))
+
+
+def read_file(file: FileText, settings: Sequence[Setting]) -> dict[str, Given]:
+    """The settings of a TOML file. Raises ConfigError: unknown section or key."""
+    path, text = file.path, file.text
     known = {one.name: one for one in settings}
     given = {}
-    for section, keys in content.items():
+    for section, keys in file.sections.items():
         _check_section(section, keys, path, settings)
         for key, raw in keys.items():
             origin = _place(path, text, section, key)
@@ -109,7 +124,7 @@ def _place(path: Path, text: str, section: str, key: str) -> str:
     """`ngx.toml:3` for the usual `[section]` and `key = value` lines, the file alone for rarer ways."""
     current = ""
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
+        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
             current = header[1]
         elif (found := re.match(r"\s*([\w.-]+)\s*=", line)) and (
             (current == section and found[1] == key) or (not current and found[1] == f"{section}.{key}")

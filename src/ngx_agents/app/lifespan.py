@@ -70,6 +70,7 @@ async def running(config: Config, *, address: str | None = None) -> AsyncIterato
         await stack.enter_async_context(parts.governance.controls)
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
+        await stack.enter_async_context(parts.team.remote)
         peers: Peers | None = None
         if (signature := peer_signature(parts)) is not None:
             peers = await stack.enter_async_context(HttpPeers(signature))

@@ -100,7 +100,7 @@ def settings_of(section: str, struct: type[msgspec.Struct]) -> tuple[Setting, ..
     for field in msgspec.structs.fields(struct):
         meta: msgspec.Meta = hints[field.name].__metadata__[0]
         extra = meta.extra or {}
-        own = extra["env"] or f"NGX_{section}_{field.name}".upper()
+        own = extra["env"] or f"NGX_{section}_{field.name}".upper().replace(".", "_")
         found.append(
             Setting(
                 section=section,

@@ -9,6 +9,7 @@ from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config, VertexConfig
 from ngx_agents.app.drain import Drain
+from ngx_agents.app.foreign import remote_settings
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.governance import Governance, governance_of
 from ngx_agents.app.journals import retention_of, tiers_of
@@ -160,6 +161,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
             rng=Rng(),
             metrics=foundation.metrics,
             history_tokens=config.turns.history_tokens,
+            remote=remote_settings(config),
         ),
     )
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from ngx_agents.app.config import LoadedConfig, all_settings
+from ngx_agents.app.config import LoadedConfig
 from ngx_agents.app.config_checks import troubles
 from ngx_agents.app.setting import Setting
 from ngx_agents.cli.flags import add_config_flags, loaded_config
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _as_json(loaded: LoadedConfig) -> dict[str, dict[str, object]]:
     return {
         one.name: {"value": _plain(one, loaded.value(one)), "origin": loaded.origins[one.name]}
-        for one in all_settings()
+        for one in loaded.settings
     }
 
 

@@ -59,6 +59,11 @@ STATUS: dict[type[NgxError], int] = {
     errors.ModelTimeout: 504,
     errors.ModelBlocked: 422,
     errors.ModelProtocolError: 502,
+    errors.RemoteError: 502,
+    errors.RemoteUnavailable: 503,
+    errors.RemoteTimeout: 504,
+    errors.RemoteRefused: 502,
+    errors.RemoteProtocolError: 502,
 }
 _STATUS_OF_CODE = {error.code: status for error, status in STATUS.items()}
 

@@ -10,7 +10,7 @@ TurnStatus = Literal["queued", "running", "completed", "failed", "cancelled", "d
 TERMINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled", "dead"})
 WhenBusy = Literal["enqueue", "reject", "interrupt", "coalesce"]
 LogKind = Literal["weight", "sleep", "workout", "check_in", "nutrition"]
-Source = Literal["model", "cache", "stale", "local", "template"]
+Source = Literal["model", "cache", "stale", "local", "template", "remote"]
 EffectState = Literal["intended", "done", "failed", "unknown"]
 Durability = Literal["journal", "local"]
 """Where it is safe: in the journal, or on one instance's own disk until the journal is back."""

@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 
-const KNOWN = new Set(["model", "cache", "stale", "local", "template", "safety"]);
+const KNOWN = new Set(["model", "cache", "stale", "local", "template", "safety", "remote"]);
 
 /** A badge that opens to an explanation, or null when the source is not known. `answer` has source, rung, model, location, degraded. */
 export function sourceBadge({ source, rung, model, location, degraded }) {

@@ -63,6 +63,7 @@ export const en = {
   source_local: "local model",
   source_template: "no model",
   source_safety: "safety text",
+  source_remote: "external agent",
   source_degraded: "limited",
   why_model: "A language model wrote this{model}.",
   why_cache: "This is a stored answer to the same question{model}; the model was not asked again.",
@@ -70,6 +71,7 @@ export const en = {
   why_local: "A small model running on this server wrote this{model}; it is right less often than the main one.",
   why_template: "No model took part: the figures were computed by the team's tools and the wording is fixed.",
   why_safety: "This is a fixed safety text, written in advance. No model took part.",
+  why_remote: "An agent outside this team wrote this; the team did not check it.",
   why_degraded: "A better source exists and did not answer, so this answer is more limited.",
 
   artifact_open: "View",

@@ -63,6 +63,7 @@ export const es = {
   source_local: "modelo local",
   source_template: "sin modelo",
   source_safety: "texto de seguridad",
+  source_remote: "agente externo",
   source_degraded: "con límites",
   why_model: "Lo escribió un modelo de lenguaje{model}.",
   why_cache: "Es una respuesta guardada a la misma pregunta{model}; el modelo no se consultó otra vez.",
@@ -70,6 +71,7 @@ export const es = {
   why_local: "Lo escribió un modelo pequeño que corre en este servidor{model}; acierta menos que el principal.",
   why_template: "Ningún modelo participó: las cifras las calcularon las herramientas del equipo y el texto es fijo.",
   why_safety: "Es un texto fijo de seguridad, escrito de antemano. Ningún modelo participó.",
+  why_remote: "Lo escribió un agente ajeno a este equipo; el equipo no lo comprobó.",
   why_degraded: "Había una fuente mejor y no respondió; por eso esta respuesta es más limitada.",
 
   artifact_open: "Ver",

@@ -3,6 +3,7 @@
 export const fieldsEn = {
   kind_TrainingPlan: "Training plan",
   kind_MealPlan: "Meal plan",
+  kind_RemoteArtifact: "From an external agent",
   kind_ProgressAnalysis: "Progress report",
   day: "Day {number}",
   unit_minutes: "min",
@@ -96,6 +97,7 @@ export const fieldsEn = {
 export const fieldsEs = {
   kind_TrainingPlan: "Plan de entrenamiento",
   kind_MealPlan: "Plan de comidas",
+  kind_RemoteArtifact: "De un agente externo",
   kind_ProgressAnalysis: "Informe de evolución",
   day: "Día {number}",
   unit_minutes: "min",
