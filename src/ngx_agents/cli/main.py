@@ -21,6 +21,10 @@ COMMANDS = {
     "chat": "talk to the team in the terminal",
     "agents": "print who is in the team",
     "keys": "create, list and revoke API keys",
+    "plans": "say what the users of a plan may do",
+    "tenants": "give tenants and users their plans",
+    "flags": "switch features on for some",
+    "budgets": "say what may be spent of the model, or stop it at once",
     "turns": "look at turns that were given up, and let them run again",
     "a2a": "look at messages between agents that were given up, and send them again",
     "backup": "copy the SQLite journal into a file, also beside a running server",
@@ -31,6 +35,9 @@ COMMANDS = {
     "emulator": "run a Vertex AI emulator to develop against",
     "local-model": "run the small local model alone",
 }
+
+MODULES = {"flags": "feature_flags"}
+"""Files that are not named for their command: `flags` holds the flags that set settings."""
 
 
 def main() -> None:
@@ -77,7 +84,7 @@ def new_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in argv:
-            command = import_module(f"ngx_agents.cli.{name.replace('-', '_')}")
+            command = import_module(f"ngx_agents.cli.{MODULES.get(name, name).replace('-', '_')}")
             command.add_arguments(sub)
             sub.epilog = command.DETAILS
             sub.set_defaults(run=command.run)
