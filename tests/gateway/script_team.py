@@ -1,7 +1,8 @@
 """A team whose answers follow from the message, so that a test can say what the turn should do.
 
 `say a|b|c` streams pieces; `withdraw a|b` says a, takes it back and says b; `wait` answers after `release`; `fail`
-ends with a model error; `break` raises what nobody expected; `artifact` leaves one; `recall` says what it remembers.
+ends with a model error; `break` raises what nobody expected; `artifact` leaves one; `recall` says what it remembers,
+`look` what is attached.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class ScriptTeam:
             raise RuntimeError("secret detail")
         elif verb == "artifact":
             yield ArtifactMade(desk.new_artifact(agent=agent, kind="Plan", title=rest, data={"days": 3}))
-        elif verb == "recall":
-            text = " / ".join(f"{message.role}: {message.text}" for message in task.history)
+        elif verb in ("recall", "look"):
+            text = _remembered(task) if verb == "recall" else _seen(task)
             yield TextDelta(text, agent)
         else:
             for piece in (rest or task.text).split("|"):
@@ -73,3 +74,11 @@ class ScriptTeam:
                 yield TextDelta(piece, agent)
         yield AgentCompleted(agent)
         yield Answered(text=text, source="model", rung="model", agents=(agent,), usage=USAGE, model="script-1")
+
+
+def _remembered(task: TurnTask) -> str:
+    return " / ".join(f"{message.role}: {message.text}" for message in task.history)
+
+
+def _seen(task: TurnTask) -> str:
+    return " / ".join(f"{one.name} {one.media_type} {one.data!r}" for one in task.attachments) or "nothing"

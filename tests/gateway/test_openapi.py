@@ -28,6 +28,10 @@ POST /v1/me/logs
 GET /v1/me/logs
 GET /v1/me/artifacts
 GET /v1/me/artifacts/{artifact_id}
+POST /v1/me/attachments
+GET /v1/me/attachments
+GET /v1/me/attachments/{attachment_id}
+DELETE /v1/me/attachments/{attachment_id}
 GET /v1/me/export
 DELETE /v1/me
 POST /v1/chat/completions

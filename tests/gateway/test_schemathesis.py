@@ -54,11 +54,15 @@ def _real_ids(url: str) -> dict[str, str]:
     """Something that exists, for the calls that need it."""
     conversation = requests.post(f"{url}/v1/conversations", json={}, timeout=10).json()
     turns = f"{url}/v1/conversations/{conversation['id']}/turns"
+    attachment = requests.post(
+        f"{url}/v1/me/attachments", data=b"nota", headers={"Content-Type": "text/plain"}, timeout=10
+    ).json()
     turn = requests.post(turns, json={"text": "artifact Week"}, timeout=10).json()
     return {
         "conversation_id": conversation["id"],
         "turn_id": turn["turn_id"],
         "artifact_id": turn["artifacts"][0]["id"],
+        "attachment_id": attachment["id"],
         "agent_id": "owl",
         "model": "owl",
     }
@@ -89,4 +93,4 @@ def test_every_operation_keeps_its_promises(url: str) -> None:
     with requests.Session() as session:
         for operation in operations:
             _check(operation, url, session)
-    assert len(operations) == 48, "all of them but the document itself"
+    assert len(operations) == 52, "all of them but the document itself"

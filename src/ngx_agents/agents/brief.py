@@ -35,6 +35,7 @@ class Work(msgspec.Struct, kw_only=True):
 
     `facts` maps skills to what their tools found. `by_model` says whether `text` was made for this turn, by a model
     or an agent elsewhere; `source` and `rung` are those of its last reply; `degraded` that a better answer failed.
+    `has_looked`: whoever answered was shown what came with the message.
     """
 
     agent: str
@@ -48,6 +49,7 @@ class Work(msgspec.Struct, kw_only=True):
     source: Source = "template"
     rung: str = "template"
     by_model: bool = False
+    has_looked: bool = False
     degraded: bool = False
 
     def account(self, reply: ModelReply) -> None:

@@ -12,8 +12,17 @@ from ngx_agents.agents.safety import SafetyScreen
 from ngx_agents.agents.wording import normalise, words_of
 
 _HEADING = {"es": "**Ten en cuenta:**", "en": "**Keep in mind:**"}
+_UNSEEN = {
+    "es": "Nadie ha mirado lo que adjuntaste: ahora mismo no contesta ningún modelo que pueda verlo.",
+    "en": "Nobody has looked at what you attached: no model that could see it answers at the moment.",
+}
 _LEAST_LETTERS = 4  # shorter words say little
 _MENTIONED = 0.6  # share of a limit's words that the answer must have
+
+
+def unseen(language: Language) -> str:
+    """What is added to an answer that was made without looking at what came with the message."""
+    return f"\n\n{_UNSEEN[language]}"
 
 
 class Closing:

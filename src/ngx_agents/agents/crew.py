@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from ngx_agents.agents.brief import Brief, Work
-from ngx_agents.agents.closing import Closing
+from ngx_agents.agents.closing import Closing, unseen
 from ngx_agents.agents.loader import ORCHESTRATOR
 from ngx_agents.agents.synthesis import Synthesis
 from ngx_agents.agents.turn import (
@@ -143,6 +143,8 @@ class Crew:
         closing = self._closing.of(
             work.text, constraints=work.constraints, cautions=brief.cautions, language=brief.language
         )
+        if brief.task.attachments and not work.has_looked:
+            closing = unseen(brief.language) + closing
         return (work.say(closing),) if closing else ()
 
     def answered(self, work: Work, agents: tuple[str, ...]) -> Answered:
@@ -188,7 +190,7 @@ class Direct:
             _log.warning("orchestrator.model_failed", code=exc.code)
             self.has_failed = not isinstance(exc, ModelProtocolError)
         else:
-            work.by_model = not called
+            work.by_model = work.has_looked = not called
         if not work.by_model:
             self.agents = tuple(called)
             if work.text:
@@ -206,6 +208,7 @@ def _take_in(part: Work, work: Work) -> None:
     work.usage = work.usage.plus(part.usage)
     work.constrain(tuple(part.constraints))
     work.degraded = work.degraded or part.degraded
+    work.has_looked = work.has_looked or part.has_looked
     work.model, work.location = part.model or work.model, part.location or work.location
     if part.by_model and work.source in ("template", "model"):  # of several, the label of the one furthest from it
         work.source, work.rung = part.source, part.rung

@@ -10,13 +10,13 @@ import msgspec
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentCard
-from ngx_agents.agents.closing import Closing
+from ngx_agents.agents.closing import Closing, unseen
 from ngx_agents.agents.crew import Answering, Crew
 from ngx_agents.agents.earlier import earlier
 from ngx_agents.agents.language import choose_language
 from ngx_agents.agents.lineup import LineUp, callable_cards
 from ngx_agents.agents.loader import ORCHESTRATOR, TeamContent, load_team
-from ngx_agents.agents.prompt import HISTORY_TOKENS, is_simple
+from ngx_agents.agents.prompt import ATTACHED, HISTORY_TOKENS, is_simple
 from ngx_agents.agents.remote.agent import RemoteAgent, RemoteSettings
 from ngx_agents.agents.remote.meters import RemoteMeters
 from ngx_agents.agents.remote.roster import RemoteRoster
@@ -142,7 +142,7 @@ class CoachingTeam:
             language=language,
             words=tuple(words),
             cautions=cautions,
-            guidance=self._safety.guidance(cautions, language),
+            guidance=(*self._safety.guidance(cautions, language), *((ATTACHED[language],) if task.attachments else ())),
             skills=route.skills,
             history_tokens=self._history_tokens,
             is_streamed=task.is_streamed,
@@ -202,7 +202,8 @@ class CoachingTeam:
         return brief.language in self._small_languages and is_simple(brief)
 
     def _predefined(self, reply: str, brief: Brief) -> str:
-        return self._team.orchestrator.replies[reply].text.pick(brief.language, self._rng)
+        text = self._team.orchestrator.replies[reply].text.pick(brief.language, self._rng)
+        return text + unseen(brief.language) if brief.task.attachments else text
 
 
 def _roster(

@@ -13,7 +13,7 @@ from typing import Any
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentContent
-from ngx_agents.agents.prompt import cache_rule, contents_of, system_prompt
+from ngx_agents.agents.prompt import cache_rule, question_of, system_prompt
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox, ToolRun
@@ -70,7 +70,7 @@ class Specialist:
     async def _by_model(
         self, model: VertexAIClient, brief: Brief, work: Work, made: dict[str, ToolRun]
     ) -> AsyncGenerator[AgentEvent]:
-        contents = contents_of(brief.task.history, brief.task.text, budget=brief.history_tokens)
+        contents = question_of(brief)
         telling = Telling(model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
         for round_number in range(MAX_TOOL_ROUNDS + 1):
             if work.text:
@@ -90,7 +90,7 @@ class Specialist:
             contents += (reply.content, Content(role="user", parts=tuple(results)))
         if not work.text.strip():
             raise ModelProtocolError("the model's answer has no text")
-        work.by_model = True
+        work.by_model = work.has_looked = True
 
     def _request(self, brief: Brief, contents: tuple[Content, ...], round_number: int) -> ModelRequest:
         task = brief.task

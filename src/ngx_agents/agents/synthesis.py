@@ -12,7 +12,7 @@ from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentCard, AgentContent
 from ngx_agents.agents.language import Language
-from ngx_agents.agents.prompt import as_data, cache_rule, contents_of, is_simple, said, system_prompt
+from ngx_agents.agents.prompt import as_data, cache_rule, is_simple, question_of, said, system_prompt
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.turn import TextDelta, TextReset
@@ -84,7 +84,7 @@ class Synthesis:
         assert self._model is not None
         request = ModelRequest(
             system=self._system(brief),
-            contents=contents_of(brief.task.history, brief.task.text, budget=brief.history_tokens),
+            contents=question_of(brief),
             tools=self._consults,
             deadline_s=brief.task.deadline_s,
             cache=cache_rule(brief),

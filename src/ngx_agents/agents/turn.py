@@ -15,6 +15,14 @@ from ngx_agents.state.model import Artifact, LogEntry, LogKind, Message, Owner, 
 from ngx_agents.vertex.content import Usage
 
 
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """What came with the message. `data` is None when it was deleted since."""
+
+    media_type: str
+    data: bytes | None
+    name: str | None = None
+
+
 class TurnTask(msgspec.Struct, frozen=True, kw_only=True):
     """One turn to answer. `history` is oldest first, without the message that is being answered (`text`).
 
@@ -34,6 +42,7 @@ class TurnTask(msgspec.Struct, frozen=True, kw_only=True):
     turn_class: int = 1
     agent: str | None = None
     locale: str | None = None
+    attachments: tuple[Attachment, ...] = ()
     is_streamed: bool = True
 
 

@@ -87,6 +87,15 @@ class Exchange:
         """The JSON body, undecoded. Raises UnsupportedMediaType, BodyTooLarge (unread, if declared)."""
         if not _is_json(self.headers.get(b"content-type", b"")):
             raise UnsupportedMediaType("the body must be application/json")
+        return await self.raw_body(limit_bytes)
+
+    @property
+    def media_type(self) -> str:
+        """What Content-Type says, without parameters, in lower case; empty when it says nothing."""
+        return self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower().decode("latin-1")
+
+    async def raw_body(self, limit_bytes: int) -> bytes:
+        """The body, whatever it is. Raises BodyTooLarge (unread, if declared)."""
         if self._declared_bytes() > limit_bytes:
             raise BodyTooLarge(limit_bytes)
         parts: list[bytes] = []

@@ -11,11 +11,11 @@ from ngx_agents.errors import InvalidRequest, NotFound
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, limit_of, query_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
+from ngx_agents.gateway.export import send_export
 from ngx_agents.gateway.wire import ConsentBody, ConsentList, EraseReply, LogBody, LogReply, ProfileBody
 from ngx_agents.state.commands import (
     AddLog,
     EraseUser,
-    ExportUser,
     GetArtifact,
     GetConsents,
     ListArtifacts,
@@ -113,9 +113,7 @@ class MeRoutes:
         await exchange.reply_json(artifact)
 
     async def export(self, exchange: Exchange) -> None:
-        exported = await self._journal.query(ExportUser(owner=exchange.principal.owner))
-        disposition = (b"content-disposition", b'attachment; filename="ngx-export.json"')
-        await exchange.reply_json(exported, 200, (disposition,))
+        await send_export(exchange, self._journal)
 
     async def erase(self, exchange: Exchange) -> None:
         """The journal first, then what is kept of the model's answers; asked again, it erases what was left."""

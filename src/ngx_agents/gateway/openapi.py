@@ -27,8 +27,9 @@ SERVER_SENT_EVENT = {
     "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
     "required": ["data"],
 }
+BYTES = {"schema": {"type": "string", "format": "binary"}}
 _CAPTURED = re.compile(r"\{(\w+)\}")
-_ID_KINDS = {"conversation_id": "c", "turn_id": "t", "artifact_id": "a"}
+_ID_KINDS = {"conversation_id": "c", "turn_id": "t", "artifact_id": "a", "attachment_id": "b"}
 
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def _entry(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
         entry["security"] = [{"bearer": []}, {"apiKey": []}, {}]
     if operation.body is not None:
         entry["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of[operation.body]}}}
+    elif operation.body_types:
+        entry["requestBody"] = {"required": True, "content": dict.fromkeys(operation.body_types, BYTES)}
     return entry
 
 

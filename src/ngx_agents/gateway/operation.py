@@ -28,6 +28,7 @@ class Parameter:
 class Operation:
     """`answers` maps a status to what its body is: a type (JSON), a media type, or None for no body.
 
+    `body` is a type, sent as JSON; or the body is bytes of one of `body_types`.
     Besides these every operation may answer with a problem. `is_open` needs no credentials; `role` is the role that the
     caller must have.
     """
@@ -39,6 +40,7 @@ class Operation:
     tag: str
     answers: Mapping[int, tuple[Any, ...]]
     body: Any = None
+    body_types: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = field(default=())
     is_open: bool = False
     role: str | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ngx_agents.gateway import wire
 from ngx_agents.gateway.admin.operations import admin_operations
 from ngx_agents.gateway.agents import AgentRoutes
+from ngx_agents.gateway.attachment_operations import attachment_operations
+from ngx_agents.gateway.attachments import AttachmentRoutes
 from ngx_agents.gateway.conversations import ConversationRoutes
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.documents import DocumentRoutes
@@ -59,6 +61,7 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
         *_turns(TurnRoutes(deps, settings.max_body_bytes)),
         *_agents(AgentRoutes(deps)),
         *_me(MeRoutes(deps)),
+        *attachment_operations(AttachmentRoutes(deps, settings.attachments_bytes)),
         *_openai(ChatRoutes(deps, settings.max_body_bytes)),
         *admin_operations(deps),
         *_health(HealthRoutes(deps)),

@@ -79,6 +79,7 @@ class TurnRoutes:
             when_busy=body.when_busy,
             agent=body.agent,
             locale=body.locale,
+            attachments=body.attachments,
             idempotency_key=key,
             idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
             is_streamed=_wants_events(exchange) or _wants_async(exchange),

@@ -20,6 +20,7 @@ from ngx_agents.state.model import (
     WhenBusy,
 )
 from ngx_agents.state.state_commands import Consent
+from ngx_agents.turns.attachments import MAX_ATTACHMENTS
 
 MAX_TEXT_CHARS = 32_000
 # says in the document what `decode.text_of` checks: not blank, no NUL
@@ -29,19 +30,24 @@ Word = Annotated[str, Meta(min_length=1, max_length=200)]
 Words = Annotated[list[Word], Meta(max_length=50)]
 Locale = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$", max_length=35)]
 AgentId = Annotated[str, Meta(min_length=1, max_length=64)]
+AttachmentId = Annotated[str, Meta(pattern="^b_[0-9a-f]{2}[0-9A-HJKMNP-TV-Z]{26}$")]
 Urgency = Annotated[
     int, Meta(ge=0, le=3, description="0 critical (operators only), 1 interactive, 2 background, 3 batch.")
 ]
 
 
 class TurnBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One message to be answered. `agent` asks for one agent of the team; without it the router chooses."""
+    """One message to be answered. `agent` asks for one agent of the team; without it the router chooses.
+
+    `attachments` are ids of what was sent to `/v1/me/attachments` before.
+    """
 
     text: TurnText
     agent: AgentId | None = None
     turn_class: Urgency = field(default=1, name="class")
     when_busy: WhenBusy = "enqueue"
     locale: Locale | None = None
+    attachments: Annotated[tuple[AttachmentId, ...], Meta(max_length=MAX_ATTACHMENTS)] = ()
 
 
 class ConversationBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,6 +134,23 @@ class LogPage(Struct, frozen=True):
 
 class ArtifactPage(Struct, frozen=True):
     items: tuple[Artifact, ...]
+    next: str | None = None
+
+
+class AttachmentView(Struct, frozen=True, kw_only=True):
+    """An attachment without its bytes. `sha256` is hexadecimal. With a conversation it goes when that goes."""
+
+    id: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    created_at: float
+    name: str | None
+    conversation_id: str | None
+
+
+class AttachmentPage(Struct, frozen=True):
+    items: tuple[AttachmentView, ...]
     next: str | None = None
 
 

@@ -21,6 +21,7 @@ from ngx_agents.state.ids import Ids, is_id, shard_in
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Owner, TurnStatus
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.attachments import Attachments
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.hints import Hints
 from ngx_agents.turns.lanes import Lanes
@@ -61,6 +62,7 @@ class TurnEngine:
         self._modes = modes or Modes(clock=clock)
         self._modes.on_change(self._tell_mode)
         self._instance = ids.new("k", 0)
+        self._attachments = Attachments(journal)
         self._turns = TurnRegistry(journal, clock, settings.held_events)
         rng = rng or Rng()
         runner = TurnRunner(journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings)
@@ -112,10 +114,14 @@ class TurnEngine:
     async def accept(self, request: TurnRequest) -> Accepted:
         """Durable when it returns; from then on the turn has the request's ticket.
 
-        Raises NotFound, InvalidRequest (unknown agent), TurnFinished (the task has ended), ConversationBusy,
-        IdempotencyConflict, Overloaded, Draining, JournalUnavailable.
+        Raises NotFound, InvalidRequest (unknown agent, attachments), TurnFinished (the task has ended),
+        ConversationBusy, IdempotencyConflict, Overloaded, Draining, JournalUnavailable.
         """
         self._check(request)
+        if request.attachments:
+            await self._attachments.check(
+                request.attachments, owner=request.owner, conversation_id=request.conversation_id
+            )
         started_s = self._clock.monotonic_s()
         timeout_s = request.timeout_s or CLASS_TIMEOUT_S[request.turn_class]
         has_place = self._lanes.take_place()

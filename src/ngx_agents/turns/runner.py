@@ -18,6 +18,7 @@ from ngx_agents.agents.turn import (
     AgentStarted,
     Answered,
     ArtifactMade,
+    Attachment,
     Team,
     TextDelta,
     TextReset,
@@ -31,6 +32,7 @@ from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Message, Source, TurnStatus
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.attachments import Attachments
 from ngx_agents.turns.desk import TurnDesk
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.live import LiveTurn
@@ -57,6 +59,7 @@ class TurnRunner:
         settings: TurnSettings,
     ) -> None:
         self._journal = journal
+        self._attachments = Attachments(journal)
         self._team = team
         self._ids = ids
         self._clock = clock
@@ -127,6 +130,12 @@ class TurnRunner:
         )
 
     async def _answer(self, live: LiveTurn, grant: Grant, desk: TurnDesk) -> Answered:
+        async with self._attachments.fetched(grant) as attachments:
+            return await self._answer_with(live, grant, desk, attachments)
+
+    async def _answer_with(
+        self, live: LiveTurn, grant: Grant, desk: TurnDesk, attachments: tuple[Attachment, ...]
+    ) -> Answered:
         live.stream.publish("turn.started", {"turn_id": grant.turn_id})
         history = await self._journal.query(
             RecentMessages(
@@ -150,6 +159,7 @@ class TurnRunner:
             turn_class=grant.turn_class,
             agent=grant.agent,
             locale=grant.locale,
+            attachments=attachments,
             is_streamed=live.is_streamed or live.stream.listeners > 0,
         )
         answered: Answered | None = None
