@@ -63,6 +63,7 @@ def test_every_variable_sets_its_setting(name):
     raw = {
         "connection_pool_size": "20",
         "drain_delay_s": "5",
+        "workers": "4",
         "http2": "off",
         "transport": "aiohttp",
         "log_level": "debug",

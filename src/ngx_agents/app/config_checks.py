@@ -25,6 +25,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from journal_troubles(config)
     yield from _shared_troubles(config)
     yield from _foreign_troubles(config)
+    yield from _worker_troubles(config)
     urls = {
         "[server] advertise": config.server.advertise,
         "[auth] jwks_url": config.auth.jwks_url,
@@ -87,6 +88,18 @@ def _foreign_troubles(config: Config) -> Iterator[str]:
             yield f"{label} url: expected an http:// or https:// address, got {mask_password(server.url)!r}"
         if not server.tools or not server.agents:
             yield f"{label} needs tools (names, or `*` for all) and agents (ids of specialists)"
+
+
+def _worker_troubles(config: Config) -> Iterator[str]:
+    if config.server.workers == 1:
+        return
+    if not config.is_on_postgres:
+        yield (
+            f"[server] workers = {config.server.workers} needs [journal] url (NGX_JOURNAL_URL) on Postgres: SQLite is "
+            "for one process"
+        )
+    if config.journal.local_acceptance:
+        yield "[journal] local_acceptance needs [server] workers = 1: its log belongs to one process"
 
 
 def journal_troubles(config: Config) -> Iterator[str]:

@@ -34,6 +34,24 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         setting("Least urgent event that is logged, to stderr.", flag="--log-level"),
     ] = "info"
     max_body_bytes: Annotated[int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))] = 1048576
+    workers: Annotated[
+        int,
+        setting(
+            "Processes that serve together, one for each core; bounds of [turns], [vertex] and memory are divided among"
+            " them. More than one needs Postgres.",
+            env="NGX_WORKERS",
+            flag="--workers",
+            bounds=(1, 256),
+        ),
+    ] = 1
+    peer_port: Annotated[
+        int,
+        setting(
+            "With several workers each has a port of its own, where other instances reach it: this one and the next"
+            " ones; 0 takes free ones.",
+            bounds=(0, 65_000),
+        ),
+    ] = 0
     advertise: Annotated[
         str | None,
         setting(

@@ -42,7 +42,7 @@ class Drain:
     async def run(self) -> None:
         """Returns when there is nothing left to wait for."""
         await self._told.wait()
-        log.info("drain.began")
+        log.debug("drain.began")
         try:
             async with asyncio.timeout(self._delay_s):
                 await self._is_hurried.wait()
@@ -50,4 +50,4 @@ class Drain:
             pass
         self._engine.begin_drain(0.0 if self.is_hurried else None)
         await self._engine.hand_over()
-        log.info("drain.ended")
+        log.debug("drain.ended")

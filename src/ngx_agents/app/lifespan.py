@@ -30,6 +30,7 @@ from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.application import create_app
+from ngx_agents.gateway.deps import Exposition
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.resilience.modes import Modes
@@ -52,8 +53,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: Config, *, address: str | None = None) -> AsyncIterator[Running]:
-    """`address` is where other instances reach this one.
+async def running(
+    config: Config, *, address: str | None = None, exposition: Exposition | None = None
+) -> AsyncIterator[Running]:
+    """`address` is where other instances reach this one; `exposition` tells more than this process has counted.
 
     Raises ConfigError, JournalLocked, JournalTooNew, JournalUnavailable; what was started by then is stopped.
     """
@@ -78,7 +81,7 @@ async def running(config: Config, *, address: str | None = None) -> AsyncIterato
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance)))
         await stack.enter_async_context(ModeSignals(parts))
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
-        app = create_app(build_gateway(parts, engine, drain), settings)
+        app = create_app(build_gateway(parts, engine, drain, exposition), settings)
         yield Running(parts=parts, engine=engine, app=app, drain=drain)
 
 

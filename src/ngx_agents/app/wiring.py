@@ -15,7 +15,7 @@ from ngx_agents.app.governance import Governance, governance_of
 from ngx_agents.app.journals import retention_of, tiers_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
-from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.deps import Exposition, GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
@@ -73,7 +73,8 @@ class Parts:
 
 def wants_local_model(config: Config) -> bool:
     """Whether the extra's own model is to run: installed, not switched off, and nothing better in its place."""
-    return config.local.builtin == "auto" and config.local.model_url is None and is_installed()
+    is_alone = config.server.workers == 1  # each worker would run one of its own
+    return is_alone and config.local.builtin == "auto" and config.local.model_url is None and is_installed()
 
 
 async def choose_model(config: Config, local: LocalModel | None = None) -> ModelChoice:
@@ -224,13 +225,14 @@ def peer_signature(parts: Parts) -> PeerSignature | None:
     return PeerSignature(parts.foundation.keys, parts.clock) if parts.config.is_on_postgres else None
 
 
-def build_gateway(parts: Parts, engine: TurnEngine, drain: Drain) -> GatewayDeps:
+def build_gateway(parts: Parts, engine: TurnEngine, drain: Drain, exposition: Exposition | None) -> GatewayDeps:
     return GatewayDeps(
         engine=engine,
         journal=parts.journal,
         ids=parts.ids,
         clock=parts.clock,
         metrics=parts.metrics,
+        exposition=exposition,
         team=parts.team,
         modes=parts.foundation.modes,
         entrance=Entrance(parts.foundation.modes, parts.governance.limits),

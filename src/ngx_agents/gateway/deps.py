@@ -49,6 +49,10 @@ async def nothing_kept(owner: Owner) -> int:
     return 0
 
 
+Exposition = Callable[[], Awaitable[bytes]]
+"""Prometheus's text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDeps:
     """`entrance` lets turns in; `controls` are what operators decided. `journal_mode` names the journal's own mode;
@@ -56,7 +60,7 @@ class GatewayDeps:
 
     `model_name` says what answers (a model's name, or `template`). `forget_answers` erases the model's answers that are
     kept for a user; how many there were. With `peer_signature` other instances may ask about turns that run here.
-    `console` gets the paths unknown here.
+    `console` gets the paths unknown here. `exposition` is told at `/metrics` in place of what `metrics` have alone.
     """
 
     engine: TurnEngine
@@ -74,6 +78,7 @@ class GatewayDeps:
     forget_answers: Callable[[Owner], Awaitable[int]] = nothing_kept
     peer_signature: PeerSignature | None = None
     console: ASGIApp | None = None
+    exposition: Exposition | None = None
 
     async def tell(self, command: Command) -> Any:
         """The command's result. Raises what the command names, or JournalUnavailable."""

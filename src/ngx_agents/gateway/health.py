@@ -38,4 +38,6 @@ class HealthRoutes:
             await exchange.reply_json(body, 503, ((b"retry-after", b"1"),))
 
     async def metrics(self, exchange: Exchange) -> None:
-        await exchange.reply(200, self._deps.metrics.render(), ((b"content-type", CONTENT_TYPE.encode()),))
+        told = self._deps.exposition
+        text = self._deps.metrics.render() if told is None else await told()
+        await exchange.reply(200, text, ((b"content-type", CONTENT_TYPE.encode()),))

@@ -62,6 +62,11 @@ class HistogramCell:
         self.counts[bisect_left(self.edges, value)] += 1
         self.total += value
 
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """What another process observed, with the same edges."""
+        self.counts = [mine + other for mine, other in zip(self.counts, counts, strict=True)]
+        self.total += total
+
     def cumulated(self) -> list[tuple[str, float]]:
         """(upper edge, observations up to and including it), as the exposition wants them."""
         running = 0
@@ -127,11 +132,11 @@ class Gauge(Instrument[GaugeCell]):
 class Histogram(Instrument[HistogramCell]):
     def __init__(self, name: str, help_text: str, label_names: tuple[str, ...], edges: Sequence[float]) -> None:
         super().__init__(name, help_text, label_names)
-        self._edges = tuple(edges)
+        self.edges = tuple(edges)
 
     @override
     def _new(self) -> HistogramCell:
-        return HistogramCell(self._edges)
+        return HistogramCell(self.edges)
 
     def family(self) -> Metric:
         made = HistogramMetricFamily(self.name, self.help_text, labels=self.label_names)
@@ -162,6 +167,9 @@ class Metrics(Collector):
         made = self._made.setdefault(name, Histogram(name, help_text, labels, buckets))
         assert isinstance(made, Histogram)
         return made
+
+    def instruments(self) -> Iterable[Counter | Gauge | Histogram]:
+        return self._made.values()
 
     @override
     def collect(self) -> Iterable[Metric]:

@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Self
 
 from ngx_agents.clock import Clock
+from ngx_agents.resilience.restart_budget import RestartBudget
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.local_model.installed import weights_path
-from ngx_agents.vertex.local_model.restarts import RestartBudget
 from ngx_agents.vertex.local_model.settings import LocalModelSettings
 
 START_TIMEOUT_S = 30.0

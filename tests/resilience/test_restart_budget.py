@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ngx_agents.vertex.local_model.restarts import MAX_RESTARTS, WINDOW_S, RestartBudget
+from ngx_agents.resilience.restart_budget import MAX_RESTARTS, WINDOW_S, RestartBudget
 
 
 def test_restarts_come_at_growing_intervals_and_end() -> None:
