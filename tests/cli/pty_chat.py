@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import subprocess
 from pathlib import Path
 
 from tests.cli.command import NGX, clean_environ
@@ -14,13 +15,28 @@ class PtyChat:
     """`ngx chat` on a terminal of its own."""
 
     def __init__(self, url: str, cwd: Path, **variables: str) -> None:
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(cwd)
-            os.execve(NGX, [str(NGX), "chat", "--url", url], clean_environ(TERM="xterm", **variables))
+        self._fd, terminal = pty.openpty()
+        # a fork that goes on in Python may wait for ever for what another thread held at that moment
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", NGX, "chat", "--url", url],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            cwd=cwd,
+            env=clean_environ(TERM="xterm", **variables),
+        )
+        os.close(terminal)
         os.set_blocking(self._fd, False)
-        self.seen = ""
+        self._shown = bytearray()
         self._found_to = 0
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def seen(self) -> str:
+        return self._shown.decode(errors="replace")
 
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
@@ -43,14 +59,13 @@ class PtyChat:
 
     def _ended(self) -> int | None:
         self._read()
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if not pid:
-            return None
-        os.close(self._fd)
-        return os.waitstatus_to_exitcode(status)
+        code = self._process.poll()
+        if code is not None:
+            os.close(self._fd)
+        return code
 
     def _read(self) -> None:
         try:
-            self.seen += os.read(self._fd, 65536).decode(errors="replace")
+            self._shown += os.read(self._fd, 65536)
         except (BlockingIOError, OSError):
             return
