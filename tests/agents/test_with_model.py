@@ -363,14 +363,14 @@ async def test_a_lease_lost_while_the_model_answers_ends_the_turn(team: Coaching
 
 
 async def test_leaving_a_turn_closes_the_call_upstream(team: CoachingTeam, emulator: Emulator) -> None:
-    emulator.script({"kind": "stall_gap", "at_chunk": 11, "delay_ms": 3000})
+    emulator.script({"kind": "stall_gap", "at_chunk": 11, "delay_ms": 30000})
     text = "Primero. Segundo. Tercero. Cuarto. Quinto."
     events = team.answer(a_task(text, agent=T), MemoryDesk())
     async for event in events:
         if isinstance(event, TextDelta):
             break
     await events.aclose()
-    for _ in range(200):
+    for _ in range(1000):
         if emulator.state["streams_open"] == 0:
             break
         await asyncio.sleep(0.01)

@@ -273,13 +273,14 @@ async def test_a_full_disk_refuses_new_turns_and_still_reads(journal: PostgresJo
 
 
 async def test_a_lane_that_stays_locked_is_given_up_and_others_go_on(url: str) -> None:
-    journal = PostgresJournal(url, clock=SystemClock(), settings=IMPATIENT)
+    patience = Timeouts(connect_s=5, statement_s=3, lock_s=1.5, idle_in_transaction_s=3, call_s=3)
+    journal = PostgresJournal(url, clock=SystemClock(), settings=PostgresSettings(timeouts=patience))
     await journal.open()
     locked, free = await conversation(journal), await conversation(journal)
     other = await asyncpg.connect(url)
     async with other.transaction():
         await other.execute("SELECT FROM ngx.conversation WHERE id = $1 FOR UPDATE", locked)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             waits = asyncio.ensure_future(tell(journal, accept(locked)))
             await asyncio.sleep(0.02)
             for _ in range(5):

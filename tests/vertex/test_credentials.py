@@ -195,7 +195,8 @@ async def test_token_is_refreshed_ahead_of_its_end_without_waiting(
     assert credentials.ready() is first
     clock.ahead_s = 3600 - REFRESH_AHEAD_S + 10
     assert credentials.ready() is first
-    async with asyncio.timeout(2):
+    clock.ahead_s = 0  # the new one, too, would soon be due
+    async with asyncio.timeout(10):
         while credentials.ready() is first:  # noqa: ASYNC110  # the refresh is seen from outside
             await asyncio.sleep(0.005)
     assert guarded_emulator.state["tokens_issued"] == 2

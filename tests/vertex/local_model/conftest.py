@@ -34,7 +34,7 @@ def call(url: str, path: str, body: Any = None, *, token: str | None = None, met
     parts = urlsplit(url)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=50)
     try:
         connection.request(method or ("GET" if data is None else "POST"), path, data, headers)
         response = connection.getresponse()
