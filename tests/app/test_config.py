@@ -77,6 +77,9 @@ def test_every_variable_sets_its_setting(name):
         "trace_share": "0.1",
         "local_acceptance": "true",
         "health_consent": "true",
+        "https_only": "true",
+        "timeout_s": "7",
+        "attempts": "3",
     }.get(one.field, "2048")
     loaded = read_config(environ={name: raw})
     value = getattr(getattr(loaded.config, one.section), one.field)

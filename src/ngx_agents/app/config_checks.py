@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.setting import mask_password
+from ngx_agents.turns.outbox.guard import Guard
 
 MIN_SECRET_BYTES = 32
 SHARED_SCHEMES = (
@@ -26,6 +27,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _shared_troubles(config)
     yield from _foreign_troubles(config)
     yield from _worker_troubles(config)
+    yield from _outbox_troubles(config)
     urls = {
         "[server] advertise": config.server.advertise,
         "[auth] jwks_url": config.auth.jwks_url,
@@ -47,6 +49,13 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _outbox_troubles(config: Config) -> Iterator[str]:
+    try:
+        Guard(config.outbox.allow)
+    except ValueError as error:
+        yield f"[outbox] allow: {error}"
 
 
 def _auth_troubles(config: Config) -> Iterator[str]:

@@ -260,6 +260,18 @@ class TurnsConfig(Section, frozen=True, kw_only=True):
     ] = 2000
 
 
+class OutboxConfig(Section, frozen=True, kw_only=True):
+    """What is posted to addresses of others: webhooks."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        setting("Networks (10.0.0.0/8) and host names that may be posted to although they are not public."),
+    ] = ()
+    https_only: Annotated[bool, setting("Refuse webhooks without TLS.")] = False
+    timeout_s: Annotated[float, setting("How long one request may take.", bounds=(0.1, 30))] = 15.0
+    attempts: Annotated[int, setting("Attempts, spread over half an hour, until it is given up.", bounds=(1, 100))] = 10
+
+
 class ClientConfig(Section, frozen=True, kw_only=True):
     """What `ngx chat` connects to; the server does not use it."""
 
@@ -281,6 +293,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     redis: RedisConfig = RedisConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     turns: TurnsConfig = TurnsConfig()
+    outbox: OutboxConfig = OutboxConfig()
     client: ClientConfig = ClientConfig()
     remote_agents: dict[str, RemoteAgentConfig] = {}
     mcp_servers: dict[str, McpServerConfig] = {}

@@ -19,6 +19,7 @@ from ngx_agents.app.wiring import (
     Parts,
     build_engine,
     build_gateway,
+    build_outbox,
     build_parts,
     build_sweeper,
     choose_model,
@@ -79,6 +80,7 @@ async def running(
             peers = await stack.enter_async_context(HttpPeers(signature))
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance)))
+        await stack.enter_async_context(build_outbox(parts, engine.instance, {}))
         await stack.enter_async_context(ModeSignals(parts))
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
         app = create_app(build_gateway(parts, engine, drain, exposition), settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +28,9 @@ from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.outbox.guard import Guard
+from ngx_agents.turns.outbox.letter import Render
+from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.vertex.client import VertexAIClient
@@ -217,6 +221,20 @@ def build_sweeper(parts: Parts, instance: str) -> Sweeper:
         interval_s=parts.config.journal.cleanup_interval_s,
         retention=retention_of(parts.config),
         metrics=parts.metrics,
+    )
+
+
+def build_outbox(parts: Parts, instance: str, renders: Mapping[str, Render]) -> Outbox:
+    outbox = parts.config.outbox
+    return Outbox(
+        parts.journal,
+        instance=instance,
+        renders=renders,
+        guard=Guard(outbox.allow, https_only=outbox.https_only),
+        clock=parts.clock,
+        rng=Rng(),
+        metrics=parts.metrics,
+        settings=OutboxSettings(timeout_s=outbox.timeout_s, attempts=outbox.attempts),
     )
 
 

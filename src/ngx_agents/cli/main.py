@@ -26,6 +26,7 @@ COMMANDS = {
     "flags": "switch features on for some",
     "budgets": "say what may be spent of the model, or stop it at once",
     "turns": "look at turns that were given up, and let them run again",
+    "outbox": "look at what webhooks did not take, and send it again",
     "a2a": "look at messages between agents that were given up, and send them again",
     "backup": "copy the SQLite journal into a file, also beside a running server",
     "restore": "put a backup in the place of the SQLite journal",
