@@ -49,6 +49,8 @@ from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import Answer, Message, Profile
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.batches.intake import BatchDesk
+from ngx_agents.turns.batches.taker import BatchTaker
 from ngx_agents.turns.desk import TurnDesk
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.events import terminal
@@ -97,13 +99,22 @@ class House:
             journal=self._journal, team=self._team, ids=self._ids, clock=self._clock, metrics=metrics,
             settings=TurnSettings(),
         )  # fmt: skip
+        at_once = AtOnce(
+            journal=self._journal, team=self._team, ids=self._ids, clock=self._clock, metrics=metrics,
+            settings=TurnSettings(),
+        )  # fmt: skip
+        entrance = Entrance(modes)
+        taker = BatchTaker(
+            engine=at_once, journal=self._journal, modes=modes, clock=self._clock, rng=Rng(1), metrics=metrics,
+            enter=lambda owner, turn_class: entrance.enter(Principal(owner), turn_class=turn_class),
+        )  # fmt: skip
         self.edge = GatewayDeps(
-            engine=AtOnce(
-                journal=self._journal, team=self._team, ids=self._ids, clock=self._clock, metrics=metrics,
-                settings=TurnSettings(),
+            engine=at_once,
+            batches=BatchDesk(
+                engine=at_once, journal=self._journal, taker=taker, ids=self._ids, clock=self._clock, max_open=1
             ),
             journal=self._journal, ids=self._ids, clock=self._clock, metrics=metrics, team=self._team,
-            modes=modes, entrance=Entrance(modes), model_name=MODEL,
+            modes=modes, entrance=entrance, model_name=MODEL,
             controls=ControlBoard(self._journal, clock=self._clock, metrics=metrics),
         )  # fmt: skip
         content = load_team(tools=build_tools())

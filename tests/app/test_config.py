@@ -75,6 +75,8 @@ def test_every_variable_sets_its_setting(name):
         "retry_delay_s": "0.5",
         "builtin": "off",
         "trace_share": "0.1",
+        "places_share": "0.5",
+        "max_open": "20",
         "local_acceptance": "true",
         "health_consent": "true",
         "https_only": "true",

@@ -15,11 +15,12 @@ import uvicorn
 from starlette.types import ASGIApp
 from tests.gateway.script_team import ScriptTeam
 
-from ngx_agents.clock import SystemClock
+from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.limits import Limits
+from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.control_board import ControlBoard
@@ -27,6 +28,8 @@ from ngx_agents.state.ids import Ids
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.batches.intake import BatchDesk
+from ngx_agents.turns.batches.taker import BatchSettings, BatchTaker
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.settings import TurnSettings
 
@@ -71,7 +74,14 @@ async def house(
             journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=TurnSettings(drain_s=0.2),
             modes=modes,
         )  # fmt: skip
-        async with engine, controls:
+        entrance = Entrance(modes, limits if is_limited else None)
+        taker = BatchTaker(
+            engine=engine, journal=journal, modes=modes, clock=clock, rng=Rng(1), metrics=metrics,
+            enter=lambda owner, turn_class: entrance.enter(Principal(owner), turn_class=turn_class),
+            settings=BatchSettings(look_s=0.01, idle_s=0.1, settle_s=0.02),
+        )  # fmt: skip
+        batches = BatchDesk(engine=engine, journal=journal, taker=taker, ids=ids, clock=clock, max_open=3)
+        async with engine, controls, _at_work(taker):
             deps = GatewayDeps(
                 engine=engine,
                 journal=journal,
@@ -80,8 +90,9 @@ async def house(
                 metrics=metrics,
                 team=team,
                 modes=modes,
-                entrance=Entrance(modes, limits if is_limited else None),
+                entrance=entrance,
                 controls=controls,
+                batches=batches,
                 model_name="script",
                 ready=lambda: gate.is_open,
                 console=console,
@@ -89,6 +100,14 @@ async def house(
             yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate, modes)
     finally:
         await journal.close()
+
+
+@asynccontextmanager
+async def _at_work(taker: BatchTaker) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(taker.run())
+        yield
+        task.cancel()
 
 
 class _Server(uvicorn.Server):

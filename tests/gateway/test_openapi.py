@@ -18,6 +18,11 @@ POST /v1/conversations/{conversation_id}/turns
 GET /v1/turns/{turn_id}
 GET /v1/turns/{turn_id}/events
 POST /v1/turns/{turn_id}/cancel
+POST /v1/batches
+GET /v1/batches
+GET /v1/batches/{batch_id}
+GET /v1/batches/{batch_id}/results
+POST /v1/batches/{batch_id}/cancel
 GET /v1/agents
 GET /v1/agents/{agent_id}
 GET /v1/me/profile

@@ -272,6 +272,21 @@ class OutboxConfig(Section, frozen=True, kw_only=True):
     attempts: Annotated[int, setting("Attempts, spread over half an hour, until it is given up.", bounds=(1, 100))] = 10
 
 
+class BatchesConfig(Section, frozen=True, kw_only=True):
+    """Many messages handed in at once, answered with what is left over."""
+
+    places_share: Annotated[
+        float, setting("Most of `turns.max_running` that batches may take.", bounds=(0.01, 1.0))
+    ] = 0.9
+    max_open: Annotated[int, setting("Batches of a user that have not ended.", bounds=(1, 1_000))] = 10
+    max_body_bytes: Annotated[
+        int, setting("Largest batch that is taken in as JSON lines.", bounds=(1024, 1_073_741_824))
+    ] = 67_108_864
+    kept_days: Annotated[
+        float, setting("How long an ended batch, its results and their conversations are kept.", bounds=(1, 36_500))
+    ] = 30.0
+
+
 class ClientConfig(Section, frozen=True, kw_only=True):
     """What `ngx chat` connects to; the server does not use it."""
 
@@ -294,6 +309,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: TelemetryConfig = TelemetryConfig()
     turns: TurnsConfig = TurnsConfig()
     outbox: OutboxConfig = OutboxConfig()
+    batches: BatchesConfig = BatchesConfig()
     client: ClientConfig = ClientConfig()
     remote_agents: dict[str, RemoteAgentConfig] = {}
     mcp_servers: dict[str, McpServerConfig] = {}

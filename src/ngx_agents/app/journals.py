@@ -98,6 +98,7 @@ def retention_of(config: Config) -> Retention:
     days = config.journal.conversations_kept_days
     return Retention(
         turns_s=config.journal.turns_kept_days * 86_400.0,
+        batches_s=config.batches.kept_days * 86_400.0,
         conversations_s=days * 86_400.0 if days else None,
     )
 

@@ -13,11 +13,13 @@ from starlette.types import ASGIApp
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.drain import Drain
 from ngx_agents.app.foundation import Foundation
+from ngx_agents.app.later import at_work, build_later
 from ngx_agents.app.mode_signals import ModeSignals
 from ngx_agents.app.secret_key import secret_keys
 from ngx_agents.app.wiring import (
     Parts,
     build_engine,
+    build_entrance,
     build_gateway,
     build_outbox,
     build_parts,
@@ -83,7 +85,13 @@ async def running(
         await stack.enter_async_context(build_outbox(parts, engine.instance, {}))
         await stack.enter_async_context(ModeSignals(parts))
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
-        app = create_app(build_gateway(parts, engine, drain, exposition), settings)
+        entrance = build_entrance(parts)
+        later = build_later(parts, engine, entrance)
+        await stack.enter_async_context(at_work(later))
+        deps = build_gateway(
+            parts, engine, drain=drain, exposition=exposition, entrance=entrance, batches=later.batches
+        )
+        app = create_app(deps, settings)
         yield Running(parts=parts, engine=engine, app=app, drain=drain)
 
 

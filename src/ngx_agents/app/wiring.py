@@ -27,6 +27,7 @@ from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.outbox.guard import Guard
 from ngx_agents.turns.outbox.letter import Render
@@ -243,7 +244,19 @@ def peer_signature(parts: Parts) -> PeerSignature | None:
     return PeerSignature(parts.foundation.keys, parts.clock) if parts.config.is_on_postgres else None
 
 
-def build_gateway(parts: Parts, engine: TurnEngine, drain: Drain, exposition: Exposition | None) -> GatewayDeps:
+def build_entrance(parts: Parts) -> Entrance:
+    return Entrance(parts.foundation.modes, parts.governance.limits)
+
+
+def build_gateway(
+    parts: Parts,
+    engine: TurnEngine,
+    *,
+    drain: Drain,
+    exposition: Exposition | None,
+    entrance: Entrance,
+    batches: BatchDesk,
+) -> GatewayDeps:
     return GatewayDeps(
         engine=engine,
         journal=parts.journal,
@@ -253,7 +266,8 @@ def build_gateway(parts: Parts, engine: TurnEngine, drain: Drain, exposition: Ex
         exposition=exposition,
         team=parts.team,
         modes=parts.foundation.modes,
-        entrance=Entrance(parts.foundation.modes, parts.governance.limits),
+        entrance=entrance,
+        batches=batches,
         controls=parts.governance.controls,
         journal_mode=partial(_journal_mode, parts.failover),
         ready=lambda: not drain.is_leaving,
@@ -276,6 +290,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
     auth = config.auth
     return GatewaySettings(
         max_body_bytes=config.server.max_body_bytes,
+        max_batch_bytes=config.batches.max_body_bytes,
         auth=AuthSettings(
             mode=auth.mode,
             jwt_secret=auth.jwt_secret,

@@ -19,6 +19,7 @@ from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.engine import TurnEngine
 
 
@@ -72,6 +73,7 @@ class GatewayDeps:
     modes: Modes
     entrance: Entrance
     controls: ControlBoard
+    batches: BatchDesk
     model_name: str
     journal_mode: Callable[[], str] = journal_is_well
     ready: Callable[[], bool] = always

@@ -6,7 +6,7 @@ An exchange belongs to one task. It is kept small, because thousands of idle eve
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -96,9 +96,13 @@ class Exchange:
 
     async def raw_body(self, limit_bytes: int) -> bytes:
         """The body, whatever it is. Raises BodyTooLarge (unread, if declared)."""
+        parts = [part async for part in self.parts(limit_bytes)]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def parts(self, limit_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises BodyTooLarge (unread, if declared), InvalidRequest when it ends early."""
         if self._declared_bytes() > limit_bytes:
             raise BodyTooLarge(limit_bytes)
-        parts: list[bytes] = []
         size_bytes, more = 0, True
         while more:
             message = await self.receive()
@@ -108,9 +112,8 @@ class Exchange:
             size_bytes += len(part)
             if size_bytes > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
-            parts.append(part)
+            yield part
             more = message.get("more_body", False)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def reply(self, status: int, body: bytes, headers: Sequence[Header] = (JSON,)) -> None:
         """Sends the whole answer."""

@@ -56,6 +56,13 @@ CURSOR = Parameter(
     name="cursor", place="query", schema={"type": "string"}, description="`next` of the page before this one."
 )
 
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    place="header",
+    schema={"type": "string", "pattern": "^[!-~]{1,255}$"},
+    description="The same key with the same body gives the same result, and does nothing twice.",
+)
+
 
 def operation_of(
     call: str,

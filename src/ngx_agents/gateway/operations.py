@@ -7,6 +7,8 @@ from ngx_agents.gateway.admin.operations import admin_operations
 from ngx_agents.gateway.agents import AgentRoutes
 from ngx_agents.gateway.attachment_operations import attachment_operations
 from ngx_agents.gateway.attachments import AttachmentRoutes
+from ngx_agents.gateway.batch_operations import batch_operations
+from ngx_agents.gateway.batches import BatchRoutes
 from ngx_agents.gateway.conversations import ConversationRoutes
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.documents import DocumentRoutes
@@ -14,7 +16,16 @@ from ngx_agents.gateway.health import HealthRoutes
 from ngx_agents.gateway.me import MeRoutes
 from ngx_agents.gateway.openai import ChatRoutes
 from ngx_agents.gateway.openai_wire import ChatBody, ChatCompletion, ModelCard, ModelList
-from ngx_agents.gateway.operation import CURSOR, EVENT_STREAM, HTML, LIMIT, PLAIN, Operation, Parameter
+from ngx_agents.gateway.operation import (
+    CURSOR,
+    EVENT_STREAM,
+    HTML,
+    IDEMPOTENCY_KEY,
+    LIMIT,
+    PLAIN,
+    Operation,
+    Parameter,
+)
 from ngx_agents.gateway.operation import operation_of as _operation
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.gateway.turns import TurnRoutes
@@ -22,12 +33,6 @@ from ngx_agents.state.model import Artifact, ConversationInfo, Profile
 from ngx_agents.state.state_commands import Consent
 from ngx_agents.turns.model import TurnView
 
-IDEMPOTENCY_KEY = Parameter(
-    name="Idempotency-Key",
-    place="header",
-    schema={"type": "string", "pattern": "^[!-~]{1,255}$"},
-    description="The same key with the same body gives the same result, and does nothing twice.",
-)
 PREFER = Parameter(
     name="Prefer",
     place="header",
@@ -59,6 +64,7 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
     operations = [
         *_conversations(ConversationRoutes(deps)),
         *_turns(TurnRoutes(deps, settings.max_body_bytes)),
+        *batch_operations(BatchRoutes(deps, settings)),
         *_agents(AgentRoutes(deps)),
         *_me(MeRoutes(deps)),
         *attachment_operations(AttachmentRoutes(deps, settings.attachments_bytes)),

@@ -21,6 +21,8 @@ BatchStatus = Literal["arriving", "running", "cancelling", "completed", "cancell
 ItemStatus = Literal["queued", "running", "completed", "failed", "cancelled", "expired", "gone"]
 BATCH_CLASS = 3
 MAX_BATCH_ITEMS = 10_000
+ARRIVES_WITHIN_S = 3600.0
+"""What has not arrived by then never will, and counts as open no longer."""
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,8 @@ _MINE = "shard = $1 AND id = $2 AND tenant = $3 AND user_id = $4"
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _OPEN = """
 SELECT count(*) FROM ngx.batch
-WHERE tenant = $1 AND user_id = $2 AND status IN ('arriving', 'running', 'cancelling')
+WHERE tenant = $1 AND user_id = $2
+  AND (status IN ('running', 'cancelling') OR (status = 'arriving' AND created_at > $3))
 """
 _ADD = """
 INSERT INTO ngx.batch_item (shard, batch_id, number, turn_id, conversation_id, is_own, text, custom_id, agent, locale)
@@ -61,7 +62,7 @@ def _place(batch_id: str, owner: Owner) -> tuple[int, str, str, str]:
 async def _create(connection: Connection, command: b.CreateBatch) -> None:
     who = (command.owner.tenant, command.owner.user)
     await connection.execute(_ONE_AT_A_TIME, f"batch {who[0]} {who[1]}")
-    if await connection.fetchval(_OPEN, *who) >= command.max_open:
+    if await connection.fetchval(_OPEN, *who, command.now - b.ARRIVES_WITHIN_S) >= command.max_open:
         raise QuotaExceeded(f"{command.max_open} batches are open already", retry_after_s=60.0)
     await connection.execute(
         "INSERT INTO ngx.batch (shard, id, tenant, user_id, status, created_at, expires_at)"

@@ -37,8 +37,9 @@ _MINE = "id = ? AND tenant = ? AND user = ?"
 def _create(db: Connection, command: b.CreateBatch) -> None:
     who = (command.owner.tenant, command.owner.user)
     (count,) = db.execute(
-        "SELECT count(*) FROM batch WHERE tenant = ? AND user = ? AND status IN ('arriving', 'running', 'cancelling')",
-        who,
+        "SELECT count(*) FROM batch WHERE tenant = ? AND user = ? AND (status IN ('running', 'cancelling')"
+        " OR (status = 'arriving' AND created_at > ?))",
+        (*who, command.now - b.ARRIVES_WITHIN_S),
     ).fetchone()
     if count >= command.max_open:
         raise QuotaExceeded(f"{command.max_open} batches are open already", retry_after_s=60.0)

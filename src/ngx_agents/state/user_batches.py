@@ -39,10 +39,10 @@ def grant_of(told: c.AcceptTurn, accepted: c.Accepted) -> c.Grant:
 
 def end_of(batch: b.Batch, *, taken: int, now: float) -> b.BatchStatus | None:
     """How the batch ends once no turn of it is open; None while more may come of it."""
-    if taken >= batch.counts.total:
-        return "completed"
     if batch.status == "cancelling":
         return "cancelled"
+    if taken >= batch.counts.total:
+        return "completed"
     return "expired" if batch.expires_at <= now else None
 
 

@@ -8,6 +8,7 @@ One task per busy lane (`lanes.py`). A caller that goes away stops nothing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -24,10 +25,10 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.attachments import Attachments
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.hints import Hints
-from ngx_agents.turns.lanes import Lanes
+from ngx_agents.turns.lanes import BatchPlaces, Lanes
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
-from ngx_agents.turns.model import TurnRequest, TurnView, ended_view
+from ngx_agents.turns.model import TurnRequest, TurnTicket, TurnView, ended_view
 from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.registry import TurnRegistry
 from ngx_agents.turns.relays import Relays
@@ -96,6 +97,21 @@ class TurnEngine:
         return self._instance
 
     @property
+    def places(self) -> int:
+        """How many lanes may be at work here at once."""
+        return self._settings.max_running
+
+    @property
+    def running(self) -> int:
+        """How many are."""
+        return self._lanes.count
+
+    @property
+    def batches(self) -> BatchPlaces:
+        """Those among them with a turn of the batch class."""
+        return self._lanes.batches
+
+    @property
     def is_draining(self) -> bool:
         return self._lanes.draining
 
@@ -147,6 +163,15 @@ class TurnEngine:
         elif request.ticket is not None:
             request.ticket.release()
         return accepted
+
+    async def begin_granted(
+        self, tickets: Sequence[TurnTicket], take: Callable[[int], Awaitable[Sequence[Grant]]]
+    ) -> int:
+        """Runs turns that `take` makes and is granted, one for each ticket at most; how many began.
+
+        None while there is no place, or the engine drains. Raises what `take` raises.
+        """
+        return await self._lanes.fill(tickets, take)
 
     async def view(self, turn_id: str, owner: Owner) -> TurnView:
         """The turn now. Raises NotFound."""

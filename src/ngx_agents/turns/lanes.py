@@ -9,7 +9,7 @@ taken, a lane gives its place back after each turn, so that the most urgent wait
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ngx_agents.clock import Rng
@@ -21,13 +21,32 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.hints import Hints
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
+from ngx_agents.turns.model import TurnTicket
 from ngx_agents.turns.registry import TurnRegistry
 from ngx_agents.turns.runner import TurnRunner
-from ngx_agents.turns.settings import TurnSettings
+from ngx_agents.turns.settings import BATCH_CLASS, TurnSettings
 
 log = event_log("turns")
 LOOK_S = 0.1
 LEAST_LOOK_S = 0.05
+
+
+class BatchPlaces:
+    """How many lanes at work have a turn of the batch class; `eased` is set when that falls to `low`."""
+
+    __slots__ = ("count", "eased", "low")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.low = 0
+        self.eased = asyncio.Event()
+
+    def end_one(self) -> None:
+        self.count -= 1
+        if self.count <= self.low:
+            self.eased.set()
+
+
 RELEASE_S = 2.0  # what giving lanes back may take before the rest is left to the lease
 
 
@@ -64,6 +83,7 @@ class Lanes:
         self.tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
         self._freed = asyncio.Event()
+        self.batches = BatchPlaces()
         self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
 
     async def start(self) -> None:
@@ -142,12 +162,41 @@ class Lanes:
         try:
             while following is not None:
                 live = self._turns.of_grant(following)
+                is_batch = following.turn_class == BATCH_CLASS
+                self.batches.count += is_batch
                 try:
                     following = await self._run_turn(live, following)
                 finally:
                     self._turns.remove(live.id)
+                    if is_batch:
+                        self.batches.end_one()
         finally:
             self.give_back_place()
+
+    async def fill(self, tickets: Sequence[TurnTicket], take: Callable[[int], Awaitable[Sequence[Grant]]]) -> int:
+        """Runs what `take` is granted, in places that are free, at most one for each ticket; how many began.
+
+        `take` is told how many it may ask for. A ticket that is not needed is given back.
+        """
+        is_open = not self.draining and self._lease.is_held
+        room = max(0, min(len(tickets), self._settings.max_running - self.count)) if is_open else 0
+        self.count += room
+        left, begun = list(tickets), 0
+        try:
+            if room:
+                with self.asking():
+                    grants = await take(room)
+                for grant in grants:
+                    live = self._turns.of_grant(grant)
+                    live.ticket, live.is_streamed = left.pop(), False
+                    self.run(grant)
+                    begun += 1
+        finally:
+            for _ in range(room - begun):
+                self.give_back_place()
+            for ticket in left:
+                ticket.release()
+        return begun
 
     async def _run_turn(self, live: LiveTurn, grant: Grant) -> Grant | None:
         if self.is_over:

@@ -6,6 +6,7 @@ import msgspec
 
 CLASS_TIMEOUT_S = (30.0, 60.0, 90.0, 600.0)
 """The whole time a turn has, by class: critical, interactive, background, batch."""
+BATCH_CLASS = 3
 
 
 class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,64 @@
+"""Work that nobody waits for: what takes it up, and the part of it that callers reach over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ngx_agents.app.wiring import Parts
+from ngx_agents.clock import Rng
+from ngx_agents.gateway.entrance import Entrance
+from ngx_agents.gateway.principal import Principal
+from ngx_agents.state.model import Owner
+from ngx_agents.turns.batches.intake import BatchDesk
+from ngx_agents.turns.batches.taker import BatchSettings, BatchTaker
+from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.model import TurnTicket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """Made and not yet at work."""
+
+    taker: BatchTaker
+    batches: BatchDesk
+
+
+def build_later(parts: Parts, engine: TurnEngine, entrance: Entrance) -> Later:
+    async def enter(owner: Owner, turn_class: int) -> TurnTicket:
+        return await entrance.enter(Principal(owner), turn_class=turn_class)
+
+    taker = BatchTaker(
+        engine=engine,
+        journal=parts.journal,
+        modes=parts.foundation.modes,
+        enter=enter,
+        clock=parts.clock,
+        rng=Rng(),
+        metrics=parts.metrics,
+        settings=BatchSettings(share=parts.config.batches.places_share),
+    )
+    batches = BatchDesk(
+        engine=engine,
+        journal=parts.journal,
+        taker=taker,
+        ids=parts.ids,
+        clock=parts.clock,
+        max_open=parts.config.batches.max_open,
+    )
+    return Later(taker=taker, batches=batches)
+
+
+@asynccontextmanager
+async def at_work(later: Later) -> AsyncIterator[None]:
+    """Takes up what waits until the context is left."""
+    tasks = asyncio.TaskGroup()
+    await tasks.__aenter__()
+    task = tasks.create_task(later.taker.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await tasks.__aexit__(None, None, None)

@@ -1,0 +1,30 @@
+"""How many turns of batches may run on this instance right now: arithmetic, nothing else."""
+
+from __future__ import annotations
+
+FIRST = 8
+SLOW_LOOP_S = 0.010
+"""One round of the event loop that takes longer says that whoever talks to the server has to wait for batches."""
+
+
+class BatchCap:
+    """Climbs by an eighth while all that was allowed was used and the loop is quick; halves when the loop is slow.
+
+    Never above `share` of the `places`: the rest stays free, so that whoever comes finds a place at once.
+    """
+
+    def __init__(self, *, places: int, share: float) -> None:
+        self._places = places
+        self._most = max(1, min(places, int(places * share)))
+        self.cap = min(FIRST, self._most)
+
+    def adapt(self, *, was_used: bool, lag_s: float) -> None:
+        """`lag_s` is how long one round of the loop took; `was_used`: the last room was filled."""
+        if lag_s > SLOW_LOOP_S:
+            self.cap = max(1, self.cap // 2)
+        elif was_used:
+            self.cap = min(self._most, self.cap + max(1, self.cap // 8))
+
+    def room(self, *, used: int, at_work: int) -> int:
+        """How many more may begin, where `used` places are taken, `at_work` of them by batches."""
+        return max(0, min(self.cap - at_work, self._most - used))

@@ -1,0 +1,179 @@
+"""Takes inputs of batches whenever there is room for them, and ends batches of which nothing more will come.
+
+Every instance has one and none leads: the transaction that takes inputs moves the batch on, so an input is taken once,
+and what a killed instance had taken are lanes like any other. From mode degraded 1 on nothing is taken. Producer: the
+task of `run`; the turns run as the engine's lanes. `wake` says that there is something new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from ngx_agents.clock import Clock, Rng
+from ngx_agents.errors import NgxError, Unavailable
+from ngx_agents.resilience.modes import Mode, Modes
+from ngx_agents.state.commands import Batch, Grant, OpenBatch, OpenBatches, SettleBatch, TakeItems, Taken
+from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import Owner
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.batches.cap import BatchCap
+from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.model import TurnTicket
+from ngx_agents.turns.settings import BATCH_CLASS, CLASS_TIMEOUT_S
+
+Enter = Callable[[Owner, int], Awaitable[TurnTicket]]
+"""The entrance, for a turn of the owner's and of a class. Raises the NgxError that keeps it out."""
+AT_ONCE = 32
+SERVED = 16
+log = event_log("turns")
+
+
+class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`share` of the places is the most that batches take. Looks are `look_s` apart while one is open, else `idle_s`.
+
+    A batch is asked whether it has ended every `settle_s`; an entrance that takes longer than `enter_s` says no; one
+    that says no without a time is asked again after `refused_s`.
+    """
+
+    share: float = 0.9
+    look_s: float = 0.05
+    idle_s: float = 1.0
+    settle_s: float = 0.5
+    enter_s: float = 0.1
+    refused_s: float = 60.0
+
+
+class BatchTaker:
+    """`run` goes on until it is cancelled."""
+
+    def __init__(  # noqa: PLR0913  # what it works with, all by name
+        self,
+        *,
+        engine: TurnEngine,
+        journal: Journal,
+        modes: Modes,
+        enter: Enter,
+        clock: Clock,
+        rng: Rng,
+        metrics: Metrics,
+        settings: BatchSettings | None = None,
+    ) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._modes = modes
+        self._enter = enter
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings or BatchSettings()
+        self._cap = BatchCap(places=engine.places, share=self._settings.share)
+        self._was_used = False
+        self._settle_at_s: dict[str, float] = {}
+        self._later_s: dict[Owner, float] = {}
+        self._items = metrics.counter("ngx_batch_items_total", "Inputs of batches that became turns here.").labels()
+        self._ended = metrics.counter("ngx_batches_total", "Batches that ended, by status.", "status")
+        self._cap_now = metrics.gauge("ngx_batch_cap", "How many turns of batches may run here now.").labels()
+
+    def wake(self) -> None:
+        """Something may be there to be taken, or to be ended."""
+        self._settle_at_s.clear()
+        self._engine.batches.eased.set()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                delay_s = await self._look()
+            except NgxError as error:
+                log.warning("batches.not_served", code=error.code)
+                delay_s = self._settings.idle_s
+            await self._wait(delay_s * self._rng.uniform(0.5, 1.0))
+
+    async def _wait(self, within_s: float) -> None:
+        """Until half of what may run has ended, or somebody wakes it."""
+        eased = self._engine.batches.eased
+        self._engine.batches.low = self._cap.cap // 2
+        eased.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                await eased.wait()
+        except TimeoutError:
+            return
+
+    async def _look(self) -> float:
+        """Serves who waits; how long to wait before the next look."""
+        found: tuple[OpenBatch, ...] = await self._journal.query(OpenBatches(now=self._clock.now_s(), limit=SERVED))
+        self._later_s = {owner: at_s for owner, at_s in self._later_s.items() if at_s > self._clock.monotonic_s()}
+        if not (self._modes.at_least(Mode.DEGRADED_1) or self._engine.is_draining):
+            await self._serve([batch for batch in found if batch.waiting and batch.owner not in self._later_s])
+        for batch in found:
+            if not batch.waiting:
+                await self._settle(batch)
+        return self._settings.look_s if found else self._settings.idle_s
+
+    async def _serve(self, waiting: Sequence[OpenBatch]) -> None:
+        """Gives each batch an equal part of the room."""
+        self._cap.adapt(was_used=self._was_used, lag_s=await self._loop_lag_s())
+        room = self._cap.room(used=self._engine.running, at_work=self._engine.batches.count)
+        self._cap_now.set(self._cap.cap)
+        self._was_used = bool(waiting) and room > 0
+        for position, batch in enumerate(waiting):
+            part = -(-room // (len(waiting) - position))
+            taken = await self._take(batch, min(part, AT_ONCE, batch.waiting)) if part else 0
+            room -= taken
+        self._was_used = self._was_used and room <= 0
+
+    async def _loop_lag_s(self) -> float:
+        began_s = self._clock.monotonic_s()
+        await self._clock.sleep(0)
+        return self._clock.monotonic_s() - began_s
+
+    async def _take(self, batch: OpenBatch, limit: int) -> int:
+        tickets = await self._tickets(batch.owner, limit)
+        if not tickets:
+            return 0
+
+        async def take(room: int) -> Sequence[Grant]:
+            command = TakeItems(
+                batch_id=batch.id, owner=batch.owner, instance=self._engine.instance, limit=room,
+                now=self._clock.now_s(), timeout_s=CLASS_TIMEOUT_S[BATCH_CLASS],
+            )  # fmt: skip
+            [result] = await self._journal.transact([command])
+            if isinstance(result, BaseException):
+                raise result
+            taken: Taken = result
+            return taken.grants
+
+        began = await self._engine.begin_granted(tickets, take)
+        self._items.inc(began)
+        return began
+
+    async def _tickets(self, owner: Owner, limit: int) -> list[TurnTicket]:
+        """As many as the entrance gives now; who is refused is not asked for again before the time it was told."""
+        tickets: list[TurnTicket] = []
+        try:
+            async with asyncio.timeout(self._settings.enter_s):
+                while len(tickets) < limit:
+                    tickets.append(await self._enter(owner, BATCH_CLASS))
+        except NgxError as refused:
+            later_s = refused.retry_after_s if isinstance(refused, Unavailable) else self._settings.refused_s
+            self._later_s[owner] = self._clock.monotonic_s() + later_s
+        except TimeoutError:
+            self._later_s[owner] = self._clock.monotonic_s() + self._settings.look_s
+        return tickets
+
+    async def _settle(self, batch: OpenBatch) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._settle_at_s.get(batch.id, 0.0) > now_s and self._engine.batches.count:
+            return
+        self._settle_at_s = {key: at_s for key, at_s in self._settle_at_s.items() if at_s > now_s}
+        self._settle_at_s[batch.id] = now_s + self._settings.settle_s
+        command = SettleBatch(batch_id=batch.id, owner=batch.owner, now=self._clock.now_s())
+        [ended] = await self._journal.transact([command])
+        if isinstance(ended, BaseException):
+            raise ended
+        if isinstance(ended, Batch):
+            self._ended.labels(ended.status).inc()
+            log.info("batch.ended", batch_id=ended.id, status=ended.status, inputs=ended.counts.total)
