@@ -39,7 +39,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`max_body_bytes` is inclusive, and so is `max_batch_bytes`, of a batch's body of JSON lines; `attachments_bytes` is
+    """`max_body_bytes` is inclusive, and so is `max_batch_bytes`, of a batch's JSON lines; `attachments_bytes` is
     what one user's attachments may have together."""
 
     auth: AuthSettings = AuthSettings()
