@@ -13,6 +13,7 @@ from typing import Self
 from benchmarks.processes import BenchmarkError
 from benchmarks.sampling import ANSWER, OWNER, QUESTION
 from benchmarks.stage_edge import AtOnce
+from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.language import choose_language
 from ngx_agents.agents.loader import load_team
@@ -92,8 +93,9 @@ class House:
             connection_pool_size=256, settings=VertexSettings(project="local", base_url=model_url, model=MODEL),
             clock=self._clock, metrics=metrics, courtesy=courtesy,
         )  # fmt: skip
+        self._bus = A2AServer(worker_threads=256, metrics=metrics)
         self._team = CoachingTeam(
-            model=self._client, clock=self._clock, rng=Rng(1), metrics=metrics,
+            model=self._client, bus=self._bus, clock=self._clock, rng=Rng(1), metrics=metrics,
         )  # fmt: skip
         self._engine = TurnEngine(
             journal=self._journal, team=self._team, ids=self._ids, clock=self._clock, metrics=metrics,
@@ -144,6 +146,7 @@ class House:
         key = ApiKey(id=self._ids.new("k", SHARD), digest=digest, owner=OWNER, roles=(), created_at=0.0)
         await self._journal.transact([PutKey(key=key)])
         await self._stack.enter_async_context(self._client)
+        await self._stack.enter_async_context(self._bus)
         await self._stack.enter_async_context(self._engine)
         return self
 

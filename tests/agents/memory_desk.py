@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ngx_agents.errors import LeaseLost
 from ngx_agents.state.model import Artifact, LogEntry, LogKind
@@ -12,7 +12,7 @@ class MemoryDesk:
     """`remembered` is what an earlier attempt left; `saved` what this one checkpointed; `added` the log effects."""
 
     def __init__(self, *, remembered: dict[str, bytes] | None = None, entries: Sequence[LogEntry] = ()) -> None:
-        self.remembered = remembered or {}
+        self.left = remembered or {}
         self.saved: dict[str, bytes] = {}
         self.added: list[tuple[LogKind, float, dict[str, object]]] = []
         self.is_lost = False
@@ -21,7 +21,10 @@ class MemoryDesk:
         self._artifacts = 0
 
     def recall(self, key: str) -> bytes | None:
-        return self.remembered.get(key)
+        return self.saved.get(key) or self.left.get(key)
+
+    def remembered(self, prefix: str) -> Mapping[str, bytes]:
+        return {key: value for key, value in (self.left | self.saved).items() if key.startswith(prefix)}
 
     async def checkpoint(self, key: str, value: bytes) -> None:
         if self.is_lost:
@@ -45,6 +48,6 @@ class MemoryDesk:
             title=title,
             data=dict(data),
             created_at=0.0,
-            turn_id="t1",
+            turn_id="t_00t1",
             conversation_id="c1",
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 
+from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.turn import AgentEvent, Answered, ArtifactMade, TextDelta, TextReset, TurnTask
 from ngx_agents.clock import Rng, SystemClock
@@ -16,8 +18,25 @@ from .memory_desk import MemoryDesk
 NOW = 1_790_000_000.0
 
 
-def coaching_team(model: VertexAIClient | None = None, *, metrics: Metrics | None = None) -> CoachingTeam:
-    return CoachingTeam(model=model, clock=SystemClock(), rng=Rng(1), metrics=metrics or Metrics())
+class TestTeam(CoachingTeam):
+    """With a bus of its own, which `see` starts."""
+
+    __test__ = False
+
+    def __init__(self, model: VertexAIClient | None, metrics: Metrics, bus: A2AServer, agents: Collection[str]) -> None:
+        super().__init__(model=model, bus=bus, agents=agents, clock=SystemClock(), rng=Rng(1), metrics=metrics)
+        self.bus = bus
+
+
+def coaching_team(
+    model: VertexAIClient | None = None,
+    *,
+    metrics: Metrics | None = None,
+    bus: A2AServer | None = None,
+    agents: Collection[str] = (),
+) -> TestTeam:
+    metrics = metrics or Metrics()
+    return TestTeam(model, metrics, bus or A2AServer(worker_threads=256, metrics=metrics), agents)
 
 
 def a_task(
@@ -30,7 +49,7 @@ def a_task(
     timeout_s: float = 20.0,
 ) -> TurnTask:
     return TurnTask(
-        turn_id="t1",
+        turn_id="t_00t1",
         conversation_id="c1",
         owner=Owner("default", "ana"),
         text=text,
@@ -78,7 +97,8 @@ class Seen:
 
 async def see(team: CoachingTeam, task: TurnTask, desk: MemoryDesk | None = None) -> Seen:
     """Runs the turn to its end and checks what holds of every turn."""
-    seen = Seen([event async for event in team.answer(task, desk or MemoryDesk())])
+    async with team.bus if isinstance(team, TestTeam) else nullcontext():
+        seen = Seen([event async for event in team.answer(task, desk or MemoryDesk())])
     assert "".join(seen.deltas) == seen.text
     assert seen.text.strip()
     assert sum(isinstance(event, Answered) for event in seen.events) == 1

@@ -19,6 +19,7 @@ from ngx_agents.a2a.meters import Meters
 from ngx_agents.a2a.pool import Pool
 from ngx_agents.a2a.post_office import PostOffice
 from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy, AgentUnknown
+from ngx_agents.a2a.watch import Watch
 from ngx_agents.a2a.wire import unpack
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import DeadlineExceeded, Draining, NgxError, SharedUnavailable
@@ -60,6 +61,7 @@ class Admission:
         self._is_draining = False
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        self._inline = Watch(means.clock)
         self._around = Surroundings(
             clock=means.clock, rng=means.rng, traces=means.traces, spawn=self.spawn, on_ended=self._ended
         )
@@ -108,8 +110,11 @@ class Admission:
             await group.__aexit__(None, None, None)
             self._group = None
 
-    def add(self, name: str, pool: Pool, accepts: type | None) -> None:
-        agent = LocalAgent(name, pool, limits=self.limits, around=self._around, meters=self._means.meters.of(name))
+    def add(self, name: str, pool: Pool, accepts: type | None, *, runs_inline: bool = False) -> None:
+        agent = LocalAgent(
+            name, pool, limits=self.limits, around=self._around, meters=self._means.meters.of(name),
+            runs_inline=runs_inline,
+        )  # fmt: skip
         self.agents[name] = agent
         self._accepts[name] = accepts
         if self._office is not None and self._group is not None:
@@ -118,9 +123,7 @@ class Admission:
     async def admit(self, message: A2AMessage, sink: Sink, *, wants_reply: bool = True) -> Call:
         """The admitted call. When it raises, nothing has been kept."""
         context = message.context
-        if self._group is None or (self._is_draining and context.depth <= 1):
-            raise Draining("the agents are not started" if self._group is None else "the server is stopping")
-        remaining_s = self.remaining_s(context)
+        remaining_s = self._require_open(context)
         agent, office = self.agents.get(message.agent), self._office
         if agent is None and office is None:
             raise AgentUnknown(message.agent)
@@ -137,6 +140,26 @@ class Admission:
         assert office is not None
         await self._post(office, call, remaining_s, wants_reply=wants_reply)
         return call
+
+    def seat(self, message: A2AMessage, sink: Sink) -> tuple[LocalAgent, Call] | None:
+        """The call, to be worked on by its caller; None when the agent does not run so, or not now. Raises like
+        `admit`, before anything has been kept."""
+        agent = self.agents.get(message.agent)
+        if agent is None or not agent.runs_inline or not agent.is_free:
+            return None
+        self._require_open(message.context)
+        self._require_pending(message.agent, message.context.turn_class)
+        call = Call(message, sink)
+        agent.seat(call)
+        self._count_in()
+        self._inline.watch(call)
+        return agent, call
+
+    def _require_open(self, context: A2AContext) -> float:
+        """What remains until the deadline."""
+        if self._group is None or (self._is_draining and context.depth <= 1):
+            raise Draining("the agents are not started" if self._group is None else "the server is stopping")
+        return self.remaining_s(context)
 
     def remaining_s(self, context: A2AContext) -> float:
         """Raises DeadlineExceeded when nothing is left."""
@@ -182,12 +205,16 @@ class Admission:
             raise
 
     def _began(self, call: Call, remaining_s: float) -> None:
+        self._count_in()
+        call.arm(asyncio.get_running_loop(), remaining_s)
+
+    def _count_in(self) -> None:
         self.pending += 1
         self._means.meters.pending.value = self.pending
         self._is_idle.clear()
-        call.arm(asyncio.get_running_loop(), remaining_s)
 
     def _ended(self, call: Call) -> None:
+        self._inline.forget(call)
         self.pending -= 1
         self._means.meters.pending.value = self.pending
         if not self.pending:

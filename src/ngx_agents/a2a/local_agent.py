@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ngx_agents.a2a.call import Call
 from ngx_agents.a2a.mailbox import Mailbox
@@ -24,7 +24,7 @@ from ngx_agents.a2a.pool import Instance, Pool
 from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, BusyReason, StreamBroken, is_fault
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import NgxError, TurnCancelled
-from ngx_agents.resilience.breaker import Breaker, BreakerRules
+from ngx_agents.resilience.breaker import Breaker, BreakerRules, Ticket
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.traceparent import parse_traceparent
 from ngx_agents.telemetry.traces import Traces
@@ -57,13 +57,29 @@ class Surroundings:
     on_ended: Callable[[Call], None]
 
 
+class Seat(NamedTuple):
+    """A message at work: by which instance, and since when."""
+
+    instance: Instance
+    began_s: float
+
+
 class LocalAgent:
-    """`pool` has one instance or more; `limits` are those of every agent of the server."""
+    """`pool` has one instance or more; `limits` are those of every agent of the server. `runs_inline`: streams are
+    worked on in their callers' tasks."""
 
     def __init__(
-        self, name: str, pool: Pool, *, limits: AgentLimits, around: Surroundings, meters: AgentMeters
+        self,
+        name: str,
+        pool: Pool,
+        *,
+        limits: AgentLimits,
+        around: Surroundings,
+        meters: AgentMeters,
+        runs_inline: bool = False,
     ) -> None:
         self.name = name
+        self.runs_inline = runs_inline
         self.pool = pool
         self.meters = meters
         self._limits = limits
@@ -97,14 +113,9 @@ class LocalAgent:
     def admit(self, call: Call) -> None:
         """Starts it or lets it wait. Raises AgentSuspended, AgentBusy; then nothing has been kept."""
         now_s = self._now_s()
-        ticket = self.breaker.admit()
-        if ticket is None:
-            self.meters.refused("suspended", call.turn_class, now_s)
-            raise AgentSuspended(self.name, retry_after_s=max(MIN_RETRY_S, self.breaker.retry_after_s))
-        call.ticket = ticket
-        call.entered_s = now_s
+        ticket = self._pass_breaker(call, now_s)
         call.stop = self._leave_mailbox
-        if len(self._running) < self._limits.workers and not len(self._mailbox):
+        if self.is_free:
             self._start(call, now_s)
             return
         displaced = self._mailbox.put(call, call.turn_class, now_s)
@@ -117,6 +128,38 @@ class LocalAgent:
         self.meters.depth.value = len(self._mailbox)
         self._arm_sweep(now_s)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a message would begin at once."""
+        return len(self._running) < self._limits.workers and not len(self._mailbox)
+
+    def seat(self, call: Call) -> None:
+        """Takes a free worker's place for a message that its caller works on: `begin`, then `end`. Raises
+        AgentSuspended; then nothing has been kept."""
+        self._pass_breaker(call, self._now_s())
+        self._take_place(call, 0.0)
+
+    def begin(self, call: Call) -> Seat:
+        began_s = self._now_s()
+        return Seat(self.pool.choose(began_s), began_s)
+
+    def end(self, call: Call, seat: Seat, failure: BaseException | None) -> None:
+        self._ended(call, seat.instance, seat.began_s, failure)
+
+    def _pass_breaker(self, call: Call, now_s: float) -> Ticket:
+        ticket = self.breaker.admit()
+        if ticket is None:
+            self.meters.refused("suspended", call.turn_class, now_s)
+            raise AgentSuspended(self.name, retry_after_s=max(MIN_RETRY_S, self.breaker.retry_after_s))
+        call.ticket = ticket
+        call.entered_s = now_s
+        return ticket
+
+    def _take_place(self, call: Call, waited_s: float) -> None:
+        self._running.add(call)
+        self.meters.running.value = len(self._running)
+        self.meters.waited.observe(waited_s)
+
     def cancel_all(self) -> None:
         """Ends what runs and what waits; each caller is told."""
         while (call := self._mailbox.take(self._now_s())) is not None:
@@ -127,9 +170,7 @@ class LocalAgent:
 
     def _start(self, call: Call, now_s: float) -> None:
         call.stop = None  # until it has begun, the mark that it was stopped is enough
-        self._running.add(call)
-        self.meters.running.value = len(self._running)
-        self.meters.waited.observe(now_s - call.entered_s)
+        self._take_place(call, now_s - call.entered_s)
         call.task = self._around.spawn(self._traced(call) if self._around.traces.is_on else self._work(call))
 
     async def _traced(self, call: Call) -> None:

@@ -7,7 +7,7 @@ for all above it, also when it ran in another process. Contexts belong to one lo
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +15,7 @@ from ngx_agents.a2a.refusals import BudgetSpent, CallsUnbounded
 from ngx_agents.errors import NgxError
 
 if TYPE_CHECKING:
+    from ngx_agents.a2a.reply_stream import ReplyStream
     from ngx_agents.a2a.server import A2AServer
 
 MAX_DEPTH = 8
@@ -87,7 +88,7 @@ class A2AContext:
 
     def stream(
         self, agent: str, payload: object, *, deadline_s: float | None = None, turn_class: int | None = None
-    ) -> AsyncGenerator[object]:
+    ) -> ReplyStream:
         """The reply of another agent, piece by piece. Raises what `A2AServer.stream` does."""
         wanted = self.turn_class if turn_class is None else turn_class
         return self._server.stream(agent, payload, deadline_s=deadline_s, turn_class=wanted, context=self)

@@ -21,7 +21,7 @@ from ngx_agents.a2a.carrier import Carrier, Delivery, Frame, Parcel, Receiver
 from ngx_agents.a2a.meters import AgentMeters, Meters
 from ngx_agents.a2a.post_sinks import AwaySink, ReplySink
 from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, AgentUnknown, StreamBroken, is_fault
-from ngx_agents.a2a.wire import error_of, pack, unpack
+from ngx_agents.a2a.wire import Travelling, error_of, pack, unpack
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import InvalidRequest, NgxError, SharedUnavailable, TurnCancelled
 from ngx_agents.resilience.backoff import next_delay_s
@@ -107,7 +107,10 @@ class PostOffice(Receiver):
     async def post(self, call: Call, *, remaining_s: float, wants_reply: bool) -> None:
         """Sends a call away. Raises AgentSuspended and what `Carrier.post` does; then nothing has been kept."""
         peer, now_s = self.peer(call.agent), self._clock.monotonic_s()
-        parcel = _parcel(call, remaining_s, wants_reply=wants_reply)
+        payload = call.message.payload
+        if isinstance(payload, Travelling):
+            payload = await payload.away()
+        parcel = _parcel(call, payload, remaining_s, wants_reply=wants_reply)
         ticket = peer.breaker.admit()
         if ticket is None:
             peer.meters.refused("suspended", call.turn_class, now_s)
@@ -304,11 +307,11 @@ def _parcel_id(call: Call) -> str:
     return f"{call.agent}:{call.message.id}"
 
 
-def _parcel(call: Call, remaining_s: float, *, wants_reply: bool) -> Parcel:
-    message, context = call.message, call.message.context
+def _parcel(call: Call, payload: object, remaining_s: float, *, wants_reply: bool) -> Parcel:
+    context = call.message.context
     return Parcel(
         id=_parcel_id(call), agent=call.agent, turn_class=call.turn_class, depth=context.depth, remaining_s=remaining_s,
-        payload=pack(message.payload), wants_reply=wants_reply, wants_pieces=call.sink.wants_chunks,
+        payload=pack(payload), wants_reply=wants_reply, wants_pieces=call.sink.wants_chunks,
         traceparent=context.traceparent, tokens_left=context.tokens_left, cost_usd_left=context.cost_usd_left,
         calls_left=context.calls_left,
     )  # fmt: skip

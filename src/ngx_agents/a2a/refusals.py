@@ -14,7 +14,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ngx_agents.errors import ModelThrottled, NgxError, NotFound, Overloaded, RequestError, TurnError, Unavailable
+from ngx_agents.errors import (
+    JournalError,
+    ModelThrottled,
+    NgxError,
+    NotFound,
+    Overloaded,
+    RequestError,
+    TurnError,
+    Unavailable,
+)
 
 BusyReason = Literal["pending", "mailbox", "displaced", "waited"]
 _BUSY: dict[BusyReason, str] = {
@@ -84,8 +93,8 @@ class AgentFailed(NgxError):
         self.agent = agent
 
 
-# says nothing of the agent: the request, the caller's time, or somebody else's load
-_IGNORED = (RequestError, TurnError, Unavailable, ModelThrottled)
+# says nothing of the agent: the request, the caller's time or lane, or somebody else's load
+_IGNORED = (RequestError, TurnError, Unavailable, JournalError, ModelThrottled)
 
 
 def is_fault(error: BaseException) -> bool:

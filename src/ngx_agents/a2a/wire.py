@@ -25,6 +25,16 @@ _CLASSES: dict[str, type[NgxError]] = {
 }
 
 
+class Travelling:
+    """A payload that another object stands for in other processes."""
+
+    __slots__ = ()
+
+    async def away(self) -> object:
+        """What is sent in its place. May wait; what it raises of ours, the caller gets."""
+        raise NotImplementedError
+
+
 def pack(payload: object) -> msgspec.Raw:
     """Raises InvalidRequest when it cannot travel."""
     try:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from ngx_agents.a2a.message import A2AContext
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.turn import Desk, TextDelta, TextReset, TurnTask
 from ngx_agents.state.model import Artifact, Source
@@ -15,12 +16,14 @@ from ngx_agents.vertex.content import ModelReply, Usage
 class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """`words` are the message's, normalised; `cautions` the ids the safety screen found, `guidance` their texts.
 
+    `calls` is how this turn asks agents over the bus: within its deadline, its class and what is left of its budget.
     `is_streamed` says whether somebody reads the text while it is made. `skills` maps agents to the skill they are
     called for; `history_tokens` bounds what a model sees of earlier messages.
     """
 
     task: TurnTask
     desk: Desk
+    calls: A2AContext
     language: Language
     words: tuple[str, ...]
     cautions: tuple[str, ...]
@@ -72,6 +75,16 @@ class Work(msgspec.Struct, kw_only=True):
             return []
         self.text = ""
         return [TextReset(reason), *([self.say(before)] if before else [])]
+
+    def take_over(self, done: Work) -> None:
+        """What another process did, all but the text, which was told piece by piece."""
+        self.facts |= done.facts
+        self.constrain(tuple(done.constraints))
+        self.usage = self.usage.plus(done.usage)
+        self.model, self.location = done.model, done.location
+        self.source, self.rung, self.by_model = done.source, done.rung, done.by_model
+        self.has_looked = done.has_looked
+        self.degraded = self.degraded or done.degraded
 
     def constrain(self, constraints: tuple[str, ...]) -> None:
         self.constraints += [each for each in constraints if each not in self.constraints]

@@ -44,7 +44,7 @@ class Answering(Protocol):
 
 
 class Crew:
-    """All specialists and the orchestrator's synthesis."""
+    """All specialists, asked over the bus, and the orchestrator's synthesis."""
 
     def __init__(
         self,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 
 import msgspec
 
+from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentCard
 from ngx_agents.agents.closing import Closing, unseen
+from ngx_agents.agents.colleagues import Colleague, fallback_counter
 from ngx_agents.agents.crew import Answering, Crew
 from ngx_agents.agents.earlier import earlier
+from ngx_agents.agents.errand import AwayErrand
 from ngx_agents.agents.language import choose_language
 from ngx_agents.agents.lineup import LineUp, callable_cards
 from ngx_agents.agents.loader import ORCHESTRATOR, TeamContent, load_team
@@ -55,6 +58,8 @@ class CoachingTeam:
         self,
         *,
         model: VertexAIClient | None,
+        bus: A2AServer,
+        agents: Collection[str] = (),
         small_model_languages: frozenset[str] = frozenset(),
         clock: Clock,
         rng: Rng,
@@ -63,6 +68,9 @@ class CoachingTeam:
         remote: Sequence[RemoteSettings] = (),
     ) -> None:
         """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
+
+        Its specialists are asked over `bus`; `agents` are those that answer in this process (none named: all), the
+        others are asked elsewhere, when the bus has a carrier.
 
         `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
         Agents elsewhere (`remote`) are asked while the context of the attribute `remote` is entered.
@@ -79,16 +87,25 @@ class CoachingTeam:
         self._safety = SafetyScreen(team.safety)
         templates, screen = Templates(team.agents), AnswerScreen(team.safety)
         toolbox = Toolbox(tools, metrics)
+        fallbacks = fallback_counter(metrics)
         specialists = {
-            name: Specialist(
-                agent,
-                model=None if small_model_languages else model,
-                toolbox=toolbox,
-                templates=templates,
-                screen=screen,
+            name: Colleague(
+                name,
+                Specialist(
+                    agent,
+                    model=None if small_model_languages else model,
+                    toolbox=toolbox,
+                    templates=templates,
+                    screen=screen,
+                ),
+                fallbacks,
             )
             for name, agent in team.specialists.items()
         }
+        self._bus = bus
+        for name, colleague in specialists.items():
+            if not agents or name in agents:
+                bus.register(name, colleague.handle, accepts=AwayErrand, runs_inline=True)
         cards = {name: agent.card for name, agent in team.specialists.items()}
         self._synthesis = Synthesis(team.orchestrator, cards, model=model, templates=templates, screen=screen)
         self._cards = cards
@@ -139,6 +156,7 @@ class CoachingTeam:
         brief = Brief(
             task=task,
             desk=desk,
+            calls=self._bus.context(deadline_s=task.deadline_s, turn_class=task.turn_class),
             language=language,
             words=tuple(words),
             cautions=cautions,

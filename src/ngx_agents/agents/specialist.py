@@ -16,9 +16,10 @@ from ngx_agents.agents.cards import AgentContent
 from ngx_agents.agents.prompt import cache_rule, question_of, system_prompt
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
-from ngx_agents.agents.toolbox import Toolbox, ToolRun
+from ngx_agents.agents.toolbox import Toolbox, ToolRun, decode_run
 from ngx_agents.agents.turn import AgentEvent, ArtifactMade, TextReset
 from ngx_agents.errors import InvalidRequest, ModelError, ModelProtocolError
+from ngx_agents.state.model import Artifact
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import Content, ModelRequest, ToolCall, ToolResult
@@ -46,6 +47,7 @@ class Specialist:
         self._templates = templates
         self._screen = screen
         self._declared = toolbox.declarations(content.card.tools)
+        self.reads = toolbox.reads_of(content.card.tools)
 
     async def answer(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
         """Deltas, resets and artifacts; `work` is complete when they end. Raises LeaseLost."""
@@ -63,7 +65,7 @@ class Specialist:
                     yield TextReset("model_failed")
             else:
                 return
-        async with aclosing(self._by_template(brief, work, made)) as events:
+        async with aclosing(self.by_template(brief, work, made)) as events:
             async for event in events:
                 yield event
 
@@ -126,7 +128,11 @@ class Specialist:
             response["constraints"] = list(run.output.constraints)
         return ToolResult(name=call.name, id=call.id, response=response), announced
 
-    async def _by_template(self, brief: Brief, work: Work, made: dict[str, ToolRun]) -> AsyncGenerator[AgentEvent]:
+    async def by_template(
+        self, brief: Brief, work: Work, made: dict[str, ToolRun] | None = None
+    ) -> AsyncGenerator[AgentEvent]:
+        """The answer without a model: what the tools find, told by the template."""
+        made = {} if made is None else made
         skill = brief.skills.get(self._card.id)
         problem: dict[str, Any] | None = None
         if skill not in work.facts:
@@ -156,11 +162,22 @@ class Specialist:
         """Adds a run to the work; the artifact is announced the first time it is seen."""
         work.facts[skill] = run.output.facts
         work.constrain(run.output.constraints)
-        artifact = run.artifact
-        if artifact is None or any(artifact.id == each.id for each in work.artifacts):
+        return None if run.artifact is None else self.announced(run.artifact, work)
+
+    def announced(self, artifact: Artifact, work: Work) -> ArtifactMade | None:
+        """The event that tells of it, the first time."""
+        if any(artifact.id == each.id for each in work.artifacts):
             return None
         work.artifacts.append(artifact)
         return ArtifactMade(artifact)
+
+    def recover(self, key: str, value: bytes, work: Work) -> None:
+        """Takes in a tool run that another process checkpointed, so that the template has it should that one fail."""
+        name = key.split(":")[2] if key.count(":") > 2 else ""  # tool:agent:name:hash
+        if name in self._card.tools:
+            run = decode_run(value)
+            work.facts[self._toolbox.skill_of(name)] = run.output.facts
+            work.constrain(run.output.constraints)
 
 
 def _refusal(call: ToolCall, message: str, *, field: str | None = None) -> ToolResult:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from ngx_agents.agents.brief import Brief
-from ngx_agents.agents.tools.tool import Tool, ToolContext, ToolOutput
+from ngx_agents.agents.tools.tool import ReadsLogs, Tool, ToolContext, ToolOutput
 from ngx_agents.errors import InvalidRequest
-from ngx_agents.state.model import Artifact, Message
+from ngx_agents.state.model import Artifact, LogKind, Message
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.content import ToolDeclaration
 
@@ -26,7 +26,7 @@ class ToolRun(msgspec.Struct, frozen=True):
     artifact: Artifact | None
 
 
-_decode = msgspec.json.Decoder(ToolRun).decode
+decode_run = msgspec.json.Decoder(ToolRun).decode
 
 
 class Toolbox:
@@ -47,6 +47,11 @@ class Toolbox:
     def skill_of(self, name: str) -> str:
         return self._tools[name].skill
 
+    def reads_of(self, names: tuple[str, ...]) -> tuple[LogKind, ...]:
+        """The kinds of the user's logs that these tools look at."""
+        reading = (self._tools[name] for name in names)
+        return tuple(dict.fromkeys(kind for tool in reading if isinstance(tool, ReadsLogs) for kind in tool.reads))
+
     def inferred(self, name: str, brief: Brief) -> dict[str, Any]:
         """The arguments that text and profile give, without a model."""
         return self._tools[name].arguments_from(_context(brief))
@@ -64,7 +69,7 @@ class Toolbox:
         known = brief.desk.recall(key)
         if known is not None:
             self._counted[name, "recalled"].inc()
-            return _decode(known)
+            return decode_run(known)
         try:
             output = await self._tools[name].run(arguments, _context(brief))
         except InvalidRequest:

@@ -6,7 +6,7 @@ The engine cancels by cancelling the iterating task; the team keeps no state bet
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -53,8 +53,12 @@ class Desk(Protocol):
         """What an earlier attempt of this turn checkpointed under `key`."""
         ...
 
+    def remembered(self, prefix: str) -> Mapping[str, bytes]:
+        """All of that under keys that begin so."""
+        ...
+
     async def checkpoint(self, key: str, value: bytes) -> None:
-        """Durable when it returns."""
+        """Durable when it returns; from then on recalled."""
         ...
 
     async def logs(self, kind: LogKind, since: float) -> Sequence[LogEntry]:

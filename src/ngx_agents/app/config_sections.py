@@ -285,6 +285,29 @@ class BatchesConfig(Section, frozen=True, kw_only=True):
     kept_days: Annotated[
         float, setting("How long an ended batch, its results and their conversations are kept.", bounds=(1, 36_500))
     ] = 30.0
+class BusConfig(Section, frozen=True, kw_only=True):
+    """The bus by which the agents of the team ask one another."""
+
+    message_queue_size: Annotated[
+        int, setting("Messages that may wait for each agent, exact.", bounds=(1, 1_000_000))
+    ] = 1000
+    worker_threads: Annotated[
+        int,
+        setting("Messages of each agent worked on at once; 0: as many as turns may run.", bounds=(0, 100_000)),
+    ] = 0
+    max_pending_requests: Annotated[
+        int,
+        setting("Unfinished messages over all agents; 0: eight for each turn that may run.", bounds=(0, 1_000_000)),
+    ] = 0
+    message_timeout_s: Annotated[
+        float, setting("Longest wait for a worker; shortened under standing load.", bounds=(0.1, 3_600))
+    ] = 5.0
+    circuit_breaker_threshold: Annotated[
+        int, setting("Calls within 30 s from which on half failed opens an agent's breaker.", bounds=(1, 100_000))
+    ] = 20
+    circuit_breaker_reset_timeout_s: Annotated[
+        float, setting("How long an agent's breaker lets nothing pass.", bounds=(0.1, 3_600))
+    ] = 60.0
 
 
 class ClientConfig(Section, frozen=True, kw_only=True):
@@ -310,6 +333,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     turns: TurnsConfig = TurnsConfig()
     outbox: OutboxConfig = OutboxConfig()
     batches: BatchesConfig = BatchesConfig()
+    bus: BusConfig = BusConfig()
     client: ClientConfig = ClientConfig()
     remote_agents: dict[str, RemoteAgentConfig] = {}
     mcp_servers: dict[str, McpServerConfig] = {}

@@ -1,5 +1,5 @@
-"""What a server starts and stops, in the order of the layers: what instances share, journal, model, turn engine; and
-back. What is optional never keeps a server from starting: without it, answers come from further down."""
+"""What a server starts and stops, in the order of the layers: what instances share, journal, model, bus, turn
+engine; and back. What is optional never keeps a server from starting: without it, answers come from further down."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ async def running(
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
         await stack.enter_async_context(parts.team.remote)
+        await stack.enter_async_context(parts.bus)
         peers: Peers | None = None
         if (signature := peer_signature(parts)) is not None:
             peers = await stack.enter_async_context(HttpPeers(signature))

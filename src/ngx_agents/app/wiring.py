@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config, VertexConfig
@@ -41,6 +42,7 @@ from ngx_agents.vertex.local_model.process import LocalModel
 from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.settings import VertexSettings
 
+CALLS_PER_TURN = 8
 log = event_log("app")
 
 
@@ -65,6 +67,7 @@ class Parts:
     choice: ModelChoice
     client: VertexAIClient | None
     governance: Governance
+    bus: A2AServer
     team: CoachingTeam
 
     @property
@@ -151,6 +154,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         courtesy=foundation.courtesy,
         shared=foundation.shared,
     )
+    bus = build_bus(config, foundation)
     return Parts(
         config=config,
         foundation=foundation,
@@ -160,8 +164,10 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         choice=choice,
         client=client,
         governance=governance_of(config, tiers.journal, foundation),
+        bus=bus,
         team=CoachingTeam(
             model=client,
+            bus=bus,
             small_model_languages=LANGUAGES if choice.is_small else frozenset(),
             clock=foundation.clock,
             rng=Rng(),
@@ -169,6 +175,23 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
             history_tokens=config.turns.history_tokens,
             remote=remote_settings(config),
         ),
+    )
+
+
+def build_bus(config: Config, foundation: Foundation) -> A2AServer:
+    """How the team's agents ask one another. It is no narrower than the turns unless it is told to be: who gets in is
+    decided at the turn's start, not in its middle."""
+    bus, running = config.bus, config.turns.max_running
+    return A2AServer(
+        message_queue_size=bus.message_queue_size,
+        worker_threads=bus.worker_threads or running,
+        max_pending_requests=bus.max_pending_requests or CALLS_PER_TURN * running,
+        message_timeout=bus.message_timeout_s,
+        circuit_breaker_threshold=bus.circuit_breaker_threshold,
+        circuit_breaker_reset_timeout=bus.circuit_breaker_reset_timeout_s,
+        clock=foundation.clock,
+        metrics=foundation.metrics,
+        traces=foundation.traces,
     )
 
 

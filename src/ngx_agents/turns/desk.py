@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ngx_agents.clock import Clock
@@ -34,6 +34,9 @@ class TurnDesk:
     def recall(self, key: str) -> bytes | None:
         return self._remembered.get(key)
 
+    def remembered(self, prefix: str) -> Mapping[str, bytes]:
+        return {key: value for key, value in self._remembered.items() if key.startswith(prefix)}
+
     async def checkpoint(self, key: str, value: bytes) -> None:
         self.has_checkpoints = True
         grant = self._grant
@@ -46,6 +49,7 @@ class TurnDesk:
                 value=value,
             )
         )
+        self._remembered[key] = value
 
     async def logs(self, kind: LogKind, since: float) -> Sequence[LogEntry]:
         page: Page = await self._journal.query(

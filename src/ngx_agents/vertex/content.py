@@ -101,6 +101,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_details: tuple[ModalityTokens, ...] = ()
     output_details: tuple[ModalityTokens, ...] = ()
 
+    @property
+    def total_tokens(self) -> int:
+        """All that is paid for."""
+        return self.input_tokens + self.output_tokens + self.thought_tokens
+
     def plus(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,

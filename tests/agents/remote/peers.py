@@ -17,6 +17,7 @@ from aiohttp import web
 from tests.agents.memory_desk import MemoryDesk
 from tests.agents.turns import a_task
 
+from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.loader import load_team
@@ -90,8 +91,11 @@ async def team_with(
     *remote: RemoteSettings, model: VertexAIClient | None = None, metrics: Metrics | None = None
 ) -> AsyncIterator[CoachingTeam]:
     """The team, its agents elsewhere looked at."""
-    team = CoachingTeam(model=model, clock=SystemClock(), rng=Rng(1), metrics=metrics or Metrics(), remote=remote)
-    async with team.remote:
+    bus = A2AServer()
+    team = CoachingTeam(
+        model=model, bus=bus, clock=SystemClock(), rng=Rng(1), metrics=metrics or Metrics(), remote=remote
+    )
+    async with bus, team.remote:
         yield team
 
 
@@ -108,8 +112,9 @@ async def ask(agent: RemoteAgent, text: str = "weather") -> Work:
     """Its whole answer to a turn."""
     task, work = a_task(text, locale="en"), Work(agent=agent.id)
     brief = Brief(
-        task=task, desk=MemoryDesk(), language="en", words=(), cautions=(), guidance=(), skills={}, history_tokens=100
-    )
+        task=task, desk=MemoryDesk(), calls=A2AServer().context(), language="en", words=(), cautions=(), guidance=(),
+        skills={}, history_tokens=100,
+    )  # fmt: skip
     async for _ in agent.answer(brief, work):
         pass
     return work

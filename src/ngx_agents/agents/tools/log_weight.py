@@ -15,7 +15,7 @@ from ngx_agents.agents.tools.tool import ToolContext, ToolOutput
 from ngx_agents.agents.tools.weight.report import date_label, say, trend_facts
 from ngx_agents.agents.tools.weight.trend import DAY_S, points_of
 from ngx_agents.errors import ConsentRequired, InvalidRequest
-from ngx_agents.state.model import LogEntry
+from ngx_agents.state.model import LogEntry, LogKind
 from ngx_agents.vertex.content import ToolDeclaration
 
 MAX_DAYS_AGO = 365
@@ -59,6 +59,7 @@ class LogWeight:
 
     declaration = DECLARATION
     skill = "log_weight"
+    reads: tuple[LogKind, ...] = ("weight",)
 
     def arguments_from(self, context: ToolContext) -> dict[str, Any]:
         """The stated weight in kg and how many days ago it held; nothing when no weight is stated."""

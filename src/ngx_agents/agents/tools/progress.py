@@ -12,6 +12,7 @@ from ngx_agents.agents.tools.reading import fold, has_word, numbered, words
 from ngx_agents.agents.tools.tool import ToolContext, ToolOutput
 from ngx_agents.agents.tools.weight.report import PERIOD_DAYS, SOURCES, Period, chart_of, say, trend_facts
 from ngx_agents.agents.tools.weight.trend import DAY_S, points_of
+from ngx_agents.state.model import LogKind
 from ngx_agents.vertex.content import ToolDeclaration
 
 PERIODS: tuple[Period, ...] = get_args(Period)
@@ -41,6 +42,7 @@ class Progress:
 
     declaration = DECLARATION
     skill = "analyze_progress"
+    reads: tuple[LogKind, ...] = ("weight",)
 
     def arguments_from(self, context: ToolContext) -> dict[str, Any]:
         """The period that the text names; three months when it names none."""

@@ -7,7 +7,7 @@ user's data only through its context. Facts are JSON: the model reads them, the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -69,3 +69,11 @@ class Tool(Protocol):
     async def run(self, arguments: dict[str, Any], context: ToolContext) -> ToolOutput:
         """Raises InvalidRequest with `field` for arguments that are missing or out of bounds."""
         ...
+
+
+@runtime_checkable
+class ReadsLogs(Protocol):
+    """A tool that looks at the user's logs; they travel with the question when it runs in another process."""
+
+    @property
+    def reads(self) -> tuple[LogKind, ...]: ...
