@@ -94,6 +94,15 @@ async def test_a_short_copy_that_grows_serves_as_far_as_it_reaches(inner: Counti
     assert len(await tier.query(recent(lane, 11))) == 10
 
 
+async def test_copies_go_when_old_messages_do(inner: CountingJournal) -> None:
+    tier = MemoryTier(inner)
+    lane = await conversation(tier)
+    await talk(tier, lane, 2)
+    assert len(await tier.query(recent(lane, 5))) == 4
+    assert await tell(tier, c.Expire(kind="messages", before=NOW + 60, now=NOW + 10 * 86_400)) == 2
+    assert await tier.query(recent(lane, 5)) == ()
+
+
 async def test_a_cancelled_waiting_turn_leaves_no_wrong_copy(inner: CountingJournal) -> None:
     tier = MemoryTier(inner)
     lane = await conversation(tier)

@@ -13,6 +13,7 @@ from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, finish, tell
 from tests.state.journal_conformance_blobs import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
+from tests.state.journal_conformance_retention import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403
 from tests.state.watched_journal import WatchedJournal, WatchedShared
 from tests.valkey_process import ValkeyProcess, valkey

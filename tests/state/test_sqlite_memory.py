@@ -6,6 +6,7 @@ import pytest
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance_blobs import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
+from tests.state.journal_conformance_retention import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403
 
 from ngx_agents.errors import JournalUnavailable

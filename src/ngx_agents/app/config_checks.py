@@ -120,6 +120,8 @@ def journal_troubles(config: Config) -> Iterator[str]:
         yield "[journal] replica_urls needs url on Postgres"
     if not all(one.startswith(("postgresql://", "postgres://")) for one in journal.replica_urls):
         yield "[journal] replica_urls: expected postgresql://… for each"
+    if 0 < config.retention.messages_days < 1:
+        yield "[retention] messages_days: 0, or at least 1"
     if url is None:
         return
     if not config.is_on_postgres and (not url.startswith("sqlite:///") or not url.removeprefix("sqlite:///")):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ngx_agents.app.config_data import RetentionConfig
 from ngx_agents.app.config_named import McpServerConfig, RemoteAgentConfig
 from ngx_agents.app.config_turns import BatchesConfig, BusConfig, TurnsConfig
 from ngx_agents.app.setting import Section, mask_password, setting
@@ -274,6 +275,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerConfig = ServerConfig()
     auth: AuthConfig = AuthConfig()
     journal: JournalConfig = JournalConfig()
+    retention: RetentionConfig = RetentionConfig()
     vertex: VertexConfig = VertexConfig()
     local: LocalConfig = LocalConfig()
     redis: RedisConfig = RedisConfig()

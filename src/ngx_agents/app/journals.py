@@ -24,6 +24,7 @@ from ngx_agents.state.local_acceptance import LocalAcceptance
 from ngx_agents.state.local_acceptance_aside import Aside
 from ngx_agents.state.local_log import LocalLog
 from ngx_agents.state.memory_tier import MemoryTier
+from ngx_agents.state.model import LogKind
 from ngx_agents.state.postgres import PostgresJournal
 from ngx_agents.state.replicas import ReplicaJournal
 from ngx_agents.state.sharded import ShardedJournal
@@ -31,6 +32,8 @@ from ngx_agents.state.sharded_map import read_shard_file
 from ngx_agents.state.shared_tier import SharedTier
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.metrics import Metrics
+
+DAY_S = 86_400.0
 
 
 def journal_of(  # what it is made of, all by name
@@ -68,9 +71,13 @@ def journal_of(  # what it is made of, all by name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
-    """`journal` is what everything asks; `failover` knows how the database is, None on SQLite and on shards."""
+    """`journal` is what everything asks; `failover` knows how the database is, None on SQLite and on shards.
+
+    `memory` is the tier among them that keeps copies in this process.
+    """
 
     journal: Journal
+    memory: MemoryTier
     failover: FailoverJournal | None
 
 
@@ -87,20 +94,35 @@ def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courte
     if shared is not None:
         top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
     if not config.is_on_postgres or config.journal.shards is not None:
-        return Tiers(journal=_gated(top, config), failover=None)
+        return Tiers(journal=_gated(top, config), memory=memory, failover=None)
     acceptance = _acceptance(config, clock, courtesy) if config.journal.local_acceptance else None
     failover = FailoverJournal(top, clock=clock, metrics=metrics, acceptance=acceptance, losses=losses)
-    return Tiers(journal=_gated(failover, config), failover=failover)
+    return Tiers(journal=_gated(failover, config), memory=memory, failover=failover)
 
 
 def retention_of(config: Config) -> Retention:
     """Raises ConfigError."""
-    days = config.journal.conversations_kept_days
+    kept = config.retention
+    logs: dict[LogKind, float] = {
+        "weight": kept.weight_days,
+        "sleep": kept.sleep_days,
+        "workout": kept.workout_days,
+        "check_in": kept.check_in_days,
+        "nutrition": kept.nutrition_days,
+    }
     return Retention(
-        turns_s=config.journal.turns_kept_days * 86_400.0,
-        batches_s=config.batches.kept_days * 86_400.0,
-        conversations_s=days * 86_400.0 if days else None,
+        turns_s=config.journal.turns_kept_days * DAY_S,
+        batches_s=config.batches.kept_days * DAY_S,
+        conversations_s=_kept_s(config.journal.conversations_kept_days),
+        messages_s=_kept_s(kept.messages_days),
+        artifacts_s=_kept_s(kept.artifacts_days),
+        attachments_s=_kept_s(kept.attachments_days),
+        logs_s={kind: days * DAY_S for kind, days in logs.items() if days},
     )
+
+
+def _kept_s(days: float) -> float | None:
+    return days * DAY_S if days else None
 
 
 def _gated(journal: Journal, config: Config) -> Journal:

@@ -82,7 +82,7 @@ async def running(
         if (signature := peer_signature(parts)) is not None:
             peers = await stack.enter_async_context(HttpPeers(signature))
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
-        await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance)))
+        await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance), parts))
         await stack.enter_async_context(build_outbox(parts, engine.instance, {}))
         await stack.enter_async_context(ModeSignals(parts))
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
@@ -97,10 +97,12 @@ async def running(
 
 
 @asynccontextmanager
-async def _sweeping(sweeper: Sweeper) -> AsyncIterator[None]:
+async def _sweeping(sweeper: Sweeper, parts: Parts) -> AsyncIterator[None]:
+    """Where messages have their time, copies in memory go each time, whichever instance sweeps the journal."""
+    config, forget = parts.config.retention, parts.memory.forget_messages
     tasks = asyncio.TaskGroup()
     await tasks.__aenter__()
-    task = tasks.create_task(sweeper.run(lambda _: 0))
+    task = tasks.create_task(sweeper.run(lambda _: forget() if config.messages_days else 0))
     try:
         yield
     finally:

@@ -25,6 +25,7 @@ from ngx_agents.state.expiry import Sweeper
 from ngx_agents.state.failover import FailoverJournal
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
@@ -63,6 +64,7 @@ class Parts:
     foundation: Foundation
     ids: Ids
     journal: Journal
+    memory: MemoryTier
     failover: FailoverJournal | None
     choice: ModelChoice
     client: VertexAIClient | None
@@ -160,6 +162,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         foundation=foundation,
         ids=Ids(foundation.clock),
         journal=tiers.journal,
+        memory=tiers.memory,
         failover=tiers.failover,
         choice=choice,
         client=client,

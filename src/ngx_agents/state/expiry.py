@@ -13,6 +13,7 @@ import msgspec
 from ngx_agents.clock import Clock
 from ngx_agents.errors import ConfigError, NgxError
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import LogKind
 from ngx_agents.state.state_commands import IDEMPOTENCY_KEPT_S, Expire, ExpiryKind, TryElect
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
@@ -20,24 +21,50 @@ from ngx_agents.telemetry.metrics import Metrics
 BATCH = 200
 PAUSE_S = 0.05
 ELECTION = "sweeper"
+Expiring = tuple[ExpiryKind, LogKind | None]
 log = event_log("state")
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """How long things are kept, in seconds. `conversations_s` counts from the last change; None keeps them for good."""
+    """How long things are kept, in seconds; None keeps them for good.
+
+    `conversations_s` counts from the last change, `logs_s` (by kind) from the time an entry is about, the others from
+    when it came. Messages go as questions with their answers, out of conversations that go on.
+    """
 
     idempotency_s: float = IDEMPOTENCY_KEPT_S
     turns_s: float = 7 * 86_400.0
     conversations_s: float | None = None
     batches_s: float = 30 * 86_400.0
+    messages_s: float | None = None
+    artifacts_s: float | None = None
+    attachments_s: float | None = None
+    logs_s: dict[LogKind, float] = {}
 
     def __post_init__(self) -> None:
         if self.idempotency_s < IDEMPOTENCY_KEPT_S:
             raise ConfigError("idempotency keys are kept for a day at least")
         if self.batches_s < IDEMPOTENCY_KEPT_S:
             raise ConfigError("batches are kept for a day at least")
-        if self.turns_s < 0 or (self.conversations_s is not None and self.conversations_s < 0):
+        if self.messages_s is not None and self.messages_s < IDEMPOTENCY_KEPT_S:
+            raise ConfigError("messages are kept for a day at least")
+        if any(kept_s < 0 for _, kept_s in self.limits):
             raise ConfigError("a retention is not below 0")
+
+    @property
+    def limits(self) -> list[tuple[Expiring, float]]:
+        """What is let go of, and after how many seconds."""
+        kinds: list[tuple[Expiring, float | None]] = [
+            (("idempotency", None), self.idempotency_s),
+            (("turns", None), self.turns_s),
+            (("batches", None), self.batches_s),
+            (("conversations", None), self.conversations_s),
+            (("messages", None), self.messages_s),
+            (("artifacts", None), self.artifacts_s),
+            (("attachments", None), self.attachments_s),
+            *((("logs", kind), kept_s) for kind, kept_s in self.logs_s.items()),
+        ]
+        return [(expiring, kept_s) for expiring, kept_s in kinds if kept_s is not None]
 
 
 class Sweeper:
@@ -63,42 +90,36 @@ class Sweeper:
         self._expired = metrics.counter("ngx_state_expired_total", "What a sweep let go of.", "kind")
 
     async def run(self, sweep_memory: Callable[[bool], int]) -> None:
-        """`sweep_memory` is this instance's own part: told whether conversations went, it says how many copies did."""
+        """`sweep_memory` is this instance's own part: told whether messages went, it says how many copies did."""
         while True:
             await self._clock.sleep(self._interval_s)
             self._expired.labels("memory").inc(sweep_memory(False))
             try:
                 gone = await self.sweep()
-                if gone.get("conversations"):
+                if gone.get("conversations") or gone.get("messages"):
                     sweep_memory(True)
             except NgxError as error:
                 log.warning("sweep.failed", code=error.code)
 
-    async def sweep(self) -> dict[ExpiryKind, int]:
-        """Sweeps the journal if this instance is the elected one; what went, by kind. Raises what the journal does."""
+    async def sweep(self) -> dict[str, int]:
+        """Sweeps the journal if this instance is the elected one; what went, by kind (`logs_weight`, …).
+
+        Raises what the journal does.
+        """
         lease_s = 1.5 * self._interval_s
         elected = await self._told(TryElect(name=ELECTION, instance=self._instance, lease_s=lease_s))
         if not elected:
             return {}
-        return {kind: await self._expire(kind, kept_s) for kind, kept_s in self._kept()}
+        return {_name(*one): await self._expire(one, kept_s) for one, kept_s in self._retention.limits}
 
-    def _kept(self) -> list[tuple[ExpiryKind, float]]:
-        kept: list[tuple[ExpiryKind, float]] = [
-            ("idempotency", self._retention.idempotency_s),
-            ("turns", self._retention.turns_s),
-            ("batches", self._retention.batches_s),
-        ]
-        if self._retention.conversations_s is not None:
-            kept.append(("conversations", self._retention.conversations_s))
-        return kept
-
-    async def _expire(self, kind: ExpiryKind, kept_s: float) -> int:
-        now = self._clock.now_s()
+    async def _expire(self, expiring: Expiring, kept_s: float) -> int:
+        now, (kind, log_kind) = self._clock.now_s(), expiring
         gone = 0
         while True:
-            count = await self._told(Expire(kind=kind, before=now - kept_s, now=now, limit=BATCH))
+            before = now - kept_s
+            count = await self._told(Expire(kind=kind, before=before, now=now, limit=BATCH, log_kind=log_kind))
             gone += count
-            self._expired.labels(kind).inc(count)
+            self._expired.labels(_name(kind, log_kind)).inc(count)
             if count < BATCH:
                 return gone
             await self._clock.sleep(PAUSE_S)
@@ -108,3 +129,7 @@ class Sweeper:
         if isinstance(result, BaseException):
             raise result
         return int(result)
+
+
+def _name(kind: ExpiryKind, log_kind: LogKind | None) -> str:
+    return kind if log_kind is None else f"{kind}_{log_kind}"

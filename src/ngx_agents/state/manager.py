@@ -267,7 +267,7 @@ class StateManager:
         finally:
             tiers.trust(key)
 
-    def _sweep_memory(self, have_conversations_gone: bool) -> int:
+    def _sweep_memory(self, have_messages_gone: bool) -> int:
         if self._tiers is None:
             return 0
-        return self._tiers.forget_all() if have_conversations_gone else self._tiers.memory.sweep()
+        return self._tiers.forget_all() if have_messages_gone else self._tiers.memory.sweep()

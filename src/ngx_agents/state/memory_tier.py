@@ -176,8 +176,8 @@ class MemoryTier:
             case c.EraseUser():
                 self._profile_writes += 1
                 self.clear()
-            case c.ReplayTurn() | c.Expire(kind="conversations"):
-                self._forget_all_messages()
+            case c.ReplayTurn() | c.Expire(kind="conversations" | "messages"):
+                self.forget_messages()
             case _:
                 pass
 
@@ -250,11 +250,13 @@ class MemoryTier:
         while self._size_bytes > self._max_bytes and self._recent:
             self._forget(next(iter(self._recent)))
 
-    def _forget_all_messages(self) -> None:
-        """Something changed in the middle of a conversation that the command does not name; it is rare."""
+    def forget_messages(self) -> int:
+        """How many copies went: something changed in the middle of conversations that nobody named; it is rare."""
+        count = len(self._recent)
         self._recent.clear()
         self._size_bytes = 0
+        return count
 
     def clear(self) -> None:
-        self._forget_all_messages()
+        self.forget_messages()
         self._profiles.clear()

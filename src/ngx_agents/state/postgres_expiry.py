@@ -8,6 +8,13 @@ from typing import Any
 from ngx_agents.state import state_commands as s
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation
+from ngx_agents.state.postgres_retention import (
+    count_of,
+    expire_artifacts,
+    expire_attachments,
+    expire_logs,
+    expire_messages,
+)
 from ngx_agents.state.postgres_rows import NO_SHARD
 from ngx_agents.state.postgres_store import lock_lanes
 from ngx_agents.state.postgres_user_batches import expire_batches
@@ -37,22 +44,22 @@ RETURNING 1
 
 async def expire(connection: Connection, command: s.Expire) -> int:
     s.check_expiry(command)
-    match command.kind:
-        case "idempotency":
-            return _count(await connection.execute(_KEYS, command.before, command.limit))
-        case "turns":
-            return await _expire_traces(connection, command)
-        case "conversations":
-            return await _expire_conversations(connection, command)
-        case "batches":
-            return await expire_batches(connection, before=command.before, limit=command.limit)
+    return await _EXPIRE[command.kind](connection, command)
+
+
+async def _expire_keys(connection: Connection, command: s.Expire) -> int:
+    return count_of(await connection.execute(_KEYS, command.before, command.limit))
+
+
+async def _expire_batches(connection: Connection, command: s.Expire) -> int:
+    return await expire_batches(connection, before=command.before, limit=command.limit)
 
 
 async def _expire_traces(connection: Connection, command: s.Expire) -> int:
     gone = 0
     for table in ("effect", "checkpoint"):
         status = await connection.execute(_TRACES.format(table=table), command.before, command.limit - gone)
-        gone += _count(status)
+        gone += count_of(status)
     return gone
 
 
@@ -69,8 +76,14 @@ async def try_elect(connection: Connection, command: s.TryElect) -> bool:
     return found is not None
 
 
-def _count(status: str) -> int:
-    return int(status.split()[-1])
-
-
+_EXPIRE: dict[s.ExpiryKind, Callable[[Connection, s.Expire], Awaitable[int]]] = {
+    "idempotency": _expire_keys,
+    "turns": _expire_traces,
+    "conversations": _expire_conversations,
+    "batches": _expire_batches,
+    "messages": expire_messages,
+    "artifacts": expire_artifacts,
+    "attachments": expire_attachments,
+    "logs": expire_logs,
+}
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {s.Expire: expire, s.TryElect: try_elect}

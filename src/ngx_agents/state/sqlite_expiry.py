@@ -8,6 +8,7 @@ from typing import Any
 
 from ngx_agents.state import state_commands as s
 from ngx_agents.state.sqlite_erasure import forget_conversation
+from ngx_agents.state.sqlite_retention import expire_artifacts, expire_attachments, expire_logs, expire_messages
 from ngx_agents.state.sqlite_user_batches import expire_batches
 
 Connection = sqlite3.Connection
@@ -16,15 +17,7 @@ _NOW = "((julianday('now') - 2440587.5) * 86400.0)"  # to the millisecond; SQLit
 
 def _expire(db: Connection, command: s.Expire) -> int:
     s.check_expiry(command)
-    match command.kind:
-        case "idempotency":
-            return _expire_keys(db, command)
-        case "turns":
-            return _expire_traces(db, command)
-        case "conversations":
-            return _expire_conversations(db, command)
-        case "batches":
-            return expire_batches(db, before=command.before, limit=command.limit)
+    return _EXPIRE[command.kind](db, command)
 
 
 def _expire_keys(db: Connection, command: s.Expire) -> int:
@@ -66,4 +59,14 @@ def _try_elect(db: Connection, command: s.TryElect) -> bool:
     return row is not None
 
 
+_EXPIRE: dict[s.ExpiryKind, Callable[[Connection, s.Expire], int]] = {
+    "idempotency": _expire_keys,
+    "turns": _expire_traces,
+    "conversations": _expire_conversations,
+    "batches": lambda db, command: expire_batches(db, before=command.before, limit=command.limit),
+    "messages": expire_messages,
+    "artifacts": expire_artifacts,
+    "attachments": expire_attachments,
+    "logs": expire_logs,
+}
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {s.Expire: _expire, s.TryElect: _try_elect}

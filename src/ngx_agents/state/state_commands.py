@@ -12,9 +12,9 @@ from typing import Literal
 import msgspec
 
 from ngx_agents.errors import InvalidRequest
-from ngx_agents.state.model import Message, Owner, Profile
+from ngx_agents.state.model import LogKind, Message, Owner, Profile
 
-ExpiryKind = Literal["idempotency", "turns", "conversations", "batches"]
+ExpiryKind = Literal["idempotency", "turns", "conversations", "batches", "messages", "artifacts", "attachments", "logs"]
 IDEMPOTENCY_KEPT_S = 86_400.0
 
 
@@ -104,22 +104,29 @@ class PutConsent(msgspec.Struct, frozen=True, kw_only=True):
 class Expire(msgspec.Struct, frozen=True, kw_only=True):
     """→ int: how many went, at most `limit`; fewer means that none are left. Raises InvalidRequest.
 
-    idempotency    keys from before; `before` is at least a day before `now`
+    idempotency    keys from before; `before` is at least a day before `now`, for messages too
     turns          the effects and checkpoints of turns that finished before
     conversations  those last changed before, unless a turn is open; their artifacts stay
     batches        those that ended before, with the conversations made for their inputs; counted are inputs
+    messages       questions and answers, both from before, with their turns; not of a conversation with a turn open
+    artifacts      those made before, unless a turn of their conversation is open
+    attachments    those sent before, unless a turn is open that has them or is of their conversation
+    logs           entries of `log_kind` about a time before
     """
 
     kind: ExpiryKind
     before: float
     now: float
     limit: int = 200
+    log_kind: LogKind | None = None
 
 
 def check_expiry(command: Expire) -> None:
-    """Raises InvalidRequest for keys that clients may still repeat."""
-    if command.kind == "idempotency" and command.before > command.now - IDEMPOTENCY_KEPT_S:
-        raise InvalidRequest("idempotency keys are kept for a day", field="before")
+    """Raises InvalidRequest for keys that clients may still repeat, turns that these name, and logs of no kind."""
+    if command.kind in ("idempotency", "messages") and command.before > command.now - IDEMPOTENCY_KEPT_S:
+        raise InvalidRequest("idempotency keys and messages are kept for a day", field="before")
+    if (command.kind == "logs") != (command.log_kind is not None):
+        raise InvalidRequest("logs expire by their kind, and nothing else does", field="log_kind")
 
 
 class TryElect(msgspec.Struct, frozen=True, kw_only=True):
