@@ -31,7 +31,10 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.settings import AuthSettings
+from ngx_agents.resilience.admission import Gate, GateRules
+from ngx_agents.resilience.admission_limit import LimitRules
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.commands import (
     Accepted,
@@ -86,6 +89,8 @@ class House:
         courtesy, metrics = Courtesy(), Metrics()
         self._clock = SystemClock()
         modes = Modes(clock=self._clock)
+        rules = GateRules(limit=LimitRules(capacity=256.0))
+        gate = Gate(rules, clock=self._clock, rng=Rng(1), fairness=Fairness(clock=self._clock))
         self._ids = Ids(self._clock)
         self._journal = MemoryTier(SqliteJournal(folder / "journal.db", courtesy=courtesy))
         self._alone = MemoryTier(SqliteJournal(folder / "alone.db", courtesy=courtesy))  # no engine claims its lanes
@@ -105,7 +110,7 @@ class House:
             journal=self._journal, team=self._team, ids=self._ids, clock=self._clock, metrics=metrics,
             settings=TurnSettings(),
         )  # fmt: skip
-        entrance = Entrance(modes)
+        entrance = Entrance(modes, gate, metrics=metrics)
         taker = BatchTaker(
             engine=at_once, journal=self._journal, modes=modes, clock=self._clock, rng=Rng(1), metrics=metrics,
             enter=lambda owner, turn_class: entrance.enter(Principal(owner), turn_class=turn_class),

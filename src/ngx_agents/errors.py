@@ -21,6 +21,7 @@ NgxError
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
 │   ├── Overloaded                  a bound was reached
 │   ├── QuotaExceeded               the caller has as many of these at once as they may have
+│   ├── ShareExceeded               the tenant's share is used up, not the server
 │   ├── ReadOnly                    history is served, new turns are not
 │   ├── Draining                    the server is stopping
 │   ├── JournalUnavailable          the journal cannot be reached or written
@@ -192,6 +193,10 @@ class Unavailable(NgxError):
 
 class Overloaded(Unavailable):
     code = "overloaded"
+
+
+class ShareExceeded(Unavailable):
+    code = "share_exceeded"
 
 
 class ReadOnly(Unavailable):

@@ -53,6 +53,7 @@ def test_any_host_is_fine_with_authentication(auth):
         ({"NGX_ADVERTISE": "10.0.0.5:8000"}, r"\[server\] advertise: expected an http:// or https:// address"),
         ({"NGX_LOCAL_MODEL_URL": "ollama"}, r"\[local\] model_url"),
         ({"NGX_JWKS_URL": "ftp://x"}, r"\[auth\] jwks_url"),
+        ({"NGX_ADMISSION_CAPACITY": "300"}, r"\[admission\] capacity 300 is more than \[turns\] max_running 256"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(environ, message):

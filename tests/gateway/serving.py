@@ -19,9 +19,14 @@ from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
+from ngx_agents.gateway.gatekeeper import Gatekeeper
 from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.resilience.admission import Gate as AdmissionGate
+from ngx_agents.resilience.admission import GateRules
+from ngx_agents.resilience.admission_limit import LimitRules
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.ids import Ids
@@ -32,6 +37,8 @@ from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.batches.taker import BatchSettings, BatchTaker
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.settings import TurnSettings
+
+OPEN = GateRules(limit=LimitRules(capacity=256.0))
 
 
 @dataclass
@@ -50,6 +57,7 @@ class House:
     engine: TurnEngine
     gate: Gate
     modes: Modes
+    door: AdmissionGate
 
 
 @asynccontextmanager
@@ -60,9 +68,11 @@ async def house(
     team: Any = None,
     console: ASGIApp | None = None,
     is_limited: bool = False,
+    rules: GateRules | None = None,
 ) -> AsyncIterator[House]:
     clock, metrics, gate = SystemClock(), Metrics(), Gate()
     ids, modes = Ids(clock), Modes(clock=clock)
+    door = AdmissionGate(rules or OPEN, clock=clock, rng=Rng(1), fairness=Fairness(clock=clock))
     journal = MemoryTier(SqliteJournal(path / "journal.db"))
     team = team or ScriptTeam()
     controls = ControlBoard(journal, clock=clock, metrics=metrics, every_s=0.05)
@@ -74,14 +84,15 @@ async def house(
             journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=TurnSettings(drain_s=0.2),
             modes=modes,
         )  # fmt: skip
-        entrance = Entrance(modes, limits if is_limited else None)
+        entrance = Entrance(modes, door, metrics=metrics, limits=limits if is_limited else None)
         taker = BatchTaker(
             engine=engine, journal=journal, modes=modes, clock=clock, rng=Rng(1), metrics=metrics,
             enter=lambda owner, turn_class: entrance.enter(Principal(owner), turn_class=turn_class),
             settings=BatchSettings(look_s=0.01, idle_s=0.1, settle_s=0.02),
         )  # fmt: skip
         batches = BatchDesk(engine=engine, journal=journal, taker=taker, ids=ids, clock=clock, max_open=3)
-        async with engine, controls, _at_work(taker):
+        keeper = Gatekeeper(door, modes=modes, clock=clock, metrics=metrics, instance=engine.instance)
+        async with engine, controls, keeper, _at_work(taker):
             deps = GatewayDeps(
                 engine=engine,
                 journal=journal,
@@ -97,7 +108,7 @@ async def house(
                 ready=lambda: gate.is_open,
                 console=console,
             )
-            yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate, modes)
+            yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate, modes, door)
     finally:
         await journal.close()
 

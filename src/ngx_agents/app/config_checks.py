@@ -28,6 +28,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _foreign_troubles(config)
     yield from _worker_troubles(config)
     yield from _outbox_troubles(config)
+    yield from _admission_troubles(config)
     urls = {
         "[server] advertise": config.server.advertise,
         "[auth] jwks_url": config.auth.jwks_url,
@@ -39,6 +40,12 @@ def troubles(config: Config) -> Iterator[str]:
     for label, url in urls.items():
         if url is not None and not url.startswith(("http://", "https://")):
             yield f"{label}: expected an http:// or https:// address, got {mask_password(url)!r}"
+
+
+def _admission_troubles(config: Config) -> Iterator[str]:
+    capacity, running = config.admission.capacity, config.turns.max_running
+    if capacity > running:
+        yield f"[admission] capacity {capacity} is more than [turns] max_running {running}: they could not all run"
 
 
 def is_loopback(host: str) -> bool:

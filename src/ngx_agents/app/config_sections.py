@@ -259,6 +259,24 @@ class OutboxConfig(Section, frozen=True, kw_only=True):
     attempts: Annotated[int, setting("Attempts, spread over half an hour, until it is given up.", bounds=(1, 100))] = 10
 
 
+class AdmissionConfig(Section, frozen=True, kw_only=True):
+    """How many turns are let in, and when the model counts as slow."""
+
+    capacity: Annotated[
+        int,
+        setting(
+            "Model calls at once that were measured to be served well: the bound moves between half and twice that, but"
+            " not above turns.max_running. 0: turns.max_running.",
+            bounds=(0, 100_000),
+        ),
+    ] = 0
+    token_target_s: Annotated[
+        float, setting("Usual time between two output tokens; a quarter more is slow.", bounds=(0.0001, 60))
+    ] = 0.05
+    first_token_target_s: Annotated[float, setting("Longest good time to the first token.", bounds=(0.001, 300))] = 4.0
+    tenant_share: Annotated[float, setting("Most of the bound that one tenant may hold.", bounds=(0.001, 1))] = 1.0
+
+
 class ClientConfig(Section, frozen=True, kw_only=True):
     """What `ngx chat` connects to; the server does not use it."""
 
@@ -284,6 +302,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     outbox: OutboxConfig = OutboxConfig()
     batches: BatchesConfig = BatchesConfig()
     bus: BusConfig = BusConfig()
+    admission: AdmissionConfig = AdmissionConfig()
     client: ClientConfig = ClientConfig()
     remote_agents: dict[str, RemoteAgentConfig] = {}
     mcp_servers: dict[str, McpServerConfig] = {}

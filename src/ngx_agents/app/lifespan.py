@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
+from ngx_agents.app.admission import build_gate
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.drain import Drain
 from ngx_agents.app.foundation import Foundation
@@ -20,6 +21,7 @@ from ngx_agents.app.wiring import (
     Parts,
     build_engine,
     build_entrance,
+    build_gatekeeper,
     build_gateway,
     build_outbox,
     build_parts,
@@ -85,6 +87,7 @@ async def running(
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance), parts))
         await stack.enter_async_context(build_outbox(parts, engine.instance, {}))
         await stack.enter_async_context(ModeSignals(parts))
+        await stack.enter_async_context(build_gatekeeper(parts, engine.instance))
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
         entrance = build_entrance(parts)
         later = build_later(parts, engine, entrance)
@@ -127,4 +130,5 @@ async def _foundation(config: Config, stack: AsyncExitStack) -> Foundation:
         shared=shared,
         keys=secret_keys(config),
         modes=Modes(clock=clock),
+        gate=build_gate(config, clock=clock, rng=Rng()),
     )

@@ -19,6 +19,7 @@ from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.gateway.deps import Exposition, GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
+from ngx_agents.gateway.gatekeeper import Gatekeeper
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.state.expiry import Sweeper
@@ -216,6 +217,7 @@ def _client(config: Config, settings: VertexSettings, foundation: Foundation) ->
         metrics=foundation.metrics,
         courtesy=foundation.courtesy,
         traces=foundation.traces,
+        pace=foundation.gate.limit,
     )
 
 
@@ -237,6 +239,18 @@ def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> T
         peers=peers,
         shared=parts.foundation.shared,
         modes=parts.foundation.modes,
+    )
+
+
+def build_gatekeeper(parts: Parts, instance: str) -> Gatekeeper:
+    foundation = parts.foundation
+    return Gatekeeper(
+        foundation.gate,
+        modes=foundation.modes,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        instance=instance,
+        shared=foundation.shared,
     )
 
 
@@ -271,7 +285,9 @@ def peer_signature(parts: Parts) -> PeerSignature | None:
 
 
 def build_entrance(parts: Parts) -> Entrance:
-    return Entrance(parts.foundation.modes, parts.governance.limits)
+    return Entrance(
+        parts.foundation.modes, parts.foundation.gate, metrics=parts.metrics, limits=parts.governance.limits
+    )
 
 
 def build_gateway(

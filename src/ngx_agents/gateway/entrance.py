@@ -7,24 +7,33 @@ turn has taken it gives it back by leaving its `with`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ngx_agents.errors import ReadOnly
+from ngx_agents.errors import Overloaded, ReadOnly, ShareExceeded
 from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.principal import Principal
+from ngx_agents.resilience.admission import Decision, Gate, Holding, Refusal
+from ngx_agents.resilience.admission_line import Asker, Entry
+from ngx_agents.resilience.fairness import cost_of
 from ngx_agents.resilience.modes import Mode, Modes
+from ngx_agents.telemetry.metrics import Metrics
 
 READ_ONLY = "history is served, new turns are refused for now"
+BUSY = "more is asked than can be answered now"
+SHARE = "your share of what can be answered now is used up"
 
 
 class Ticket:
     """One turn may start. `with ticket:` gives it back when the block raises; the turn does so at its end."""
 
-    __slots__ = ("_on_release", "_on_spent", "told")
+    __slots__ = ("_gate", "_holding", "_on_release", "_on_spent", "told")
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate, holding: Holding) -> None:
+        self._gate = gate
+        self._holding = holding
         self._on_release: list[Callable[[], None]] = []
         self._on_spent: list[Callable[[int, int], None]] = []
         self.told: tuple[tuple[bytes, bytes], ...] = ()
@@ -38,13 +47,20 @@ class Ticket:
         """`act(input_tokens, output_tokens)` is called before the release, with what the turn used of the model."""
         self._on_spent.append(act)
 
+    def weigh(self, calls: int) -> None:
+        """The turn makes so many calls at once now, at least one."""
+        if calls != self._holding.weight and self._holding.is_open:
+            self._gate.reweigh(self._holding, float(max(1, calls)))
+
     def spent(self, *, input_tokens: int, output_tokens: int) -> None:
+        self._gate.spent(self._holding, cost_of(input_tokens, output_tokens))
         for act in self._on_spent:
             act(input_tokens, output_tokens)
         self._on_spent.clear()
 
     def release(self) -> None:
         """Gives it back; again is nothing."""
+        self._gate.give_back(self._holding)
         acts, self._on_release = self._on_release, []
         for act in acts:
             act()
@@ -62,22 +78,70 @@ class Ticket:
 class Entrance:
     """Order: mode, the plan's limits, then admission. Without `limits` nothing is counted."""
 
-    def __init__(self, modes: Modes, limits: Limits | None = None) -> None:
-        self._modes = modes
+    def __init__(self, modes: Modes, gate: Gate, *, metrics: Metrics, limits: Limits | None = None) -> None:
         self._limits = limits
+        self._modes = modes
+        self._gate = gate
+        refused = metrics.counter(
+            "ngx_admission_refused_total", "Turns refused at the entrance, by why.", "why", "class"
+        )
+        self._refused = {
+            (why, turn_class): refused.labels(why, str(turn_class))
+            for why in ("full", "late", "displaced", "level", "share", "mode")
+            for turn_class in range(4)
+        }
+        self._waited = metrics.histogram(
+            "ngx_admission_wait_seconds", "Waits before the gate, turns that had to wait and were let in."
+        ).labels()
 
     async def enter(
         self, principal: Principal, *, turn_class: int = 1, tokens_hint: int = 0, size_bytes: int = 0
     ) -> Ticket:
         """`tokens_hint`: about how many tokens the message has; `size_bytes`: of the request's body.
 
-        Raises ReadOnly, RateLimited, Forbidden (suspended).
+        Waits a few seconds at most when all places are taken. Raises ReadOnly, RateLimited, Forbidden (suspended),
+        Overloaded, ShareExceeded.
         """
         if self._modes.current is Mode.READ_ONLY:
+            self._refused["mode", turn_class].inc()
             raise ReadOnly(READ_ONLY, retry_after_s=self._modes.retry_after_s)
-        ticket = Ticket()
-        if self._limits is not None:
-            taken = await self._limits.take(principal.owner, size_bytes)
-            ticket.told = taken.told
-            ticket.on_release(taken.free)
+        if self._limits is None:
+            return Ticket(self._gate, await self._admitted(principal, turn_class))
+        taken = await self._limits.take(principal.owner, size_bytes)
+        try:
+            ticket = Ticket(self._gate, await self._admitted(principal, turn_class))
+        except BaseException:
+            taken.undo()
+            raise
+        ticket.told = taken.told
+        ticket.on_release(taken.free)
         return ticket
+
+    async def _admitted(self, principal: Principal, turn_class: int) -> Holding:
+        owner = principal.owner
+        asker = Asker(turn_class=turn_class, tenant=owner.tenant, user=owner.user)
+        waiting: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        answer = self._gate.ask(asker, waiting.set_result)
+        if isinstance(answer, Entry):
+            answer = await self._wait(answer, waiting)
+        if isinstance(answer, Refusal):
+            raise self._refusal(answer, asker)
+        return answer
+
+    async def _wait(self, entry: Entry, waiting: asyncio.Future[Decision]) -> Decision:
+        """Who leaves meanwhile gives back what was granted in that moment."""
+        try:
+            decision = await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            if not self._gate.leave(entry) and waiting.done() and isinstance(holding := waiting.result(), Holding):
+                self._gate.give_back(holding)
+            raise
+        if isinstance(decision, Holding):
+            self._waited.observe(decision.since_s - entry.since_s)
+        return decision
+
+    def _refusal(self, refusal: Refusal, asker: Asker) -> Overloaded | ShareExceeded:
+        self._refused[refusal.why, asker.turn_class].inc()
+        if refusal.why == "share" or self._gate.crowds_others(asker.tenant):
+            return ShareExceeded(SHARE, retry_after_s=refusal.retry_after_s)
+        return Overloaded(BUSY, retry_after_s=refusal.retry_after_s)

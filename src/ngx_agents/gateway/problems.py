@@ -35,6 +35,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.TurnFinished: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
+    errors.ShareExceeded: 429,
     errors.ReadOnly: 503,
     errors.QuotaExceeded: 429,
     errors.Draining: 503,

@@ -16,6 +16,7 @@ class LiveTurn:
     """
 
     __slots__ = (
+        "_agents_at_work",
         "_waiters",
         "conversation_id",
         "deadline_s",
@@ -48,6 +49,7 @@ class LiveTurn:
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
         self.ticket: TurnTicket | None = None
+        self._agents_at_work = 0
         self._waiters: list[asyncio.Future[TurnView | None]] = []
 
     @property
@@ -111,6 +113,18 @@ class LiveTurn:
         """The turn went elsewhere: nothing more comes from here."""
         self.stream.abandon()
         self._tell(None)
+
+    def agent_began(self) -> None:
+        """One more agent works at once; the turn weighs as much."""
+        self._weigh(self._agents_at_work + 1)
+
+    def agent_ended(self) -> None:
+        self._weigh(max(0, self._agents_at_work - 1))
+
+    def _weigh(self, agents: int) -> None:
+        self._agents_at_work = agents
+        if self.ticket is not None:
+            self.ticket.weigh(max(1, agents))
 
     def give_back(self) -> None:
         """Nothing of it is at work here any more."""

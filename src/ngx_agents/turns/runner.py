@@ -291,8 +291,10 @@ def _tell(live: LiveTurn, event: AgentEvent) -> None:
         case TextReset():
             live.stream.reset(event.reason)
         case AgentStarted():
+            live.agent_began()
             live.stream.publish("agent.started", {"agent": event.agent})
         case AgentCompleted():
+            live.agent_ended()
             live.stream.publish("agent.completed", {"agent": event.agent})
         case ArtifactMade():
             live.stream.add_artifact(event.artifact)

@@ -104,6 +104,7 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
         GovernorRules(max_in_flight=MAX_IN_FLIGHT, ramp_floor_per_s=RAMP_FLOOR_PER_S),
         clock=around.clock,
         metrics=around.metrics,
+        took=around.measures.pace.permit_took if around.measures.pace is not None else None,
     )
     contexts = Contexts(settings.contexts, targets.context_call, clock=around.clock)
     make_ways = partial(

@@ -23,7 +23,7 @@ from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd, Strea
 from ngx_agents.vertex.credentials import settings_from_environment
 from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.embedding import Embeddings, EmbedRequest
-from ngx_agents.vertex.measures import ModelMeasures
+from ngx_agents.vertex.measures import ModelMeasures, Pace
 from ngx_agents.vertex.recorder import Recorder
 from ngx_agents.vertex.settings import VertexSettings
 
@@ -38,6 +38,7 @@ class VertexAIClient:
     `retry_delay` (seconds) is the base of full jitter; a breaker opens at `circuit_breaker_threshold` calls of which
     half failed, for `circuit_breaker_timeout` seconds. Without `settings` the environment decides. `shared` is what
     instances share, opened and closed by the caller; it is used when `secrets`, the same on all of them, are given.
+    `pace` hears how fast the model is.
     """
 
     def __init__(  # noqa: PLR0913  # the specification's constructor, and the client's surroundings
@@ -59,6 +60,7 @@ class VertexAIClient:
         metrics: Metrics | None = None,
         courtesy: Courtesy | None = None,
         traces: Traces | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._limits = ClientLimits(
             cache_enabled=cache_enabled,
@@ -73,7 +75,7 @@ class VertexAIClient:
         self._given = settings
         self._clock = clock or SystemClock()
         metrics = metrics or Metrics()
-        self._measures = ModelMeasures(metrics)
+        self._measures = ModelMeasures(metrics, pace=pace)
         self._around = Surroundings(
             clock=self._clock,
             rng=rng or Rng(),
@@ -130,7 +132,7 @@ class VertexAIClient:
             async with aclosing(answering.events(request)) as events:
                 async for event in events:
                     if isinstance(event, TextChunk):
-                        record.text_came()
+                        record.text_came(event.text)
                     elif isinstance(event, StreamEnd):
                         record.answered(event.reply)
                     yield event

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from weakref import WeakValueDictionary
@@ -91,6 +92,7 @@ class Lane:
         if self._line or governor.wait_s() > 0.0:
             return None
         self._measures.at_once.value += 1.0
+        self._measures.took(0.0)
         return Permit(self, governor.start())
 
     async def permit(self, urgency: int, deadline_s: float) -> Permit:
@@ -115,7 +117,9 @@ class Lane:
             timer.cancel()
             self._line.remove(waiter)
         self._measures.granted_late.inc()
-        self._measures.waited_s.observe(self._now_s() - waiter.since_s)
+        waited_s = self._now_s() - waiter.since_s
+        self._measures.waited_s.observe(waited_s)
+        self._measures.took(waited_s)
         return permit
 
     def _enter(self, urgency: int, deadline_s: float) -> Waiter[Permit]:
@@ -191,7 +195,10 @@ class Lane:
 
 
 class Governors:
-    """The lanes of one client; at most `max_lanes` are kept, the least recently asked for goes when it is idle."""
+    """The lanes of one client; at most `max_lanes` are kept, the least recently asked for goes when it is idle.
+
+    `took` hears how long each permit was waited for.
+    """
 
     def __init__(
         self,
@@ -201,6 +208,7 @@ class Governors:
         metrics: Metrics,
         max_waiting: int = 200,
         max_lanes: int = 256,
+        took: Callable[[float], None] | None = None,
     ) -> None:
         if max_waiting < 0 or max_lanes < 1:
             raise ConfigError("a line of permits cannot be shorter than nothing, and there is at least one lane")
@@ -208,7 +216,7 @@ class Governors:
         self._clock = clock
         self._max_waiting = max_waiting
         self._max_lanes = max_lanes
-        self._measures = PermitMeasures(metrics)
+        self._measures = PermitMeasures(metrics, took)
         self._lanes: OrderedDict[Key, Lane] = OrderedDict()
         self._held: WeakValueDictionary[Key, Lane] = WeakValueDictionary()  # who kept a lane and who asks share it
 

@@ -8,6 +8,8 @@ for answers that nobody waited for; `ended` counts what callers got. Counted els
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from ngx_agents.clock import SystemClock
@@ -57,10 +59,21 @@ class _TokenCells(msgspec.Struct, frozen=True):
     unpriced: CounterCell
 
 
+class Pace(Protocol):
+    """Who wants to know how fast the model is, as the calls go: the bound of what is let in."""
+
+    def token_took(self, seconds: float) -> None: ...
+
+    def first_token_took(self, seconds: float) -> None: ...
+
+    def permit_took(self, seconds: float) -> None: ...
+
+
 class ModelMeasures:
     """`outcome` is `ok`, `cancelled` or the `code` of a ModelError."""
 
-    def __init__(self, metrics: Metrics, prices: Prices | None = None) -> None:
+    def __init__(self, metrics: Metrics, prices: Prices | None = None, *, pace: Pace | None = None) -> None:
+        self.pace = pace
         self._prices = prices or Prices(SystemClock())
         self._models = Names()
         self._lanes = Names()

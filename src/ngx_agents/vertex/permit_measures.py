@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ngx_agents.telemetry.metrics import CounterCell, Metrics
 
 
 class PermitMeasures:
-    """`outcome` is `at_once`, `waited`, `late` (not before the deadline), `full`, `displaced` or `overflow`."""
+    """`took` hears how long each permit that was given was waited for.
 
-    def __init__(self, metrics: Metrics) -> None:
+    `outcome` is `at_once`, `waited`, `late` (not before the deadline), `full`, `displaced` or `overflow`.
+    """
+
+    def __init__(self, metrics: Metrics, took: Callable[[float], None] | None = None) -> None:
+        self.took = took or _nobody
         permits = metrics.counter("ngx_model_permits_total", "Permits to call a model, by outcome.", "outcome")
         throttled = metrics.counter("ngx_model_throttled_total", "Calls refused with 429, by what is used up.", "kind")
         self.at_once = permits.labels("at_once")
@@ -20,6 +26,10 @@ class PermitMeasures:
         self.waited_s = metrics.histogram(
             "ngx_model_permit_wait_seconds", "Waits for a permit, permits that were waited for."
         ).labels()
+
+
+def _nobody(seconds: float) -> None:
+    """Nobody wants to know."""
 
 
 class QuotaMeasures:

@@ -13,6 +13,10 @@ from ngx_agents.vertex.measures import ModelMeasures
 from ngx_agents.vertex.settings import VertexSettings
 from ngx_agents.vertex.spans import CalledServer, CallSpans
 
+PACE_EVERY_S = 1.0
+PACE_CHARS = 40  # fewer say nothing of a pace
+CHARS_PER_TOKEN = 4
+
 
 class Recorder:
     """Of one started client."""
@@ -33,7 +37,7 @@ class Recorder:
 class CallRecord:
     """One call of `generate` or `stream`. Ends with `answered` or `failed`; the first counts."""
 
-    __slots__ = ("_began_s", "_by", "_first_s", "_is_over", "_model", "_span")
+    __slots__ = ("_began_s", "_by", "_first_s", "_is_over", "_model", "_paced_chars", "_paced_s", "_span")
 
     def __init__(self, by: Recorder, request: ModelRequest, *, streams: bool) -> None:
         self._by = by
@@ -41,11 +45,25 @@ class CallRecord:
         self._span = by.spans.begin(self._model, request, streams=streams)
         self._first_s: float | None = None
         self._is_over = False
+        self._paced_chars = 0
+        self._paced_s = 0.0
         self._began_s = by.clock.monotonic_s()
 
-    def text_came(self) -> None:
+    def text_came(self, text: str) -> None:
+        """A stream that lasts tells its pace every second, not only in the end: the bound follows what is now."""
+        pace = self._by.measures.pace
+        if self._first_s is not None and pace is None:
+            return
+        now_s = self._by.clock.monotonic_s()
         if self._first_s is None:
-            self._first_s = self._by.clock.monotonic_s() - self._began_s
+            self._first_s, self._paced_s = now_s - self._began_s, now_s
+            if pace is not None:
+                pace.first_token_took(self._first_s)
+            return
+        self._paced_chars += len(text)
+        if pace is not None and now_s >= self._paced_s + PACE_EVERY_S and self._paced_chars >= PACE_CHARS:
+            pace.token_took((now_s - self._paced_s) * CHARS_PER_TOKEN / self._paced_chars)
+            self._paced_s, self._paced_chars = now_s, 0
 
     def answered(self, reply: ModelReply) -> None:
         self._is_over = True
