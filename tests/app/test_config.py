@@ -82,6 +82,7 @@ def test_every_variable_sets_its_setting(name):
         "first_token_target_s": "2",
         "tenant_share": "0.5",
         "local_acceptance": "true",
+        "shared_copies": "false",
         "health_consent": "true",
         "https_only": "true",
         "timeout_s": "7",

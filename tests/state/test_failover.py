@@ -35,8 +35,17 @@ EAGER = FailoverSettings(
 class House:
     """A failover over a real SQLite journal that can be away, with everything on one disk; it can be started again."""
 
-    def __init__(self, folder: Path, *, is_local: bool = True, max_bytes: int = 2**20, origin: str = "here") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        is_local: bool = True,
+        max_bytes: int = 2**20,
+        origin: str = "here",
+        log_folder: Path | None = None,
+    ) -> None:
         self.folder = folder
+        self._log_folder = log_folder or folder
         self._is_local = is_local
         self._max_bytes = max_bytes
         self._origin = origin
@@ -48,7 +57,7 @@ class House:
         self.sqlite = SqliteJournal(self.folder / "journal.db")
         self.faulty = FaultyJournal(self.sqlite, lambda: "away" if self.is_away else "")
         self.acceptance = LocalAcceptance(
-            LocalLog(self.folder / "local.log", max_bytes=self._max_bytes), self.aside, origin=self._origin
+            LocalLog(self._log_folder / "local.log", max_bytes=self._max_bytes), self.aside, origin=self._origin
         )
         self.journal = FailoverJournal(
             MemoryTier(self.faulty),

@@ -135,6 +135,13 @@ class JournalConfig(Section, frozen=True, kw_only=True):
     memory_bytes: Annotated[
         int, setting("Most memory for copies of conversations and profiles.", bounds=(0, 1_099_511_627_776))
     ] = 67_108_864
+    shared_copies: Annotated[
+        bool,
+        setting(
+            "Keep copies of recent messages and profiles in Redis too, where there is one: relief for the database when"
+            " turns change instance, at a price for this process."
+        ),
+    ] = True
     shared_ttl_s: Annotated[float, setting("How long such copies live in Redis.", bounds=(1, 2_592_000))] = 7200.0
     health_consent: Annotated[
         bool,

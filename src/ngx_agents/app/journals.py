@@ -91,7 +91,7 @@ def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courte
     journal = journal_of(config, clock=clock, metrics=metrics, courtesy=courtesy, losses=losses)
     memory = MemoryTier(journal, max_bytes=config.journal.memory_bytes)
     top: Journal = memory
-    if shared is not None:
+    if shared is not None and config.journal.shared_copies:
         top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
     if not config.is_on_postgres or config.journal.shards is not None:
         return Tiers(journal=_gated(top, config), memory=memory, failover=None)

@@ -1,0 +1,36 @@
+"""Which tiers the configuration puts before the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.state.journal_conformance import accept, conversation, finish, tell
+
+from ngx_agents.app.config_sections import Config, JournalConfig, ServerConfig
+from ngx_agents.app.journals import tiers_of
+from ngx_agents.clock import SystemClock
+from ngx_agents.coordination.commands import GetVersioned
+from ngx_agents.coordination.local_shared import LocalShared
+from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.telemetry.metrics import Metrics
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_copies_are_shared_unless_the_switch_is_off(tmp_path: Path, *, is_on: bool) -> None:
+    config = Config(server=ServerConfig(data_dir=str(tmp_path)), journal=JournalConfig(shared_copies=is_on))
+    shared = LocalShared(SystemClock())
+    await shared.open()
+    tiers = tiers_of(config, clock=SystemClock(), metrics=Metrics(), courtesy=Courtesy(), shared=shared)
+    await tiers.journal.open()
+    await tiers.journal.migrate()
+    lane = await conversation(tiers.journal)
+    turn = await tell(tiers.journal, accept(lane))
+    await tell(tiers.journal, finish(lane, turn.turn_id, turn.epoch))
+    for _ in range(20):
+        await asyncio.sleep(0)  # what is shared goes out in a task of its own
+    found = await shared.ask(GetVersioned(f"recent:{{{lane}}}"))
+    assert (found is not None) is is_on
+    await tiers.journal.close()
+    await shared.close()
