@@ -8,6 +8,8 @@ NgxError
 │   ├── Forbidden                   the role does not allow it
 │   ├── NotFound                    absent, or not the caller's: the two look the same
 │   ├── BodyTooLarge                over `limit_bytes`
+│   ├── HeadersTooLarge             over `limit_bytes`
+│   ├── TooSlow                     headers or body did not come in time
 │   ├── UnsupportedMediaType        the body is not JSON
 │   ├── MethodNotAllowed            the path is known, the method is not; `allowed` lists those that are
 │   ├── ConversationBusy            a turn is running and `when_busy` is `reject`; carries `turn_id`
@@ -100,6 +102,19 @@ class BodyTooLarge(RequestError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the body is larger than {limit_bytes} bytes")
         self.limit_bytes = limit_bytes
+
+
+class HeadersTooLarge(RequestError):
+    code = "headers_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the headers are larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class TooSlow(RequestError):
+    code = "too_slow"
+    retryable = True
 
 
 class UnsupportedMediaType(RequestError):

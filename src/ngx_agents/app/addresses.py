@@ -31,7 +31,7 @@ def advertised(config: Config, address: tuple[str, int]) -> str | None:
     if config.server.advertise is not None:
         return config.server.advertise.rstrip("/")
     if not ip_address(address[0]).is_unspecified:
-        return url_of(address)
+        return url_of(address, scheme=scheme_of(config))
     if config.is_on_postgres:
         log.warning("address.unknown", hint="set NGX_ADVERTISE, or others cannot show the turns that run here")
     return None
@@ -47,6 +47,10 @@ def advertised_worker(config: Config, address: tuple[str, int], private_port: in
     return f"{parts.scheme}://{host}:{private_port}"
 
 
-def url_of(address: tuple[str, int]) -> str:
+def scheme_of(config: Config) -> str:
+    return "http" if config.server.tls_cert is None else "https"
+
+
+def url_of(address: tuple[str, int], *, scheme: str) -> str:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{host}:{address[1]}"
+    return f"{scheme}://{host}:{address[1]}"

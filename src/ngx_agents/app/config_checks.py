@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.setting import mask_password
@@ -29,6 +30,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _worker_troubles(config)
     yield from _outbox_troubles(config)
     yield from _admission_troubles(config)
+    yield from _edge_troubles(config)
     urls = {
         "[server] advertise": config.server.advertise,
         "[auth] jwks_url": config.auth.jwks_url,
@@ -104,6 +106,21 @@ def _foreign_troubles(config: Config) -> Iterator[str]:
             yield f"{label} url: expected an http:// or https:// address, got {mask_password(server.url)!r}"
         if not server.tools or not server.agents:
             yield f"{label} needs tools (names, or `*` for all) and agents (ids of specialists)"
+
+
+def _edge_troubles(config: Config) -> Iterator[str]:
+    server = config.server
+    if (server.tls_cert is None) != (server.tls_key is None):
+        yield "[server] tls_cert and tls_key belong together: set both or none"
+    for name in ("tls_cert", "tls_key", "tls_ca"):
+        path = getattr(server, name)
+        if path is not None and not Path(path).is_file():
+            yield f"[server] {name}: there is no file {path}"
+    for text in config.edge.trusted_proxies:
+        try:
+            ip_network(text)
+        except ValueError:
+            yield f"[edge] trusted_proxies: expected an address or a network such as 10.0.0.0/8, got {text!r}"
 
 
 def _worker_troubles(config: Config) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ngx_agents.app.config_data import RetentionConfig
+from ngx_agents.app.config_edge import EdgeConfig
 from ngx_agents.app.config_named import McpServerConfig, RemoteAgentConfig
 from ngx_agents.app.config_turns import BatchesConfig, BusConfig, TurnsConfig
 from ngx_agents.app.setting import Section, mask_password, setting
@@ -71,6 +72,13 @@ class ServerConfig(Section, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = ()
+    tls_cert: Annotated[
+        str | None, setting("PEM file of the server's certificate and its chain; with tls_key it serves https only.")
+    ] = None
+    tls_key: Annotated[str | None, setting("PEM file of that certificate's key.")] = None
+    tls_ca: Annotated[
+        str | None, setting("PEM file of who signs the certificates of other instances; unset: the system's.")
+    ] = None
     drain_s: Annotated[float, setting("How long a stopping server lets running turns finish.", bounds=(0, 3_600))] = (
         30.0
     )
@@ -298,6 +306,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All sections, typed. Whether they fit together is told by `app.config_checks`."""
 
     server: ServerConfig = ServerConfig()
+    edge: EdgeConfig = EdgeConfig()
     auth: AuthConfig = AuthConfig()
     journal: JournalConfig = JournalConfig()
     retention: RetentionConfig = RetentionConfig()

@@ -7,27 +7,45 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ngx_agents import __version__
-from ngx_agents.app.addresses import BACKLOG, url_of
+from ngx_agents.app.addresses import BACKLOG, scheme_of, url_of
+from ngx_agents.app.config_edge import EdgeConfig
+from ngx_agents.app.config_sections import Config
+from ngx_agents.app.connection import Connection
+from ngx_agents.app.door import Bounds, Door, networks
 from ngx_agents.app.drain import Drain
 from ngx_agents.app.lifespan import Running
+from ngx_agents.errors import ConfigError
+from ngx_agents.telemetry.log import event_log
 
 KEEP_ALIVE_S = 75
 GRACE_S = 2  # for answers under way, when no turn is left
+HANDSHAKE_S = 10.0  # for TLS, before there is a connection to look at
+OTHER_FILES = 1_024  # what a process opens besides its clients
+HSTS = ("strict-transport-security", "max-age=31536000")
+log = event_log("app")
 
 
 async def serve_on(listeners: Sequence[socket.socket], program: Running, *, ready: Callable[[HttpServer], None]) -> int:
-    """Serves until told to stop, by a signal or `HttpServer.stop`; the exit code. `ready` is called at the begin."""
-    server = HttpServer(_uvicorn(program), program.drain)
+    """Serves until told to stop, by a signal or `HttpServer.stop`; the exit code. `ready` is called at the begin.
+
+    Raises ConfigError when the certificate cannot be used.
+    """
+    config = program.parts.config
+    _allow_connections(config.edge.max_connections)
+    door = Door(bounds_of(config.edge), program.parts.metrics, asyncio.get_running_loop().time)
+    server = HttpServer(uvicorn_config(program.app, config), program.drain, door)
     server.install_signals()
     ready(server)
     _settle_memory()
@@ -44,9 +62,34 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def _uvicorn(program: Running) -> uvicorn.Config:
-    return uvicorn.Config(
-        program.app,
+def bounds_of(edge: EdgeConfig) -> Bounds:
+    return Bounds(
+        max_connections=edge.max_connections,
+        max_per_address=edge.max_connections_per_address,
+        header_bytes=edge.max_header_bytes,
+        header_s=edge.header_timeout_s,
+        body_bytes_per_s=edge.min_body_bytes_per_s,
+        stalled_s=edge.stalled_timeout_s,
+        proxies=networks(edge.trusted_proxies),
+    )
+
+
+def _allow_connections(count: int) -> None:
+    """As many files as the system lets this process open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES
+    if soft < wanted:
+        given = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, given), hard))
+        if given < wanted:
+            log.warning("connections.fewer", max_open_files=given, wanted=wanted)
+
+
+def uvicorn_config(app: ASGIApp, config: Config) -> uvicorn.Config:
+    """Raises ConfigError when the certificate cannot be used."""
+    server, proxies = config.server, config.edge.trusted_proxies
+    made = uvicorn.Config(
+        app,
         loop="none",
         http="httptools",
         ws="none",
@@ -54,14 +97,23 @@ def _uvicorn(program: Running) -> uvicorn.Config:
         interface="asgi3",
         access_log=False,
         log_config=None,
-        log_level="warning",
-        proxy_headers=False,
+        log_level="error",
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        ssl_certfile=server.tls_cert,
+        ssl_keyfile=server.tls_key,
+        headers=[HSTS] if server.tls_cert else [],
         server_header=False,
         date_header=True,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         backlog=BACKLOG,
     )
+    try:
+        made.load()
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError(f"[server] tls_cert and tls_key cannot be used: {exc.strerror or exc}") from exc
+    return made
 
 
 class HttpServer(uvicorn.Server):
@@ -69,9 +121,30 @@ class HttpServer(uvicorn.Server):
 
     exit_code = 0
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, door: Door) -> None:
         super().__init__(config)
         self._drain = drain
+        self._door = door
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop, tls = asyncio.get_running_loop(), self.config.ssl
+
+        def connect() -> Connection:
+            return Connection(self.config, self.server_state, door=self._door)
+
+        self.servers = [
+            await loop.create_server(
+                connect, sock=one, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S if tls else None
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        self._door.look(each for each in self.server_state.connections if isinstance(each, Connection))
+        return await super().on_tick(counter)
 
     @contextmanager
     @override
@@ -93,15 +166,16 @@ class HttpServer(uvicorn.Server):
         """Drains and ends; told again it does not wait."""
         self.exit_code = exit_code
         self._drain.tell()
+        self._door.is_closing = True
         for connection in self.server_state.connections:
-            if isinstance(connection, HttpToolsProtocol) and connection.cycle is not None:
+            if isinstance(connection, Connection) and connection.cycle is not None:
                 connection.cycle.keep_alive = False
 
 
 def banner(program: Running, address: tuple[str, int]) -> str:
     """What a person sees first: where it listens, what answers, where the data is."""
     config, choice = program.parts.config, program.parts.choice
-    url = url_of(address)
+    url = url_of(address, scheme=scheme_of(config))
     agents = ", ".join(card.id for card in program.parts.team.cards())
     return (
         f"NGX Agents {__version__}\n"

@@ -82,7 +82,7 @@ async def running(
         await stack.enter_async_context(parts.bus)
         peers: Peers | None = None
         if (signature := peer_signature(parts)) is not None:
-            peers = await stack.enter_async_context(HttpPeers(signature))
+            peers = await stack.enter_async_context(HttpPeers(signature, ca_file=config.server.tls_ca))
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance), parts))
         await stack.enter_async_context(build_outbox(parts, engine.instance, {}))

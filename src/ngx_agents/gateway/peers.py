@@ -6,6 +6,7 @@ the caller looks again who holds the turn.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -31,14 +32,19 @@ CODES = ("cancelled", "interrupted")
 
 
 class HttpPeers:
-    """Implements `turns.peers.Peers`. Enter it before use."""
+    """Implements `turns.peers.Peers`. Enter it before use.
 
-    def __init__(self, signature: PeerSignature) -> None:
+    `ca_file` (PEM) is who signs the certificates of other instances, None for whom the system trusts.
+    """
+
+    def __init__(self, signature: PeerSignature, *, ca_file: str | None = None) -> None:
         self._signature = signature
+        self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
+        trusted = ssl.create_default_context(cafile=self._ca_file) if self._ca_file is not None else True
+        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=trusted)
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, read_bufsize=2**16, trust_env=False
         )

@@ -24,6 +24,8 @@ STATUS: dict[type[NgxError], int] = {
     errors.NotFound: 404,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.HeadersTooLarge: 431,
+    errors.TooSlow: 408,
     errors.MethodNotAllowed: 405,
     errors.ConversationBusy: 409,
     errors.RateLimited: 429,
@@ -121,3 +123,20 @@ def headers_of(error: NgxError) -> list[tuple[bytes, bytes]]:
     if isinstance(error, errors.MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     return headers
+
+
+def whole_answer(error: NgxError, request_id: str) -> bytes:
+    """The answer to what never became a request: all that goes over an HTTP/1.1 connection, which ends with it."""
+    problem = problem_of(error, request_id)
+    body = msgspec.json.encode(problem)
+    headers = [
+        (b"content-type", MEDIA_TYPE),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request_id.encode()),
+        *headers_of(error),
+    ]
+    lines = [f"HTTP/1.1 {problem.status} {problem.title}".encode(), *(b"%b: %b" % header for header in headers)]
+    return b"\r\n".join([*lines, b"", body])
