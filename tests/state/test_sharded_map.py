@@ -55,6 +55,8 @@ def test_every_command_and_question_has_a_place() -> None:
             c.WriteAudit,
             c.ListControls,
             c.Audited,
+            c.TakeBudget,
+            c.GiveBudget,
         ):
             continue
         fields = kind.__struct_fields__

@@ -10,6 +10,7 @@ from tests.state.batch_conformance import *  # noqa: F403
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, ids, tell
 from tests.state.journal_conformance_blobs import *  # noqa: F403
+from tests.state.journal_conformance_budgets import *  # noqa: F403
 from tests.state.journal_conformance_governance import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 from tests.state.journal_conformance_retention import *  # noqa: F403

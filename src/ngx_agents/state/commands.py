@@ -34,6 +34,12 @@ from ngx_agents.state.blob_commands import GetBlob as GetBlob
 from ngx_agents.state.blob_commands import KnownBlobs as KnownBlobs
 from ngx_agents.state.blob_commands import ListBlobs as ListBlobs
 from ngx_agents.state.blob_commands import PutBlob as PutBlob
+from ngx_agents.state.budget_commands import ForgetBudgets as ForgetBudgets
+from ngx_agents.state.budget_commands import GiveBudget as GiveBudget
+from ngx_agents.state.budget_commands import ListMeters as ListMeters
+from ngx_agents.state.budget_commands import Meter as Meter
+from ngx_agents.state.budget_commands import Slice as Slice
+from ngx_agents.state.budget_commands import TakeBudget as TakeBudget
 from ngx_agents.state.governance import Audited as Audited
 from ngx_agents.state.governance import AuditEntry as AuditEntry
 from ngx_agents.state.governance import Control as Control
@@ -324,6 +330,7 @@ Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
     | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
+    | TakeBudget | GiveBudget | ForgetBudgets
     | CreateBatch | AddBatchItems | StartBatch | DropBatch | TakeItems | CancelBatch | SettleBatch
     | EndTask | PutPush | DeletePush | ClaimPushes | SettlePush | ReplayPush | AddPost
 )  # fmt: skip
@@ -331,7 +338,7 @@ Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
-    | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
+    | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
     | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
     | GetTask | ListTasks | ListPushes | ListDeadPushes
 )  # fmt: skip

@@ -17,6 +17,7 @@ from ngx_agents.state.governance import completed
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_blobs import APPLY as BLOBS
+from ngx_agents.state.postgres_budgets import APPLY as BUDGETS
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation, erase_user
 from ngx_agents.state.postgres_expiry import APPLY as EXPIRY
@@ -202,6 +203,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **BLOBS,
     **EXPIRY,
     **GOVERNANCE,
+    **BUDGETS,
     c.Audited: _audited,
     **BATCHES,
     **TASKS,

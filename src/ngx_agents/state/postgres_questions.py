@@ -11,6 +11,7 @@ from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Artifact, ConversationInfo, Message, Page, Profile, Turn
 from ngx_agents.state.pages import NEWEST, page, place_of
 from ngx_agents.state.postgres_blobs import ANSWER as BLOBS
+from ngx_agents.state.postgres_budgets import ANSWER as BUDGETS
 from ngx_agents.state.postgres_connections import Connection, Session
 from ngx_agents.state.postgres_export import export_user
 from ngx_agents.state.postgres_governance import ANSWER as GOVERNANCE
@@ -241,6 +242,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **STATES,
     **BLOBS,
     **GOVERNANCE,
+    **BUDGETS,
     **BATCHES,
     **TASKS,
     **PUSHES,

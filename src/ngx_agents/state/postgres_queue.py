@@ -125,15 +125,25 @@ def _touched_by_instance(command: c.Command) -> str:
             return command.instance
         case c.Expire():
             return f"expire/{command.kind}"
-        case c.PutControl():
-            return "control"
-        case c.WriteAudit():
-            return command.entry.id
-        case c.Audited():
-            return _touched(command.command)
         case c.CreateBatch():
             return command.id
         case c.AddBatchItems() | c.StartBatch() | c.DropBatch() | c.TakeItems() | c.CancelBatch() | c.SettleBatch():
             return command.batch_id
+        case _:
+            return _touched_by_operator(command)
+
+
+def _touched_by_operator(command: c.Command) -> str:
+    match command:
+        case c.PutControl():
+            return "control"
+        case c.WriteAudit():
+            return command.entry.id
+        case c.TakeBudget() | c.GiveBudget():
+            return f"meter/{command.meter}"
+        case c.ForgetBudgets():
+            return "meters"
+        case c.Audited():
+            return _touched(command.command)
         case _:
             raise TypeError(f"{type(command).__name__} is not a command")

@@ -66,6 +66,10 @@ def _dead_pushes(told: c.ListDeadPushes, found: Sequence[Sequence[Any]]) -> tupl
     return tuple(sorted(_chained(told, found), key=lambda entry: entry.at, reverse=True)[: told.limit])
 
 
+def _meters(told: c.ListMeters, found: Sequence[Sequence[c.Meter]]) -> tuple[c.Meter, ...]:
+    return tuple(sorted(_chained(told, found), key=lambda meter: meter.name)[: told.limit])
+
+
 def _furthest(told: c.GetPosition, found: Sequence[c.Position]) -> c.Position:
     raise JournalUnavailable("several servers have no common position")
 
@@ -80,6 +84,8 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.ListInstances: _instances,
     c.ListDead: _dead,
     c.ListAudit: _audit,
+    c.ForgetBudgets: lambda told, found: sum(found),
+    c.ListMeters: _meters,
     c.HeldLanes: _chained,
     c.ClaimPushes: _chained,
     c.ListDeadPushes: _dead_pushes,

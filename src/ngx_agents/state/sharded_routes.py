@@ -9,7 +9,7 @@ from ngx_agents.state.postgres_rows import NO_SHARD, shard_in
 
 EVERYWHERE = (
     c.Beat, c.Leave, c.RevokeKey, c.Expire, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
-    c.GetPosition, c.ListShardPlaces, c.ListAudit, c.KnownBlobs, c.OpenBatches,
+    c.GetPosition, c.ListShardPlaces, c.ListAudit, c.ForgetBudgets, c.ListMeters, c.KnownBlobs, c.OpenBatches,
     c.ClaimPushes, c.ListDeadPushes,
 )  # fmt: skip
 HOUSE = 0
@@ -27,6 +27,8 @@ def shard_for(told: c.Command | c.Question) -> int | None:
             return told.digest[0] if told.digest else 0
         case c.TryElect() | c.PutControl() | c.WriteAudit() | c.ListControls():
             return HOUSE
+        case c.TakeBudget() | c.GiveBudget():
+            return shard_of(told.meter)
         case c.Audited():
             return shard_for(told.command)
         case _:

@@ -17,6 +17,7 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.governance import completed
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_blobs import APPLY as BLOBS
+from ngx_agents.state.sqlite_budgets import APPLY as BUDGETS
 from ngx_agents.state.sqlite_erasure import forget_conversation
 from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
 from ngx_agents.state.sqlite_governance import APPLY as GOVERNANCE
@@ -267,6 +268,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     **BLOBS,
     **EXPIRY,
     **GOVERNANCE,
+    **BUDGETS,
     c.Audited: _audited,
     **BATCHES,
     **TASKS,

@@ -24,6 +24,7 @@ from ngx_agents.state.model import (
 )
 from ngx_agents.state.pages import NEWEST, page, place_of
 from ngx_agents.state.sqlite_blobs import ANSWER as BLOBS
+from ngx_agents.state.sqlite_budgets import ANSWER as BUDGETS
 from ngx_agents.state.sqlite_governance import ANSWER as GOVERNANCE
 from ngx_agents.state.sqlite_pushes import ANSWER as PUSHES
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
@@ -366,6 +367,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     **ANSWER,
     **BLOBS,
     **GOVERNANCE,
+    **BUDGETS,
     **BATCHES,
     **TASKS,
     **PUSHES,

@@ -1,0 +1,189 @@
+"""What this instance holds of the budgets' meters: taken from the journal in slices, spent here, given back.
+
+The journal is the truth: nothing is spent that was not taken from it first, so all instances together go beyond a limit
+by less than one reservation, and a restart forgets nothing. A slice that is not used for `IDLE_S` is given back, all of
+them at the end; a killed instance's slices stay taken, so a crash never lets more be spent, but up to a slice less.
+One task gives back; everybody reserves. Two who are short of one meter ask once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from ngx_agents.clock import Clock
+from ngx_agents.errors import JournalUnavailable, NgxError
+from ngx_agents.state.commands import ForgetBudgets, GiveBudget, Slice, TakeBudget
+from ngx_agents.state.journal import Journal
+from ngx_agents.telemetry.log import event_log
+
+log = event_log("state")
+EVERY_S = 5.0
+IDLE_S = 60.0
+TELL_S = 30.0
+"""How late the journal learns what was spent of a slice that is still in use."""
+AGAIN_S = 1.0
+"""How long a meter that is used up is believed to be."""
+FORGET_EVERY_S = 3600.0
+KEPT_S = 40 * 86_400.0
+"""How long after its end a meter can still be listed."""
+MANY, FEW = 64, 16
+"""Slices are a 64th of what many spend together, a 16th of what one user does."""
+AT_ONCE = 200
+
+
+class Lease:
+    """What is held of one meter. `left` may be below 0 when more was spent than reserved; `leased` is what all hold."""
+
+    __slots__ = ("ends_at", "is_out_until_s", "leased", "left", "limit", "lock", "name", "open", "share", "spent",
+                 "told_s", "used_s")  # fmt: skip
+
+    def __init__(self, name: str, *, limit: int, ends_at: float, share: int) -> None:
+        self.name = name
+        self.share = share
+        self.limit = limit
+        self.ends_at = ends_at
+        self.left = self.spent = self.leased = self.open = 0
+        self.used_s = self.told_s = 0.0
+        self.is_out_until_s = float("-inf")
+        self.lock: asyncio.Lock | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit was reached when it was last asked about."""
+        return self.leased >= self.limit
+
+
+class BudgetLedger:
+    """Enter it to have slices given back. Leases are as many as meters were used within `IDLE_S`."""
+
+    def __init__(self, journal: Journal, *, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._leases: dict[str, Lease] = {}
+        self._forgotten_s = clock.monotonic_s()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._giving: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def lease(self, name: str, *, limit: int, ends_at: float, share: int = MANY) -> Lease:
+        found = self._leases.get(name)
+        if found is None:
+            found = self._leases[name] = Lease(name, limit=limit, ends_at=ends_at, share=share)
+            found.told_s = self._clock.monotonic_s()
+        found.limit = limit
+        return found
+
+    async def reserve(self, lease: Lease, amount: int, *, is_forced: bool) -> bool:
+        """Whether `amount` is reserved; then it must be settled. `is_forced`: also beyond the limit, to be counted.
+
+        While the journal cannot be asked, only what is forced is.
+        """
+        lease.used_s = self._clock.monotonic_s()
+        if lease.left < amount and not await self._take(lease, amount, is_forced=is_forced):
+            return False
+        lease.left -= amount
+        lease.open += 1
+        self._leases.setdefault(lease.name, lease)
+        return True
+
+    def settle(self, lease: Lease, reserved: int, spent: int) -> None:
+        """What was really spent of a reservation, more or less than it."""
+        lease.open -= 1
+        lease.left += reserved - spent
+        lease.spent += spent
+
+    async def _take(self, lease: Lease, amount: int, *, is_forced: bool) -> bool:
+        if lease.lock is None:
+            lease.lock = asyncio.Lock()
+        async with lease.lock:
+            if lease.left >= amount:
+                return True
+            if lease.is_out_until_s > lease.used_s and not is_forced:
+                return False
+            command = TakeBudget(
+                meter=lease.name,
+                amount=amount - lease.left,
+                slice_size=lease.limit // lease.share,
+                limit=lease.limit,
+                ends_at=lease.ends_at + KEPT_S,
+                is_forced=is_forced,
+            )
+            try:
+                [result] = await self._journal.transact([command])
+                if not isinstance(result, Slice):
+                    raise result
+            except NgxError as error:
+                log.warning("budget.not_asked", code=error.code)
+                return is_forced
+            lease.left += result.granted
+            lease.leased = result.leased
+            if not result.granted:
+                lease.is_out_until_s = self._clock.monotonic_s() + AGAIN_S
+            return lease.left >= amount
+
+    async def __aenter__(self) -> Self:
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self._giving = self._tasks.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._tasks is not None and self._giving is not None:
+            self._giving.cancel()
+            await self._tasks.__aexit__(None, None, None)
+        await self.give_back(idle_s=0.0)
+
+    async def _run(self) -> None:
+        while True:
+            await self._clock.sleep(EVERY_S)
+            await self.give_back(idle_s=IDLE_S)
+            await self._forget()
+
+    async def give_back(self, *, idle_s: float) -> None:
+        """Tells the journal what was spent, and gives back the slices of meters that nobody used for `idle_s`."""
+        now_s = self._clock.monotonic_s()
+        late_s = min(idle_s, TELL_S)
+        due = [
+            lease
+            for lease in self._leases.values()
+            if now_s - lease.used_s >= idle_s or (now_s - lease.told_s >= late_s and (lease.spent or lease.left < 0))
+        ]
+        for start in range(0, len(due), AT_ONCE):
+            await self._give(due[start : start + AT_ONCE], now_s, idle_s=idle_s)
+
+    async def _give(self, leases: list[Lease], now_s: float, *, idle_s: float) -> None:
+        commands, told = [], []
+        for lease in leases:
+            is_idle = now_s - lease.used_s >= idle_s and not lease.open and not (lease.lock and lease.lock.locked())
+            unused = lease.left if is_idle or lease.left < 0 else 0
+            if is_idle:
+                self._leases.pop(lease.name, None)
+            if unused or lease.spent:
+                commands.append(GiveBudget(meter=lease.name, spent=lease.spent, unused=unused))
+                told.append((lease, lease.spent, unused))
+                lease.spent, lease.left, lease.told_s = 0, lease.left - unused, now_s
+        if not commands:
+            return
+        try:
+            await self._journal.transact(commands)
+        except JournalUnavailable as error:
+            log.warning("budget.not_given_back", code=error.code)
+            for lease, spent, unused in told:
+                lease.spent, lease.left = lease.spent + spent, lease.left + unused
+                self._leases.setdefault(lease.name, lease)
+
+    async def _forget(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._forgotten_s < FORGET_EVERY_S:
+            return
+        self._forgotten_s = now_s
+        try:
+            await self._journal.transact([ForgetBudgets(before=self._clock.now_s())])
+        except JournalUnavailable as error:
+            log.warning("budget.not_forgotten", code=error.code)
