@@ -45,6 +45,7 @@ NgxError
 │   ├── ModelThrottled              429; shared capacity or quota
 │   ├── ModelUnavailable            5xx, refused, reset, or not reachable
 │   ├── ModelTimeout                no answer in time
+│   ├── SpendingStopped             a budget is spent, or an operator stopped it: `by` says which
 │   ├── ModelBlocked                a safety filter blocked the prompt or the answer
 │   └── ModelProtocolError          the answer cannot be understood
 └── RemoteError                     an agent or tool server elsewhere did not do its part
@@ -337,6 +338,16 @@ class ModelUnavailable(ModelError):
 class ModelTimeout(ModelError):
     code = "model_timeout"
     retryable = True
+
+
+class SpendingStopped(ModelError):
+    """`by` names the budget or the stop."""
+
+    code = "budget_spent"
+
+    def __init__(self, message: str, *, by: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.by = by
 
 
 class ModelBlocked(ModelError):

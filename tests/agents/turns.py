@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.orchestrator import CoachingTeam
+from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.turn import AgentEvent, Answered, ArtifactMade, TextDelta, TextReset, TurnTask
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.state.model import Artifact, Message, Owner, Profile
@@ -23,8 +24,24 @@ class TestTeam(CoachingTeam):
 
     __test__ = False
 
-    def __init__(self, model: VertexAIClient | None, metrics: Metrics, bus: A2AServer, agents: Collection[str]) -> None:
-        super().__init__(model=model, bus=bus, agents=agents, clock=SystemClock(), rng=Rng(1), metrics=metrics)
+    def __init__(
+        self,
+        model: VertexAIClient | None,
+        metrics: Metrics,
+        bus: A2AServer,
+        *,
+        agents: Collection[str],
+        spending: Spending | None,
+    ) -> None:
+        super().__init__(
+            model=model,
+            bus=bus,
+            agents=agents,
+            clock=SystemClock(),
+            rng=Rng(1),
+            metrics=metrics,
+            spending=spending,
+        )
         self.bus = bus
 
 
@@ -34,9 +51,11 @@ def coaching_team(
     metrics: Metrics | None = None,
     bus: A2AServer | None = None,
     agents: Collection[str] = (),
+    spending: Spending | None = None,
 ) -> TestTeam:
     metrics = metrics or Metrics()
-    return TestTeam(model, metrics, bus or A2AServer(worker_threads=256, metrics=metrics), agents)
+    bus = bus or A2AServer(worker_threads=256, metrics=metrics)
+    return TestTeam(model, metrics, bus, agents=agents, spending=spending)
 
 
 def a_task(

@@ -80,6 +80,7 @@ def test_every_variable_sets_its_setting(name):
         "builtin": "off",
         "trace_share": "0.1",
         "places_share": "0.5",
+        "house": "false",
         "max_open": "20",
         "capacity": "100",
         "token_target_s": "0.02",

@@ -44,6 +44,7 @@ GET /v1/models
 GET /v1/models/{model}
 GET /v1/admin/status
 GET /v1/admin/audit
+GET /v1/admin/meters
 GET /v1/admin/plans
 PUT /v1/admin/plans/{plan}
 DELETE /v1/admin/plans/{plan}

@@ -26,6 +26,7 @@ from ngx_agents.agents.remote.roster import RemoteRoster
 from ngx_agents.agents.router import Route, Router
 from ngx_agents.agents.safety import RedFlag, SafetyScreen
 from ngx_agents.agents.specialist import Specialist
+from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.synthesis import Synthesis
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox
@@ -66,6 +67,7 @@ class CoachingTeam:
         metrics: Metrics,
         history_tokens: int = HISTORY_TOKENS,
         remote: Sequence[RemoteSettings] = (),
+        spending: Spending | None = None,
     ) -> None:
         """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
 
@@ -73,6 +75,7 @@ class CoachingTeam:
         others are asked elsewhere, when the bus has a carrier.
 
         `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
+        `spending` pays for the calls of the model; without it nothing is counted.
         Agents elsewhere (`remote`) are asked while the context of the attribute `remote` is entered.
         """
         tools = build_tools()
@@ -97,6 +100,7 @@ class CoachingTeam:
                     toolbox=toolbox,
                     templates=templates,
                     screen=screen,
+                    spending=spending,
                 ),
                 fallbacks,
             )
@@ -107,7 +111,9 @@ class CoachingTeam:
             if not agents or name in agents:
                 bus.register(name, colleague.handle, accepts=AwayErrand, runs_inline=True)
         cards = {name: agent.card for name, agent in team.specialists.items()}
-        self._synthesis = Synthesis(team.orchestrator, cards, model=model, templates=templates, screen=screen)
+        self._synthesis = Synthesis(
+            team.orchestrator, cards, model=model, templates=templates, screen=screen, spending=spending
+        )
         self._cards = cards
         self.remote = _roster(remote, screen=screen, clock=clock, rng=rng, metrics=metrics)
         self.remote.on_change = self._line_up

@@ -14,6 +14,7 @@ from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentContent
 from ngx_agents.agents.prompt import cache_rule, question_of, system_prompt
+from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox, ToolRun, decode_run
@@ -39,6 +40,7 @@ class Specialist:
         toolbox: Toolbox,
         templates: Templates,
         screen: AnswerScreen,
+        spending: Spending | None = None,
     ) -> None:
         self._card = content.card
         self._instructions = content.instructions
@@ -46,6 +48,7 @@ class Specialist:
         self._toolbox = toolbox
         self._templates = templates
         self._screen = screen
+        self._spending = spending
         self._declared = toolbox.declarations(content.card.tools)
         self.reads = toolbox.reads_of(content.card.tools)
 
@@ -73,7 +76,9 @@ class Specialist:
         self, model: VertexAIClient, brief: Brief, work: Work, made: dict[str, ToolRun]
     ) -> AsyncGenerator[AgentEvent]:
         contents = question_of(brief)
-        telling = Telling(model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
+        purse = None if self._spending is None else self._spending.purse(brief.task)
+        gate = self._screen.gate(brief.language)
+        telling = Telling(model, gate, work, is_streamed=brief.is_streamed, purse=purse)
         for round_number in range(MAX_TOOL_ROUNDS + 1):
             if work.text:
                 yield work.say("\n\n")

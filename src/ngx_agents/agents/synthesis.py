@@ -13,6 +13,7 @@ from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentCard, AgentContent
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.prompt import as_data, cache_rule, is_simple, question_of, said, system_prompt
+from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.turn import TextDelta, TextReset
@@ -46,6 +47,7 @@ class Synthesis:
         model: VertexAIClient | None,
         templates: Templates,
         screen: AnswerScreen,
+        spending: Spending | None = None,
     ) -> None:
         self._id = content.card.id
         self._instructions = content.instructions
@@ -53,6 +55,7 @@ class Synthesis:
         self._model = model
         self._templates = templates
         self._screen = screen
+        self._spending = spending
         self._consults = (_consult_declaration(cards),)
 
     def call_upon(self, cards: Mapping[str, AgentCard]) -> None:
@@ -74,7 +77,7 @@ class Synthesis:
             deadline_s=brief.task.deadline_s,
             urgency=brief.task.turn_class,
         )
-        telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
+        telling = self._telling(self._model, brief, work)
         async with aclosing(telling.events(request)) as events:
             async for event in events:
                 yield event
@@ -91,7 +94,7 @@ class Synthesis:
             urgency=brief.task.turn_class,
             is_simple=is_simple(brief),
         )
-        telling = Telling(self._model, self._screen.gate(brief.language), work, is_streamed=brief.is_streamed)
+        telling = self._telling(self._model, brief, work)
         async with aclosing(telling.events(request)) as events:
             async for event in events:
                 yield event
@@ -113,6 +116,11 @@ class Synthesis:
     def name_of(self, agent: str, language: Language) -> str:
         card = self._cards.get(agent)
         return agent if card is None else card.name.of(language)
+
+    def _telling(self, model: VertexAIClient, brief: Brief, work: Work) -> Telling:
+        purse = None if self._spending is None else self._spending.purse(brief.task)
+        gate = self._screen.gate(brief.language)
+        return Telling(model, gate, work, is_streamed=brief.is_streamed, purse=purse)
 
     def _system(self, brief: Brief) -> str:
         return system_prompt(

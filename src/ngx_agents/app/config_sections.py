@@ -10,7 +10,7 @@ import msgspec
 from ngx_agents.app.config_data import RetentionConfig
 from ngx_agents.app.config_edge import EdgeConfig
 from ngx_agents.app.config_named import McpServerConfig, RemoteAgentConfig
-from ngx_agents.app.config_turns import BatchesConfig, BusConfig, TurnsConfig
+from ngx_agents.app.config_turns import BatchesConfig, BudgetsConfig, BusConfig, TurnsConfig
 from ngx_agents.app.setting import Section, mask_password, setting
 
 
@@ -319,6 +319,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     batches: BatchesConfig = BatchesConfig()
     bus: BusConfig = BusConfig()
     admission: AdmissionConfig = AdmissionConfig()
+    budgets: BudgetsConfig = BudgetsConfig()
     client: ClientConfig = ClientConfig()
     remote_agents: dict[str, RemoteAgentConfig] = {}
     mcp_servers: dict[str, McpServerConfig] = {}

@@ -60,3 +60,15 @@ class BusConfig(Section, frozen=True, kw_only=True):
     circuit_breaker_reset_timeout_s: Annotated[
         float, setting("How long an agent's breaker lets nothing pass.", bounds=(0.1, 3_600))
     ] = 60.0
+
+
+class BudgetsConfig(Section, frozen=True, kw_only=True):
+    """What calls of the model may cost; the budgets themselves are set with `ngx budgets`."""
+
+    cheaper_model: Annotated[
+        str | None, setting("Model asked beyond a budget that degrades, and for the flag cheaper-model.")
+    ] = None
+    house: Annotated[bool, setting("Keep the team's own monthly budget of each agent.")] = True
+    reserved_output_tokens: Annotated[
+        int, setting("What a call of the model is expected to write at most.", bounds=(16, 1_000_000))
+    ] = 4096

@@ -76,6 +76,7 @@ async def running(
         await parts.journal.open()
         await parts.journal.migrate()
         await stack.enter_async_context(parts.governance.controls)
+        await stack.enter_async_context(parts.governance.ledger)
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
         await stack.enter_async_context(parts.team.remote)

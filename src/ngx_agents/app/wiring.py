@@ -158,6 +158,8 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         shared=foundation.shared,
     )
     bus = build_bus(config, foundation)
+    model = choice.settings.model if choice.settings is not None else None
+    governance = governance_of(config, tiers.journal, foundation, model=model)
     return Parts(
         config=config,
         foundation=foundation,
@@ -167,7 +169,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         failover=tiers.failover,
         choice=choice,
         client=client,
-        governance=governance_of(config, tiers.journal, foundation),
+        governance=governance,
         bus=bus,
         team=CoachingTeam(
             model=client,
@@ -178,6 +180,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
             metrics=foundation.metrics,
             history_tokens=config.turns.history_tokens,
             remote=remote_settings(config),
+            spending=governance.spending,
         ),
     )
 

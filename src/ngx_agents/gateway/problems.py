@@ -60,6 +60,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.ModelThrottled: 503,
     errors.ModelUnavailable: 503,
     errors.ModelTimeout: 504,
+    errors.SpendingStopped: 429,
     errors.ModelBlocked: 422,
     errors.ModelProtocolError: 502,
     errors.RemoteError: 502,

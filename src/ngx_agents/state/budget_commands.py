@@ -70,5 +70,5 @@ def slice_granted(command: TakeBudget, leased: int) -> int:
     """What is granted when so much is taken already."""
     left = command.limit - leased
     if left <= 0:
-        return command.amount if command.is_forced else 0
+        return max(command.amount, command.slice_size) if command.is_forced else 0
     return max(command.amount, min(command.slice_size, left // 8))

@@ -26,8 +26,6 @@ TELL_S = 30.0
 AGAIN_S = 1.0
 """How long a meter that is used up is believed to be."""
 FORGET_EVERY_S = 3600.0
-KEPT_S = 40 * 86_400.0
-"""How long after its end a meter can still be listed."""
 MANY, FEW = 64, 16
 """Slices are a 64th of what many spend together, a 16th of what one user does."""
 AT_ONCE = 200
@@ -74,7 +72,7 @@ class BudgetLedger:
         if found is None:
             found = self._leases[name] = Lease(name, limit=limit, ends_at=ends_at, share=share)
             found.told_s = self._clock.monotonic_s()
-        found.limit = limit
+        found.limit, found.ends_at = limit, ends_at
         return found
 
     async def reserve(self, lease: Lease, amount: int, *, is_forced: bool) -> bool:
@@ -109,7 +107,7 @@ class BudgetLedger:
                 amount=amount - lease.left,
                 slice_size=lease.limit // lease.share,
                 limit=lease.limit,
-                ends_at=lease.ends_at + KEPT_S,
+                ends_at=lease.ends_at,
                 is_forced=is_forced,
             )
             try:

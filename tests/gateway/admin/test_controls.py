@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.gateway.admin.keyed import keyed
 
+from ngx_agents.state.commands import GiveBudget, TakeBudget
 from ngx_agents.state.controls import Budget, Stop
 from ngx_agents.state.model import Owner
 
@@ -59,6 +60,17 @@ async def test_a_control_is_made_replaced_listed_removed_and_each_time_logged(tm
         _, page = await it.api.call("GET", "/v1/admin/audit?target=budget/acme-month", headers=it.operator)
         told = [(one["action"], (one["before"] or {}).get("tokens")) for one in page["items"]]
         assert told == [("budget.remove", 5), ("budget.put", 1000), ("budget.put", None)]
+
+
+async def test_what_was_spent_of_the_budgets_is_listed_by_prefix(tmp_path: Path) -> None:
+    async with keyed(tmp_path) as it:
+        for name in ("a/2026-11/tokens/acme", "b/2026-11/cost/acme"):
+            await it.house.deps.tell(TakeBudget(meter=name, amount=7, slice_size=0, limit=100, ends_at=9e9))
+        await it.house.deps.tell(GiveBudget(meter="b/2026-11/cost/acme", spent=5, unused=2))
+        status, found = await it.api.call("GET", "/v1/admin/meters?prefix=b/", headers=it.operator)
+        meter = {"name": "b/2026-11/cost/acme", "leased": 5, "spent": 5, "ends_at": 9e9}
+        assert (status, found["items"]) == (200, [meter])
+        assert (await it.api.call("GET", "/v1/admin/meters", headers=it.user))[0] == 403
 
 
 async def test_an_account_is_over_its_tenant_and_a_stop_is_seen_at_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ngx_agents.gateway.admin.controls import ControlRoutes
 from ngx_agents.gateway.admin.routes import AdminRoutes
-from ngx_agents.gateway.admin.wire import AuditPage, ControlList, ControlView, Status
+from ngx_agents.gateway.admin.wire import AuditPage, ControlList, ControlView, MeterList, Status
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.operation import CURSOR, LIMIT, Operation, Parameter, operation_of
 from ngx_agents.gateway.principal import OPERATOR
@@ -16,6 +16,10 @@ from ngx_agents.state.governance import ControlKind
 
 TARGET = Parameter(
     name="target", place="query", schema={"type": "string"}, description="Only entries about this, such as `flag/a`."
+)
+
+PREFIX = Parameter(
+    name="prefix", place="query", schema={"type": "string"}, description="Only names that begin so, such as `month/`."
 )
 
 
@@ -35,6 +39,10 @@ def admin_operations(deps: GatewayDeps) -> list[Operation]:
         admin_operation(
             "GET /v1/admin/audit", routes.audit, summary="Who changed what, newest first",
             answers={200: (AuditPage,)}, parameters=(TARGET, LIMIT, CURSOR),
+        ),
+        admin_operation(
+            "GET /v1/admin/meters", routes.meters, summary="What was spent of the budgets",
+            answers={200: (MeterList,)}, parameters=(PREFIX, LIMIT),
         ),
         *_controls(ControlRoutes(deps)),
     ]  # fmt: skip

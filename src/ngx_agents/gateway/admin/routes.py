@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ngx_agents import __version__
-from ngx_agents.gateway.admin.wire import AuditPage, Status
+from ngx_agents.gateway.admin.wire import AuditPage, MeterList, Status
 from ngx_agents.gateway.decode import limit_of, query_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
-from ngx_agents.state.commands import ListAudit, ListInstances, Ping
+from ngx_agents.state.commands import ListAudit, ListInstances, ListMeters, Ping
 
 DEFAULT_ENTRIES = 50
 
@@ -39,3 +39,8 @@ class AdminRoutes:
         )
         page = await self._deps.journal.query(question)
         await exchange.reply_json(AuditPage(page.items, page.next))
+
+    async def meters(self, exchange: Exchange) -> None:
+        query = query_of(exchange.scope["query_string"])
+        question = ListMeters(prefix=query.get("prefix", ""), limit=limit_of(query, DEFAULT_ENTRIES))
+        await exchange.reply_json(MeterList(await self._deps.journal.query(question)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ngx_agents.state.commands import AuditEntry, Instance
+from ngx_agents.state.commands import AuditEntry, Instance, Meter
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -42,3 +42,10 @@ class ControlList(Struct, frozen=True):
     """All of a kind, by id."""
 
     items: tuple[ControlView, ...]
+
+
+class MeterList(Struct, frozen=True):
+    """What was taken of the budgets, by name: `budget/period/tokens or cost/whom`; cost in millionths of a USD. `leased` is
+    what instances took to spend, `spent` what they told by now that they spent of it."""
+
+    items: tuple[Meter, ...]

@@ -1,0 +1,132 @@
+"""Which budgets a call of the model is charged to: the operators', and the house's own for each agent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from ngx_agents.errors import ConfigError
+from ngx_agents.state.controls import Budget, BudgetAction, BudgetPeriod
+from ngx_agents.state.model import Owner
+
+HOUSE_FILE = Path(__file__).parent / "team" / "budgets.toml"
+MICRO = 1_000_000
+DAY_S = 86_400.0
+KEPT_S = 40 * DAY_S
+"""How long after its end a day's or month's meter can still be looked at."""
+
+
+class Item(NamedTuple):
+    """One limit of one budget. `limit` is in tokens, or in millionths of a USD when `is_cost`."""
+
+    name: str
+    budget: Budget
+    limit: int
+    is_cost: bool
+
+
+class Subject(NamedTuple):
+    owner: Owner
+    agent: str
+    conversation_id: str
+    turn_id: str
+
+
+class _HouseBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tokens: int
+    action: BudgetAction
+
+
+class _HouseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    any_other: _HouseBudget
+    agents: dict[str, _HouseBudget]
+
+
+class HouseBudgets:
+    """The team's own monthly budget of each agent. Raises ConfigError for a broken file."""
+
+    def __init__(self, path: Path = HOUSE_FILE) -> None:
+        try:
+            self._file = msgspec.toml.decode(path.read_bytes(), type=_HouseFile)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigError(f"{path.name}: {error}") from error
+
+    def of(self, agent: str) -> tuple[str, Budget]:
+        found = self._file.agents.get(agent, self._file.any_other)
+        return f"house.{agent}", Budget(scope="agent", of=agent, tokens=found.tokens, action=found.action)
+
+
+def items_for(budgets: Mapping[str, Budget], house: HouseBudgets | None, owner: Owner, agent: str) -> tuple[Item, ...]:
+    """In an order that every caller shares. An operator's budget of the same name stands in for the house's."""
+    found = {name: budget for name, budget in budgets.items() if _concerns(budget, owner, agent)}
+    if house is not None:
+        name, budget = house.of(agent)
+        if name not in budgets:
+            found[name] = budget
+    items = []
+    for name in sorted(found):
+        budget = found[name]
+        if budget.tokens is not None:
+            items.append(Item(name, budget, budget.tokens, False))
+        if budget.cost_usd is not None:
+            items.append(Item(name, budget, round(budget.cost_usd * MICRO), True))
+    return tuple(items)
+
+
+def _concerns(budget: Budget, owner: Owner, agent: str) -> bool:
+    if budget.tenant is not None and budget.tenant != owner.tenant:
+        return False
+    if budget.of is None:
+        return True
+    of = {"tenant": owner.tenant, "user": owner.user, "agent": agent}
+    return of.get(budget.scope) == budget.of
+
+
+def meter_of(item: Item, subject: Subject, period: str) -> str:
+    """The name of the meter that counts this limit for this subject in this period."""
+    owner = subject.owner
+    who = {
+        "tenant": owner.tenant,
+        "user": f"{owner.tenant}/{owner.user}",
+        "agent": f"{owner.tenant}/{subject.agent}",
+        "conversation": subject.conversation_id,
+        "turn": subject.turn_id,
+    }[item.budget.scope]
+    return f"{item.name}/{period}/{'cost' if item.is_cost else 'tokens'}/{who}"
+
+
+class Periods:
+    """The names and ends of the periods that are now, in UTC; worked out once a day."""
+
+    __slots__ = ("_day", "_found")
+
+    def __init__(self) -> None:
+        self._day = -1
+        self._found: dict[BudgetPeriod, tuple[str, float]] = {}
+
+    def now(self, period: BudgetPeriod, now_s: float) -> tuple[str, float]:
+        """Its name, and when it ends in Unix seconds; `total` ends a year from now."""
+        day = int(now_s // DAY_S)
+        if day != self._day:
+            self._day = day
+            today = datetime.fromtimestamp(day * DAY_S, UTC)
+            next_month = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+            self._found = {
+                "day": (today.strftime("%Y-%m-%d"), (day + 1) * DAY_S),
+                "month": (today.strftime("%Y-%m"), next_month.timestamp()),
+                "total": ("total", (day + 366) * DAY_S),
+            }
+        return self._found[period]
+
+
+def forgotten_at(item: Item, ends_at: float, now_s: float) -> float:
+    """When the meter need not be known any more, Unix seconds."""
+    if item.budget.scope == "turn":
+        return now_s + DAY_S
+    if item.budget.scope == "conversation":
+        return now_s + 90 * DAY_S
+    return ends_at + KEPT_S

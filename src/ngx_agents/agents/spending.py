@@ -1,0 +1,300 @@
+"""Spending on the model: reserved before each call, settled after it, stopped at once by an operator's word.
+
+At a budget's limit: `warn` tells it, `degrade` asks the cheaper model, `queue` waits for half of the time the turn has
+left, `block` refuses with SpendingStopped: then the agents' own tools answer, which costs nothing. Critical turns
+are counted and never refused for a budget; a safety screen's answer asks no model at all. What comes from a cache or a
+local model costs nothing. A call that ended without a reply after text had come counts as if all reserved was spent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from ngx_agents.agents.budget_items import (
+    MICRO,
+    HouseBudgets,
+    Item,
+    Periods,
+    Subject,
+    forgotten_at,
+    items_for,
+    meter_of,
+)
+from ngx_agents.agents.turn import TurnTask
+from ngx_agents.clock import Clock
+from ngx_agents.errors import SpendingStopped
+from ngx_agents.state.budget_ledger import AGAIN_S, FEW, MANY, BudgetLedger, Lease
+from ngx_agents.state.control_board import ControlBoard
+from ngx_agents.state.model import Owner
+from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.vertex.content import Media, ModelReply, ModelRequest, Text, Usage
+from ngx_agents.vertex.prices import Prices
+
+log = event_log("agents")
+CHEAPER = "cheaper-model"
+"""The flag that gives some users the cheaper model."""
+CHARS_PER_TOKEN = 3
+"""Fewer than there are, so that what is reserved is seldom too little."""
+TOOL_TOKENS = 250
+MEDIA_TOKENS = 1_500
+BYTES_PER_MEDIA_TOKEN = 200
+REMEMBERED = 10_000
+
+
+class SpendingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`model` is the one that answers, `cheaper_model` the one of action degrade; without it, degrade only warns.
+
+    `reserved_output_tokens` is what a call may write, unless the request says it; where a budget blocks or queues, the
+    model is told not to write more.
+    """
+
+    model: str
+    cheaper_model: str | None = None
+    reserved_output_tokens: int = 4_096
+    has_house_budgets: bool = True
+
+
+class Spending:
+    """One for the house. `purse` for each turn."""
+
+    def __init__(
+        self,
+        settings: SpendingSettings,
+        *,
+        controls: ControlBoard,
+        ledger: BudgetLedger,
+        clock: Clock,
+        metrics: Metrics,
+        prices: Prices | None = None,
+    ) -> None:
+        self.settings = settings
+        self.controls = controls
+        self.ledger = ledger
+        self.clock = clock
+        self.prices = prices or Prices(clock)
+        self.periods = Periods()
+        self._house = HouseBudgets() if settings.has_house_budgets else None
+        self._items: dict[tuple[Owner, str], tuple[Item, ...]] = {}
+        self._warned: OrderedDict[str, None] = OrderedDict()
+        controls.on_change(self._items.clear)
+        actions = metrics.counter("ngx_budget_actions_total", "Calls of the model beyond a budget's limit.", "action")
+        self.actions = {name: actions.labels(name) for name in ("warn", "degrade", "queue", "block", "stop")}
+        unpriced = metrics.counter("ngx_budget_unpriced_total", "Calls that a budget in USD could not count.")
+        self.unpriced = unpriced.labels()
+
+    def purse(self, task: TurnTask) -> Purse:
+        return Purse(self, task)
+
+    def items(self, owner: Owner, agent: str) -> tuple[Item, ...]:
+        key = (owner, agent)
+        found = self._items.get(key)
+        if found is None:
+            if len(self._items) >= REMEMBERED:
+                self._items.clear()
+            found = self._items[key] = items_for(self.controls.budgets(), self._house, owner, agent)
+        return found
+
+    def cost_micro_usd(self, model: str, usage: Usage) -> int | None:
+        """Rounded up; None for a model without a price."""
+        cost_usd = self.prices.cost_usd(model, usage)
+        return None if cost_usd is None else math.ceil(cost_usd * MICRO)
+
+    def warn_once(self, item: Item, lease: Lease) -> None:
+        if lease.name in self._warned:
+            return
+        self._warned[lease.name] = None
+        if len(self._warned) > REMEMBERED:
+            self._warned.popitem(last=False)
+        log.warning("budget.near_limit", budget=item.name, action=item.budget.action, limit=item.limit)
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What is reserved of one meter."""
+
+    lease: Lease
+    amount: int
+    is_cost: bool
+
+
+class Purse:
+    """What one turn spends with. Any number of its agents may reserve at once."""
+
+    __slots__ = ("_owner", "_spending", "_task")
+
+    def __init__(self, spending: Spending, task: TurnTask) -> None:
+        self._spending = spending
+        self._task = task
+        self._owner = task.owner
+
+    async def reserve(self, agent: str, request: ModelRequest) -> Grant:
+        """To be settled, whatever happens. Raises SpendingStopped."""
+        spending = self._spending
+        self._refuse_stopped(agent)
+        request, is_cheaper = self._priced_for(request), False
+        items = spending.items(self._owner, agent)
+        charges: list[Charge] = []
+        if not items:
+            return Grant(self, agent, request, charges)
+        request = self._bounded(request, items)
+        amounts = self._amounts(request)
+        try:
+            for item in items:
+                amount = amounts[item.is_cost]
+                if amount is None:
+                    spending.unpriced.inc()
+                    continue
+                charge = await self._charge(item, agent, amount)
+                charges.append(charge)
+                is_cheaper |= self._is_beyond(item, charge.lease)
+        except BaseException:
+            for charge in charges:
+                spending.ledger.settle(charge.lease, charge.amount, 0)
+            raise
+        cheaper = spending.settings.cheaper_model
+        if is_cheaper and cheaper is not None:
+            request = msgspec.structs.replace(request, model=cheaper)
+        return Grant(self, agent, request, charges, is_degraded=is_cheaper and cheaper is not None)
+
+    def stopped_by(self, agent: str) -> str | None:
+        return self._spending.controls.stopped(self._owner.tenant, agent)
+
+    def _refuse_stopped(self, agent: str) -> None:
+        stop = self.stopped_by(agent)
+        if stop is not None:
+            self._spending.actions["stop"].inc()
+            raise SpendingStopped("the model is not asked for now", by=f"stop {stop}")
+
+    def _priced_for(self, request: ModelRequest) -> ModelRequest:
+        spending = self._spending
+        cheaper = spending.settings.cheaper_model
+        if cheaper is not None and request.model is None and spending.controls.is_flag_on(CHEAPER, self._owner):
+            return msgspec.structs.replace(request, model=cheaper)
+        return request
+
+    def _bounded(self, request: ModelRequest, items: tuple[Item, ...]) -> ModelRequest:
+        if request.max_output_tokens is None and any(item.budget.action in ("block", "queue") for item in items):
+            most = self._spending.settings.reserved_output_tokens
+            return msgspec.structs.replace(request, max_output_tokens=most)
+        return request
+
+    def _amounts(self, request: ModelRequest) -> tuple[int, int | None]:
+        """Tokens and millionths of a USD to reserve."""
+        settings = self._spending.settings
+        usage = Usage(
+            input_tokens=input_tokens_of(request),
+            output_tokens=request.max_output_tokens or settings.reserved_output_tokens,
+        )
+        tokens = usage.input_tokens + usage.output_tokens
+        return tokens, self._spending.cost_micro_usd(request.model or settings.model, usage)
+
+    async def _charge(self, item: Item, agent: str, amount: int) -> Charge:
+        spending, task, budget = self._spending, self._task, item.budget
+        now_s = spending.clock.now_s()
+        period, ends_at = spending.periods.now(budget.period, now_s)
+        subject = Subject(self._owner, agent, task.conversation_id, task.turn_id)
+        lease = spending.ledger.lease(
+            meter_of(item, subject, period),
+            limit=item.limit,
+            ends_at=forgotten_at(item, ends_at, now_s),
+            share=MANY if budget.scope in ("tenant", "agent") else FEW,
+        )
+        is_forced = budget.action in ("warn", "degrade") or task.turn_class == 0
+        if await spending.ledger.reserve(lease, amount, is_forced=is_forced):
+            return Charge(lease, amount, item.is_cost)
+        spending.actions[budget.action].inc()
+        if budget.action == "queue" and await self._waited(lease, amount):
+            return Charge(lease, amount, item.is_cost)
+        raise SpendingStopped(
+            "the budget is spent", by=f"budget {item.name}", retry_after_s=max(1.0, ends_at - now_s)
+        )  # fmt: skip
+
+    async def _waited(self, lease: Lease, amount: int) -> bool:
+        clock = self._spending.clock
+        began_s = clock.monotonic_s()
+        until_s = began_s + (self._task.deadline_s - began_s) / 2
+        while clock.monotonic_s() + AGAIN_S < until_s:
+            await clock.sleep(AGAIN_S)
+            if await self._spending.ledger.reserve(lease, amount, is_forced=False):
+                return True
+        return False
+
+    def _is_beyond(self, item: Item, lease: Lease) -> bool:
+        """Whether the cheaper model is to be asked because of it."""
+        if lease.leased * 100 >= item.limit * item.budget.warn_at_percent:
+            self._spending.warn_once(item, lease)
+        action = item.budget.action
+        if not lease.is_over or action not in ("warn", "degrade"):
+            return False
+        self._spending.actions[action].inc()
+        return action == "degrade"
+
+    def settle(self, charges: list[Charge], reply: ModelReply | None, *, is_begun: bool) -> None:
+        """`reply` None: there is none; `is_begun` whether text had come by then."""
+        spending = self._spending
+        tokens = cost = 0
+        if reply is not None and reply.source == "model":
+            usage = reply.usage
+            tokens = usage.input_tokens + usage.output_tokens + usage.thought_tokens
+            cost = spending.cost_micro_usd(reply.model, usage) or 0
+        for charge in charges:
+            spent = cost if charge.is_cost else tokens
+            if reply is None and is_begun:
+                spent = charge.amount
+            spending.ledger.settle(charge.lease, charge.amount, spent)
+
+
+class Grant:
+    """One call may be made: `request` as it is to be sent. `is_degraded`: a budget chose the cheaper model."""
+
+    __slots__ = ("_agent", "_charges", "_purse", "is_degraded", "request")
+
+    def __init__(
+        self,
+        purse: Purse,
+        agent: str,
+        request: ModelRequest,
+        charges: list[Charge],
+        *,
+        is_degraded: bool = False,
+    ) -> None:
+        self._purse = purse
+        self._agent = agent
+        self._charges = charges
+        self.request = request
+        self.is_degraded = is_degraded
+
+    def refuse_stopped(self) -> None:
+        """Raises SpendingStopped when it was stopped while the call runs."""
+        stop = self._purse.stopped_by(self._agent)
+        if stop is not None:
+            raise SpendingStopped("the model is not asked any more", by=f"stop {stop}")
+
+    def settle(self, reply: ModelReply | None, *, is_begun: bool) -> None:
+        """Once, at the end of the call."""
+        charges, self._charges = self._charges, []
+        if charges:
+            self._purse.settle(charges, reply, is_begun=is_begun)
+
+
+def input_tokens_of(request: ModelRequest) -> int:
+    """About how many tokens the request has, rather too many."""
+    chars = len(request.system)
+    tokens = TOOL_TOKENS * len(request.tools)
+    for content in request.contents:
+        for part in content.parts:
+            if isinstance(part, Text):
+                chars += len(part.text)
+            elif isinstance(part, Media):
+                tokens += max(MEDIA_TOKENS, len(part.data or b"") // BYTES_PER_MEDIA_TOKEN)
+            else:
+                chars += _json_chars(part)
+    return tokens + chars // CHARS_PER_TOKEN + 1
+
+
+def _json_chars(part: Any) -> int:
+    return len(msgspec.json.encode(part))
