@@ -45,7 +45,8 @@ class ControlList(Struct, frozen=True):
 
 
 class MeterList(Struct, frozen=True):
-    """What was taken of the budgets, by name: `budget/period/tokens or cost/whom`; cost in millionths of a USD. `leased` is
-    what instances took to spend, `spent` what they told by now that they spent of it."""
+    """What was taken of the budgets, by name: `budget/period/tokens or cost/whom`; cost in millionths of a USD.
+
+    `leased` is what instances took to spend, `spent` what they told by now that they spent of it."""
 
     items: tuple[Meter, ...]
