@@ -30,6 +30,8 @@ from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.synthesis import Synthesis
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox
+from ngx_agents.agents.tools.mcp.server import McpSettings
+from ngx_agents.agents.tools.mcp.servers import McpServers
 from ngx_agents.agents.tools.registry import build_tools
 from ngx_agents.agents.turn import (
     AgentCompleted,
@@ -68,6 +70,7 @@ class CoachingTeam:
         history_tokens: int = HISTORY_TOKENS,
         remote: Sequence[RemoteSettings] = (),
         spending: Spending | None = None,
+        tool_servers: Sequence[McpSettings] = (),
     ) -> None:
         """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
 
@@ -76,11 +79,13 @@ class CoachingTeam:
 
         `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
         `spending` pays for the calls of the model; without it nothing is counted.
-        Agents elsewhere (`remote`) are asked while the context of the attribute `remote` is entered.
+        Agents and tools elsewhere are there while the contexts of the attributes `remote` and `tool_servers` are
+        entered.
         """
         tools = build_tools()
         team = load_team(tools=tools)
         _check_ids(remote, team)
+        _check_given(tool_servers, team)
         self._team = team
         self._model = model
         self._small_languages = small_model_languages
@@ -89,7 +94,8 @@ class CoachingTeam:
         self._history_tokens = history_tokens
         self._safety = SafetyScreen(team.safety)
         templates, screen = Templates(team.agents), AnswerScreen(team.safety)
-        toolbox = Toolbox(tools, metrics)
+        self.tool_servers = McpServers(tool_servers, metrics=metrics, clock=clock, rng=rng)
+        toolbox = Toolbox(tools, metrics, self.tool_servers)
         fallbacks = fallback_counter(metrics)
         specialists = {
             name: Colleague(
@@ -242,6 +248,12 @@ def _check_ids(remote: Sequence[RemoteSettings], team: TeamContent) -> None:
     for one in remote:
         if one.id == ORCHESTRATOR or one.id in team.specialists:
             raise ConfigError(f"[agents.remote.{one.id}]: the team has an agent of that name")
+
+
+def _check_given(tool_servers: Sequence[McpSettings], team: TeamContent) -> None:
+    for one in tool_servers:
+        for agent in sorted(one.agents - set(team.specialists)):
+            raise ConfigError(f"[mcp.{one.name}] agents: the team has no specialist {agent!r}")
 
 
 async def _prefixed(events: AsyncGenerator[AgentEvent], prefix: str) -> AsyncGenerator[AgentEvent]:

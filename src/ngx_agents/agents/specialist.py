@@ -19,11 +19,11 @@ from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox, ToolRun, decode_run
 from ngx_agents.agents.turn import AgentEvent, ArtifactMade, TextReset
-from ngx_agents.errors import InvalidRequest, ModelError, ModelProtocolError
+from ngx_agents.errors import InvalidRequest, ModelError, ModelProtocolError, RemoteError
 from ngx_agents.state.model import Artifact
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.vertex.client import VertexAIClient
-from ngx_agents.vertex.content import Content, ModelRequest, ToolCall, ToolResult
+from ngx_agents.vertex.content import Content, ModelRequest, ToolCall, ToolDeclaration, ToolResult
 
 MAX_TOOL_ROUNDS = 4
 _log = event_log("agents")
@@ -110,23 +110,30 @@ class Specialist:
             ),
             contents=contents,
             # in the last round it must answer with what it has
-            tools=self._declared if round_number < MAX_TOOL_ROUNDS else (),
+            tools=self._tools() if round_number < MAX_TOOL_ROUNDS else (),
             deadline_s=task.deadline_s,
             # what tools found belongs to the person
             cache=cache_rule(brief) if round_number == 0 else None,
             urgency=task.turn_class,
         )
 
+    def _tools(self) -> tuple[ToolDeclaration, ...]:
+        foreign = self._toolbox.foreign_declarations(self._card.id)
+        return self._declared + foreign if foreign else self._declared
+
     async def _call(
         self, call: ToolCall, brief: Brief, work: Work, made: dict[str, ToolRun]
     ) -> tuple[ToolResult, ArtifactMade | None]:
         """The result as the model sees it; a refusal is data for it, too."""
-        if call.name not in self._card.tools:
+        if call.name not in self._card.tools and not self._toolbox.is_foreign(self._card.id, call.name):
             return _refusal(call, "there is no such tool"), None
         try:
             run = await self._toolbox.run(call.name, call.arguments, agent=self._card.id, brief=brief, made=made)
         except InvalidRequest as exc:
             return _refusal(call, str(exc), field=exc.field), None
+        except RemoteError as exc:
+            _log.warning("agent.foreign_tool_failed", agent=self._card.id, tool=call.name, code=exc.code)
+            return _refusal(call, f"{exc}; answer without it"), None
         announced = self._keep(self._toolbox.skill_of(call.name), run, work)
         response: dict[str, Any] = {"result": run.output.facts}
         if run.output.constraints:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from ngx_agents.agents.brief import Brief
+from ngx_agents.agents.tools.mcp.servers import McpServers
 from ngx_agents.agents.tools.tool import ReadsLogs, Tool, ToolContext, ToolOutput
-from ngx_agents.errors import InvalidRequest
+from ngx_agents.errors import InvalidRequest, RemoteRefused, RemoteUnavailable
 from ngx_agents.state.model import Artifact, LogKind, Message
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.content import ToolDeclaration
@@ -30,10 +31,12 @@ decode_run = msgspec.json.Decoder(ToolRun).decode
 
 
 class Toolbox:
-    """The tools there are. Raises InvalidRequest from `run` for arguments a tool refuses."""
+    """The tools there are, the team's own and foreign ones. `run` raises InvalidRequest for arguments a tool refuses,
+    RemoteError where a foreign one does not do its part."""
 
-    def __init__(self, tools: Mapping[str, Tool], metrics: Metrics) -> None:
+    def __init__(self, tools: Mapping[str, Tool], metrics: Metrics, foreign: McpServers) -> None:
         self._tools = tools
+        self._foreign = foreign
         counter = metrics.counter("ngx_tool_calls_total", "Tool runs by outcome.", "tool", "outcome")
         self._counted = {
             (name, outcome): counter.labels(name, outcome)
@@ -44,8 +47,17 @@ class Toolbox:
     def declarations(self, names: tuple[str, ...]) -> tuple[ToolDeclaration, ...]:
         return tuple(self._tools[name].declaration for name in names)
 
+    def foreign_declarations(self, agent: str) -> tuple[ToolDeclaration, ...]:
+        """Those that this agent is given now."""
+        return self._foreign.declarations(agent)
+
+    def is_foreign(self, agent: str, name: str) -> bool:
+        return name not in self._tools and self._foreign.tool(agent, name) is not None
+
     def skill_of(self, name: str) -> str:
-        return self._tools[name].skill
+        """A foreign tool serves no skill of the team's."""
+        own = self._tools.get(name)
+        return f"mcp:{name}" if own is None else own.skill
 
     def reads_of(self, names: tuple[str, ...]) -> tuple[LogKind, ...]:
         """The kinds of the user's logs that these tools look at."""
@@ -61,24 +73,50 @@ class Toolbox:
     ) -> ToolRun:
         """The run with these arguments: of this attempt (`made`, which it joins), of an earlier one, or a new one."""
         key = f"tool:{agent}:{name}:{blake2b(_encode(arguments), digest_size=8).hexdigest()}"
-        if key not in made:
+        if key in made:
+            return made[key]
+        known = brief.desk.recall(key)
+        if known is not None:
+            self._count(name, "recalled")
+            made[key] = decode_run(known)
+        else:
+            if self._foreign.has_effects(agent, name):
+                await _intend(f"{key}:intended", brief, made)
             made[key] = await self._run(key, name, arguments, agent=agent, brief=brief)
         return made[key]
 
     async def _run(self, key: str, name: str, arguments: dict[str, Any], *, agent: str, brief: Brief) -> ToolRun:
-        known = brief.desk.recall(key)
-        if known is not None:
-            self._counted[name, "recalled"].inc()
-            return decode_run(known)
         try:
-            output = await self._tools[name].run(arguments, _context(brief))
+            output = await self._output(name, arguments, agent=agent, brief=brief)
         except InvalidRequest:
-            self._counted[name, "refused"].inc()
+            self._count(name, "refused")
             raise
         run = ToolRun(output, _artifact(output, agent, brief))
         await brief.desk.checkpoint(key, _encode(run))
-        self._counted[name, "done"].inc()
+        self._count(name, "done")
         return run
+
+    async def _output(self, name: str, arguments: dict[str, Any], *, agent: str, brief: Brief) -> ToolOutput:
+        own = self._tools.get(name)
+        if own is not None:
+            return await own.run(arguments, _context(brief))
+        foreign = self._foreign.tool(agent, name)
+        if foreign is None:
+            raise RemoteUnavailable("the tool is not there any more")
+        return await foreign.run(arguments, _context(brief))
+
+    def _count(self, name: str, outcome: str) -> None:
+        counted = self._counted.get((name, outcome))
+        if counted is not None:
+            counted.inc()
+
+
+async def _intend(key: str, brief: Brief, made: dict[str, ToolRun]) -> None:
+    """Leaves a mark before an effect. Raises RemoteRefused when there is one: nobody knows how that try ended."""
+    if key in made or brief.desk.recall(key) is not None:
+        raise RemoteRefused("an earlier try may have done this already; it is not repeated")
+    made[key] = ToolRun(ToolOutput(facts={}), None)
+    await brief.desk.checkpoint(key, b"{}")
 
 
 def _context(brief: Brief) -> ToolContext:
@@ -91,6 +129,7 @@ def _context(brief: Brief) -> ToolContext:
         logs=desk.logs,
         add_log=desk.add_log,
         earlier=_earlier(task.history),
+        deadline_s=task.deadline_s,
     )
 
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ngx_agents.agents.remote.agent import RemoteSettings
 from ngx_agents.agents.remote.http import auth_headers
+from ngx_agents.agents.tools.mcp.channel import Channel
+from ngx_agents.agents.tools.mcp.http_channel import HttpChannel
+from ngx_agents.agents.tools.mcp.server import McpSettings
+from ngx_agents.agents.tools.mcp.stdio import StdioChannel
+from ngx_agents.app.config import inherited_environment
+from ngx_agents.app.config_named import McpServerConfig
 from ngx_agents.app.config_sections import Config
+
+USUAL_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 def remote_settings(config: Config) -> tuple[RemoteSettings, ...]:
@@ -23,3 +33,23 @@ def remote_settings(config: Config) -> tuple[RemoteSettings, ...]:
         )
         for name, one in config.remote_agents.items()
     )
+
+
+def tool_servers(config: Config) -> tuple[McpSettings, ...]:
+    return tuple(
+        McpSettings(
+            name=name,
+            connect=partial(_channel, one),
+            tools=frozenset(one.tools),
+            agents=frozenset(one.agents),
+            timeout_s=one.timeout_s,
+            max_result_bytes=one.max_result_bytes,
+        )
+        for name, one in config.mcp_servers.items()
+    )
+
+
+def _channel(one: McpServerConfig) -> Channel:
+    if one.url is not None:
+        return HttpChannel(one.url, headers=auth_headers(one.auth_header, one.token))
+    return StdioChannel(one.command, environment=inherited_environment((*USUAL_VARIABLES, *one.pass_env)))

@@ -81,6 +81,7 @@ async def running(
             await stack.enter_async_context(parts.client)
         await stack.enter_async_context(parts.team.remote)
         await stack.enter_async_context(parts.bus)
+        await stack.enter_async_context(parts.team.tool_servers)
         peers: Peers | None = None
         if (signature := peer_signature(parts)) is not None:
             peers = await stack.enter_async_context(HttpPeers(signature, ca_file=config.server.tls_ca))

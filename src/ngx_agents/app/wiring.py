@@ -11,7 +11,7 @@ from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import Config, VertexConfig
 from ngx_agents.app.drain import Drain
-from ngx_agents.app.foreign import remote_settings
+from ngx_agents.app.foreign import remote_settings, tool_servers
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.governance import Governance, governance_of
 from ngx_agents.app.journals import retention_of, tiers_of
@@ -181,6 +181,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
             history_tokens=config.turns.history_tokens,
             remote=remote_settings(config),
             spending=governance.spending,
+            tool_servers=tool_servers(config),
         ),
     )
 

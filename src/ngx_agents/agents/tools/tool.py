@@ -7,6 +7,7 @@ user's data only through its context. Facts are JSON: the model reads them, the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -22,6 +23,8 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     `earlier` are the user's own former messages of this conversation, oldest first, the newest within a bound: what
     was said of injuries, allergies and the person holds until it is withdrawn.
 
+    `deadline_s` is the turn's, absolute on the monotonic clock.
+
     `logs(kind, since)` gives the user's own entries, oldest first; `add_log(kind, at, data, key)` is an
     effect and is never repeated for the same `key` within one turn.
     """
@@ -33,6 +36,7 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     logs: Callable[[LogKind, float], Awaitable[Sequence[LogEntry]]]
     add_log: Callable[[LogKind, float, dict[str, object], str], Awaitable[None]]
     earlier: tuple[str, ...] = ()
+    deadline_s: float = inf
 
 
 class ToolOutput(msgspec.Struct, frozen=True, kw_only=True):
