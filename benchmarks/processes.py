@@ -23,6 +23,11 @@ POLL_S = 0.002
 SERVER_CORES: tuple[int, ...] = (0,)
 REST_CORES: tuple[int, ...] = (1,)
 NGX = Path(sys.executable).parent / "ngx"
+PLENTY = [
+    word
+    for name in ("turns-per-minute", "turns-per-hour", "turns-per-day", "running-turns")
+    for word in (f"--{name}", "1000000")
+] + ["--bytes-per-day", "1000000000000"]
 
 
 class BenchmarkError(Exception):
@@ -128,6 +133,15 @@ class Server(Process):
     data_dir = Path()
 
 
+def ngx(*words: str, folder: str, environment: Mapping[str, str]) -> str:
+    """What the command prints, for the server whose data are in `folder`."""
+    ran = subprocess.run(
+        [str(NGX), *words, "--data-dir", folder],
+        env={**os.environ, **environment}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return ran.stdout.strip()
+
+
 @contextmanager
 def ngx_server(
     model_url: str, *, cores: Sequence[int] = (), settings: Mapping[str, str] | None = None
@@ -140,10 +154,9 @@ def ngx_server(
             "NGX_LOCAL_BUILTIN": "off",
             **(settings or {}),
         }
-        key = subprocess.run(
-            [NGX, "keys", "create", "--user", "bench", "--data-dir", folder],
-            env={**os.environ, **environment}, check=True, capture_output=True, text=True,
-        ).stdout.strip()  # fmt: skip
+        key = ngx("keys", "create", "--user", "bench", folder=folder, environment=environment)
+        # one user sends everything: what a person may do in a minute is counted, and enough
+        ngx("plans", "set", "default", *PLENTY, folder=folder, environment=environment)
         port = free_port()
         command = [str(NGX), "serve", "--port", str(port), "--data-dir", folder, "--log-level", "warning"]
         began_s = time.perf_counter()
