@@ -20,7 +20,8 @@ from ngx_agents.state.commands import PutControl
 from ngx_agents.state.controls import ACCOUNT_JOIN, DOCUMENTS, Document, check_name
 from ngx_agents.state.governance import ControlKind
 
-MAX_BODY_BYTES = 16_384
+MAX_BODY_BYTES = 262_144
+"""More than a control may have (`MAX_CONTROL_BYTES`), so that too long a list is refused by its field."""
 Verb = Literal["list", "put", "remove"]
 
 
