@@ -63,6 +63,8 @@ def test_every_variable_sets_its_setting(name):
     raw = {
         "connection_pool_size": "20",
         "drain_delay_s": "5",
+        "jwt_leeway_s": "5",
+        "token_memory_s": "5",
         "max_header_bytes": "8192",
         "max_connections_per_address": "99",
         "header_timeout_s": "5",

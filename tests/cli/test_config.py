@@ -5,6 +5,9 @@ from tests.cli.command import ngx_here
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 
 
+LISTED = {"NGX_SECRET_KEY": f"{SECRET},{SECRET}2", "NGX_JOURNAL_REPLICA_URLS": f"postgresql://a:{SECRET}@h/db"}
+
+
 def test_the_table_shows_value_and_origin_of_every_source(tmp_path):
     (tmp_path / "ngx.toml").write_text("[turns]\nmax_running = 12\n")
     done = ngx_here("config", "--port", "81", cwd=tmp_path, NGX_MODEL="m")
@@ -18,7 +21,7 @@ def test_the_table_shows_value_and_origin_of_every_source(tmp_path):
 
 def test_secrets_are_masked_in_table_and_json(tmp_path):
     for format_flag in ([], ["--json"]):
-        done = ngx_here("config", *format_flag, cwd=tmp_path, NGX_JWT_SECRET=SECRET, NGX_API_KEY=SECRET)
+        done = ngx_here("config", *format_flag, cwd=tmp_path, NGX_JWT_SECRET=SECRET, NGX_API_KEY=SECRET, **LISTED)
         assert SECRET not in done.stdout + done.stderr
         assert "env NGX_JWT_SECRET" in done.stdout
 

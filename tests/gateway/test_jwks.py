@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -13,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from ngx_agents.errors import Unauthenticated, Unavailable
+from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.jwks import MAX_AGE_S, MIN_REFRESH_S
 from ngx_agents.gateway.jwt_tokens import JwtVerifier
 from ngx_agents.gateway.settings import AuthSettings
 from ngx_agents.state.model import Owner
+from ngx_agents.state.sqlite import SqliteJournal
 
 NOW_S = 1_800_000_000.0
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -141,3 +144,23 @@ async def test_without_any_key_the_answer_is_later_not_never(server: _KeyServer)
     with pytest.raises(Unavailable) as refused:
         await _verifier(server, _Clock()).verify(_token(RSA_KEY, "RS256", "r1"))
     assert refused.value.retry_after_s == MIN_REFRESH_S
+
+
+async def test_what_a_withdrawn_key_signed_is_believed_no_longer_than_the_withdrawal_is_unknown(
+    server: _KeyServer, tmp_path: Path
+) -> None:
+    clock, journal = _Clock(), SqliteJournal(tmp_path / "journal.db")
+    auth = Authenticator(AuthSettings(mode="jwt", jwks_url=server.url), journal, clock)
+    old, other = _token(EC_KEY, "ES256", "e1"), _token(RSA_KEY, "RS256", "r1")
+    first = await auth.principal(_bearer(old))
+    del server.keys[1]
+    clock.passed_s = MIN_REFRESH_S
+    assert await auth.principal(_bearer(old)) is first
+    clock.passed_s = MAX_AGE_S
+    await auth.principal(_bearer(other))
+    with pytest.raises(Unauthenticated):
+        await auth.principal(_bearer(old))
+
+
+def _bearer(token: str) -> dict[bytes, bytes]:
+    return {b"authorization": b"Bearer " + token.encode()}

@@ -13,7 +13,7 @@ from typing import Any
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentContent
-from ngx_agents.agents.prompt import cache_rule, question_of, system_prompt
+from ngx_agents.agents.prompt import RESULTS, cache_rule, question_of, system_prompt
 from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
@@ -106,7 +106,7 @@ class Specialist:
                 self._instructions.of(brief.language),
                 language=brief.language,
                 profile=task.profile,
-                guidance=brief.guidance,
+                guidance=(*brief.guidance, RESULTS[brief.language]) if self._declared else brief.guidance,
             ),
             contents=contents,
             # in the last round it must answer with what it has

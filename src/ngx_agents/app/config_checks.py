@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -11,6 +12,7 @@ from ngx_agents.app.setting import mask_password
 from ngx_agents.turns.outbox.guard import Guard
 
 MIN_SECRET_BYTES = 32
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 SHARED_SCHEMES = (
     "redis://",
     "rediss://",
@@ -30,6 +32,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _worker_troubles(config)
     yield from _outbox_troubles(config)
     yield from _admission_troubles(config)
+    yield from _tls_troubles(config)
     yield from _edge_troubles(config)
     urls = {
         "[server] advertise": config.server.advertise,
@@ -108,7 +111,7 @@ def _foreign_troubles(config: Config) -> Iterator[str]:
             yield f"{label} needs tools (names, or `*` for all) and agents (ids of specialists)"
 
 
-def _edge_troubles(config: Config) -> Iterator[str]:
+def _tls_troubles(config: Config) -> Iterator[str]:
     server = config.server
     if (server.tls_cert is None) != (server.tls_key is None):
         yield "[server] tls_cert and tls_key belong together: set both or none"
@@ -116,6 +119,14 @@ def _edge_troubles(config: Config) -> Iterator[str]:
         path = getattr(server, name)
         if path is not None and not Path(path).is_file():
             yield f"[server] {name}: there is no file {path}"
+
+
+def _edge_troubles(config: Config) -> Iterator[str]:
+    for origin in config.edge.cors_origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            yield f"[edge] cors_origins: expected scheme://host without a path, or *, got {origin!r}"
+    if "*" in config.edge.cors_origins and config.auth.mode == "none":
+        yield "[edge] cors_origins: * needs authentication, or any page could use this server"
     for text in config.edge.trusted_proxies:
         try:
             ip_network(text)

@@ -32,6 +32,10 @@ class EdgeConfig(Section, frozen=True, kw_only=True):
     stalled_timeout_s: Annotated[
         float, setting("A client that takes nothing of an answer for so long is cut off.", bounds=(0.1, 3_600))
     ] = 30.0
+    cors_origins: Annotated[
+        tuple[str, ...],
+        setting("Origins (https://app.example) whose pages may call from a browser; `*` for all, with authentication."),
+    ] = ()
     trusted_proxies: Annotated[
         tuple[str, ...],
         setting("Addresses or networks (10.0.0.0/8) whose X-Forwarded-For and X-Forwarded-Proto are believed."),

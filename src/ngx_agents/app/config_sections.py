@@ -105,6 +105,17 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     jwks_url: Annotated[str | None, setting("Address of the issuer's public keys (JWKS).", env="NGX_JWKS_URL")] = None
     jwt_audience: Annotated[str | None, setting("Audience (aud) a token must name; unset accepts any.")] = None
     jwt_issuer: Annotated[str | None, setting("Issuer (iss) a token must name; unset accepts any.")] = None
+    jwt_leeway_s: Annotated[
+        float, setting("How far the issuer's clock may be off, when a token's times are checked.", bounds=(0, 300))
+    ] = 30.0
+    token_memory_s: Annotated[
+        float,
+        setting(
+            "How long a verified token is believed without being verified again, at most until it expires; a key that"
+            " the issuer withdraws ends it sooner.",
+            bounds=(0, 3_600),
+        ),
+    ] = 600.0
 
 
 class JournalConfig(Section, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from ngx_agents.app.config_sections import Config
 # (section, setting) of what is divided; everything else holds in each process, or is kept by all of them together
 DIVIDED = (
     ("edge", "max_connections"),
+    ("admission", "capacity"),
     ("turns", "max_running"),
     ("admission", "capacity"),
     ("vertex", "connection_pool_size"),

@@ -335,6 +335,7 @@ async def _forget_answers(client: VertexAIClient | None, owner: Owner) -> int:
 def gateway_settings(config: Config) -> GatewaySettings:
     auth = config.auth
     return GatewaySettings(
+        cors_origins=config.edge.cors_origins,
         max_body_bytes=config.server.max_body_bytes,
         max_batch_bytes=config.batches.max_body_bytes,
         auth=AuthSettings(
@@ -343,5 +344,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
             jwks_url=auth.jwks_url,
             audience=auth.jwt_audience,
             issuer=auth.jwt_issuer,
+            leeway_s=auth.jwt_leeway_s,
+            token_memory_s=auth.token_memory_s,
         ),
     )

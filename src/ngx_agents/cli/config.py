@@ -59,4 +59,6 @@ def _as_json(loaded: LoadedConfig) -> dict[str, dict[str, object]]:
 
 def _plain(one: Setting, value: object) -> object:
     """`value` for JSON, with its type where it has nothing to hide."""
+    if isinstance(value, tuple):
+        return [_plain(one, each) for each in value]
     return one.shown(value) if isinstance(value, str) else value

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ngx_agents.clock import Rng
 from ngx_agents.errors import Forbidden, MethodNotAllowed, NgxError, NotFound
 from ngx_agents.gateway.auth import Authenticator
+from ngx_agents.gateway.cross_origin import CrossOrigin
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange, Header
 from ngx_agents.gateway.meters import Meters
@@ -46,7 +47,8 @@ class Gateway:
     def __init__(self, deps: GatewayDeps, settings: GatewaySettings, *, operations: Sequence[Operation]) -> None:
         self._clock = deps.clock
         self._console = deps.console
-        self._auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock)
+        self._cross_origin = CrossOrigin(settings.cors_origins) if settings.cors_origins else None
+        self._auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock, pages=self._cross_origin)
         self._meters = Meters(deps.metrics)
         self._reconnects = Reconnects(deps.metrics, Rng())
         by_path: dict[str, dict[str, Operation]] = {}
@@ -95,6 +97,8 @@ class Gateway:
 
     async def _dispatch(self, exchange: Exchange) -> None:
         scope = exchange.scope
+        if self._cross_origin is not None and await self._cross_origin.answered(exchange):
+            return
         path: str = scope["path"]
         if path.endswith("/turns") and scope["method"] == "POST" and path.startswith("/v1/conversations/"):
             scope["path_params"] = {"conversation_id": path[18:-6]}

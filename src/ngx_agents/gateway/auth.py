@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from ngx_agents.clock import Clock
 from ngx_agents.errors import Forbidden, Unauthenticated
 from ngx_agents.gateway.api_keys import PREFIX
+from ngx_agents.gateway.cross_origin import CrossOrigin
 from ngx_agents.gateway.identity import principal_named
 from ngx_agents.gateway.jwt_tokens import JwtVerifier
 from ngx_agents.gateway.memo import Memo
@@ -29,12 +30,16 @@ _LOOPBACK = re.compile(rb"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.
 class Authenticator:
     """Raises ConfigError from its constructor when the settings cannot work."""
 
-    def __init__(self, settings: AuthSettings, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, settings: AuthSettings, journal: Journal, clock: Clock, *, pages: CrossOrigin | None = None
+    ) -> None:
         settings.check()
         self._settings = settings
         self._journal = journal
+        self._pages = pages
         self._clock = clock
         self._jwt = JwtVerifier(settings, clock) if settings.mode == "jwt" else None
+        self._withdrawals_seen = 0
         self._tokens: Memo[Principal] = Memo(settings.remembered_tokens, clock.now_s)
         self._keys: Memo[Principal] = Memo(settings.remembered_tokens, clock.monotonic_s)
         self._unknown: Memo[bool] = Memo(settings.remembered_tokens, clock.monotonic_s)
@@ -42,7 +47,7 @@ class Authenticator:
     async def principal(self, headers: Mapping[bytes, bytes]) -> Principal:
         """Raises Unauthenticated, Forbidden; Unavailable when journal or identity provider cannot be asked."""
         if self._settings.mode == "none":
-            return _local(headers)
+            return _local(headers, self._pages)
         token = _token(headers)
         if len(token) > self._settings.max_token_bytes:
             raise Unauthenticated("the token is too long")
@@ -54,9 +59,18 @@ class Authenticator:
     async def _by_jwt(self, token: bytes, digest: bytes) -> Principal:
         if self._jwt is None or not token.isascii():
             raise Unauthenticated("these credentials are not accepted here")
-        principal, expires_at = await self._jwt.verify(token.decode("ascii"))
+        try:
+            principal, expires_at = await self._jwt.verify(token.decode("ascii"))
+        finally:
+            self._forget_withdrawn(self._jwt)
         self._tokens.put(digest, principal, min(expires_at, self._clock.now_s() + self._settings.token_memory_s))
         return principal
+
+    def _forget_withdrawn(self, verifier: JwtVerifier) -> None:
+        """What one of the withdrawn keys signed counts no longer: all of it is verified anew."""
+        if verifier.withdrawals != self._withdrawals_seen:
+            self._withdrawals_seen = verifier.withdrawals
+            self._tokens.clear()
 
     async def _by_key(self, digest: bytes) -> Principal:
         known = self._keys.get(digest)
@@ -74,12 +88,21 @@ class Authenticator:
         return principal
 
 
-def _local(headers: Mapping[bytes, bytes]) -> Principal:
-    """A page elsewhere can point a name of its own at this machine (DNS rebinding): then `Host` is that name."""
+def _local(headers: Mapping[bytes, bytes], pages: CrossOrigin | None) -> Principal:
+    """A page elsewhere can point a name of its own at this machine (DNS rebinding): then `Host` is that name. It can
+    also send here without being let see the answer: then `Origin` is that page's."""
     host = headers.get(b"host")
     if host is not None and not _LOOPBACK.fullmatch(host):
         raise Forbidden("without authentication only loopback addresses are served")
+    origin = headers.get(b"origin")
+    if origin is not None and not _is_local(origin) and not (pages is not None and pages.allows(origin)):
+        raise Forbidden("without authentication only pages of this machine may call")
     return LOCAL
+
+
+def _is_local(origin: bytes) -> bool:
+    _, separator, host = origin.partition(b"://")
+    return bool(separator) and _LOOPBACK.fullmatch(host) is not None
 
 
 def _token(headers: Mapping[bytes, bytes]) -> bytes:

@@ -39,6 +39,7 @@ class Jwks:
         self._keys: dict[str, PyJWK] = {}
         self._tried_at_s: float | None = None
         self._fetched_at_s: float | None = None
+        self.withdrawals = 0
 
     async def key(self, key_id: str | None) -> PyJWK | None:
         """The key of that id; without an id, the only key. Raises Unavailable when none could be fetched."""
@@ -74,7 +75,10 @@ class Jwks:
                 body = await response.content.read(MAX_BYTES)
                 while len(body) < MAX_BYTES and (more := await response.content.read(MAX_BYTES)):
                     body += more
-            self._keys = _usable(msgspec.json.decode(body, type=_KeySet))
+            keys = _usable(msgspec.json.decode(body, type=_KeySet))
+            if any(key_id not in keys or keys[key_id].key != key.key for key_id, key in self._keys.items()):
+                self.withdrawals += 1
+            self._keys = keys
             self._fetched_at_s = self._clock.monotonic_s()
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("gateway.jwks_failed", error=type(error).__name__)

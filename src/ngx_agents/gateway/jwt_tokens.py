@@ -45,6 +45,11 @@ class JwtVerifier:
             }
         )
 
+    @property
+    def withdrawals(self) -> int:
+        """How often the provider took a key back since the start."""
+        return 0 if self._jwks is None else self._jwks.withdrawals
+
     async def verify(self, token: str) -> tuple[Principal, float]:
         """The bearer and when the token expires (Unix seconds). Raises Unauthenticated, Unavailable."""
         key, algorithms = await self._key_for(token)

@@ -20,6 +20,9 @@ class Memo(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def clear(self) -> None:
+        self._entries.clear()
+
     def get(self, key: bytes) -> T | None:
         entry = self._entries.get(key)
         if entry is None:
