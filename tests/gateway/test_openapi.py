@@ -23,6 +23,11 @@ GET /v1/batches
 GET /v1/batches/{batch_id}
 GET /v1/batches/{batch_id}/results
 POST /v1/batches/{batch_id}/cancel
+POST /v1/me/schedules
+GET /v1/me/schedules
+GET /v1/me/schedules/{schedule_id}
+PUT /v1/me/schedules/{schedule_id}
+DELETE /v1/me/schedules/{schedule_id}
 GET /v1/agents
 GET /v1/agents/{agent_id}
 GET /v1/me/profile

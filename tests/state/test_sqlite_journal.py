@@ -15,6 +15,7 @@ from tests.state.journal_conformance_governance import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 from tests.state.journal_conformance_retention import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403
+from tests.state.schedule_conformance import *  # noqa: F403
 
 from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable
 from ngx_agents.state import commands as c

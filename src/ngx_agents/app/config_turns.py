@@ -21,6 +21,10 @@ class TurnsConfig(Section, frozen=True, kw_only=True):
         int, setting("Events of a turn kept in memory for clients that reconnect.", bounds=(16, 100_000))
     ] = 2000
 
+    max_schedules: Annotated[
+        int, setting("Messages that a user may have sent by themselves at set times.", bounds=(0, 10_000))
+    ] = 20
+
 
 class BatchesConfig(Section, frozen=True, kw_only=True):
     """Many messages handed in at once, answered with what is left over."""

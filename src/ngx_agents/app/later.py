@@ -16,6 +16,7 @@ from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.batches.taker import BatchSettings, BatchTaker
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.model import TurnTicket
+from ngx_agents.turns.schedules.runner import ScheduleRunner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Later:
     """Made and not yet at work."""
 
     taker: BatchTaker
+    schedules: ScheduleRunner
     batches: BatchDesk
 
 
@@ -48,7 +50,17 @@ def build_later(parts: Parts, engine: TurnEngine, entrance: Entrance) -> Later:
         clock=parts.clock,
         max_open=parts.config.batches.max_open,
     )
-    return Later(taker=taker, batches=batches)
+    schedules = ScheduleRunner(
+        engine=engine,
+        journal=parts.journal,
+        modes=parts.foundation.modes,
+        enter=enter,
+        ids=parts.ids,
+        clock=parts.clock,
+        rng=Rng(),
+        metrics=parts.metrics,
+    )
+    return Later(taker=taker, schedules=schedules, batches=batches)
 
 
 @asynccontextmanager
@@ -56,9 +68,10 @@ async def at_work(later: Later) -> AsyncIterator[None]:
     """Takes up what waits until the context is left."""
     tasks = asyncio.TaskGroup()
     await tasks.__aenter__()
-    task = tasks.create_task(later.taker.run())
+    at_it = [tasks.create_task(loop) for loop in (later.taker.run(), later.schedules.run())]
     try:
         yield
     finally:
-        task.cancel()
+        for task in at_it:
+            task.cancel()
         await tasks.__aexit__(None, None, None)

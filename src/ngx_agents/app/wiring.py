@@ -338,6 +338,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
         cors_origins=config.edge.cors_origins,
         max_body_bytes=config.server.max_body_bytes,
         max_batch_bytes=config.batches.max_body_bytes,
+        max_schedules=config.turns.max_schedules,
         auth=AuthSettings(
             mode=auth.mode,
             jwt_secret=auth.jwt_secret,

@@ -29,7 +29,14 @@ SERVER_SENT_EVENT = {
 }
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 _CAPTURED = re.compile(r"\{(\w+)\}")
-_ID_KINDS = {"conversation_id": "c", "turn_id": "t", "artifact_id": "a", "attachment_id": "b", "batch_id": "j"}
+_ID_KINDS = {
+    "conversation_id": "c",
+    "turn_id": "t",
+    "artifact_id": "a",
+    "attachment_id": "b",
+    "batch_id": "j",
+    "schedule_id": "s",
+}
 
 
 def document_of(operations: Sequence[Operation]) -> dict[str, Any]:

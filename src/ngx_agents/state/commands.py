@@ -92,6 +92,14 @@ from ngx_agents.state.questions import ListLogs as ListLogs
 from ngx_agents.state.questions import ListMessages as ListMessages
 from ngx_agents.state.questions import Ping as Ping
 from ngx_agents.state.questions import RecentMessages as RecentMessages
+from ngx_agents.state.schedule_commands import DeleteSchedule as DeleteSchedule
+from ngx_agents.state.schedule_commands import DueSchedules as DueSchedules
+from ngx_agents.state.schedule_commands import Fired as Fired
+from ngx_agents.state.schedule_commands import FireSchedule as FireSchedule
+from ngx_agents.state.schedule_commands import GetSchedule as GetSchedule
+from ngx_agents.state.schedule_commands import ListSchedules as ListSchedules
+from ngx_agents.state.schedule_commands import PutSchedule as PutSchedule
+from ngx_agents.state.schedule_commands import Schedule as Schedule
 from ngx_agents.state.state_commands import Append as Append
 from ngx_agents.state.state_commands import Expire as Expire
 from ngx_agents.state.state_commands import GetConsents as GetConsents
@@ -331,7 +339,8 @@ Command = (
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
     | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
     | TakeBudget | GiveBudget | ForgetBudgets
-    | CreateBatch | AddBatchItems | StartBatch | DropBatch | TakeItems | CancelBatch | SettleBatch
+    | PutSchedule | DeleteSchedule | FireSchedule | CreateBatch | AddBatchItems | StartBatch | DropBatch
+    | TakeItems | CancelBatch | SettleBatch
     | EndTask | PutPush | DeletePush | ClaimPushes | SettlePush | ReplayPush | AddPost
 )  # fmt: skip
 Question = (
@@ -339,7 +348,7 @@ Question = (
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
     | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
-    | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
+    | GetSchedule | ListSchedules | DueSchedules | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
     | GetTask | ListTasks | ListPushes | ListDeadPushes
 )  # fmt: skip
 Result = Any

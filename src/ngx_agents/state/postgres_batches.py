@@ -18,6 +18,7 @@ from ngx_agents.state.postgres_errors import is_conflict, is_outage, understood
 from ngx_agents.state.postgres_heartbeats import ClaimLanes, claim_lanes
 from ngx_agents.state.postgres_lanes import LANE_COMMANDS, LaneBatch, StaleFinish
 from ngx_agents.state.postgres_retold import accepted_before, finished_before
+from ngx_agents.state.postgres_schedules import fire_schedule
 from ngx_agents.state.postgres_store import complete, load, write
 from ngx_agents.state.postgres_tasks import refuse_unfit
 from ngx_agents.state.postgres_turns import coalesce, remember_key
@@ -25,7 +26,10 @@ from ngx_agents.state.postgres_user_batches import take_items
 
 Mark = tuple[str, int]
 Job = Sequence[c.Command] | ClaimLanes
-MARKED: dict[type, Callable[[Connection, Any, Mark], Awaitable[Any]]] = {c.TakeItems: take_items}
+MARKED: dict[type, Callable[[Connection, Any, Mark], Awaitable[Any]]] = {
+    c.TakeItems: take_items,
+    c.FireSchedule: fire_schedule,
+}
 """What changes lanes that it does not name."""
 
 

@@ -26,6 +26,7 @@ from ngx_agents.state.postgres_governance import write_audit
 from ngx_agents.state.postgres_heartbeats import beat, leave
 from ngx_agents.state.postgres_pushes import APPLY as PUSHES
 from ngx_agents.state.postgres_rows import Lane, shard_in, storable
+from ngx_agents.state.postgres_schedules import APPLY as SCHEDULES
 from ngx_agents.state.postgres_states import APPLY as STATES
 from ngx_agents.state.postgres_store import lock_lane
 from ngx_agents.state.postgres_tasks import APPLY as TASKS
@@ -206,6 +207,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **BUDGETS,
     c.Audited: _audited,
     **BATCHES,
+    **SCHEDULES,
     **TASKS,
     **PUSHES,
 }

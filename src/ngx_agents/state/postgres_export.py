@@ -20,6 +20,7 @@ from ngx_agents.state.postgres_records import (
     message,
     turn,
 )
+from ngx_agents.state.postgres_schedules import export_schedules
 from ngx_agents.state.postgres_states import export_more
 from ngx_agents.state.postgres_user_batch_lists import export_batches
 
@@ -52,6 +53,7 @@ async def export_user(connection: Connection, owner: Owner, profile: Profile) ->
         "artifacts": [artifact(row) for row in artifacts],
         "logs": [log_entry(row) for row in logs],
         "batches": await export_batches(connection, owner),
+        "schedules": await export_schedules(connection, owner),
         **await export_more(connection, owner),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)

@@ -42,6 +42,7 @@ from ngx_agents.state.postgres_records import (
     turn,
 )
 from ngx_agents.state.postgres_rows import shard_in
+from ngx_agents.state.postgres_schedules import ANSWER as SCHEDULES
 from ngx_agents.state.postgres_states import ANSWER as STATES
 from ngx_agents.state.postgres_tasks import ANSWER as TASKS
 from ngx_agents.state.postgres_user_batch_lists import ANSWER as BATCHES
@@ -244,6 +245,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **GOVERNANCE,
     **BUDGETS,
     **BATCHES,
+    **SCHEDULES,
     **TASKS,
     **PUSHES,
 }

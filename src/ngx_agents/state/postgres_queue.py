@@ -116,6 +116,18 @@ def _touched_by_task(command: c.Command) -> str:
         case c.SettlePush() | c.ReplayPush():
             return f"outbox/{command.number}"
         case _:
+            return _touched_of_later(command)
+
+
+def _touched_of_later(command: c.Command) -> str:
+    match command:
+        case c.CreateBatch() | c.DeleteSchedule() | c.FireSchedule():
+            return command.id
+        case c.PutSchedule():
+            return command.schedule.id
+        case c.AddBatchItems() | c.StartBatch() | c.DropBatch() | c.TakeItems() | c.CancelBatch() | c.SettleBatch():
+            return command.batch_id
+        case _:
             return _touched_by_instance(command)
 
 
@@ -125,10 +137,6 @@ def _touched_by_instance(command: c.Command) -> str:
             return command.instance
         case c.Expire():
             return f"expire/{command.kind}"
-        case c.CreateBatch():
-            return command.id
-        case c.AddBatchItems() | c.StartBatch() | c.DropBatch() | c.TakeItems() | c.CancelBatch() | c.SettleBatch():
-            return command.batch_id
         case _:
             return _touched_by_operator(command)
 

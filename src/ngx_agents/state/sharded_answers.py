@@ -93,4 +93,5 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.GetPosition: _furthest,
     c.ListShardPlaces: _chained,
     c.OpenBatches: _chained,
+    c.DueSchedules: _chained,
 }

@@ -10,6 +10,7 @@ from ngx_agents.state.postgres_rows import NO_SHARD, shard_in
 EVERYWHERE = (
     c.Beat, c.Leave, c.RevokeKey, c.Expire, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
     c.GetPosition, c.ListShardPlaces, c.ListAudit, c.ForgetBudgets, c.ListMeters, c.KnownBlobs, c.OpenBatches,
+    c.DueSchedules,
     c.ClaimPushes, c.ListDeadPushes,
 )  # fmt: skip
 HOUSE = 0
@@ -29,6 +30,8 @@ def shard_for(told: c.Command | c.Question) -> int | None:
             return HOUSE
         case c.TakeBudget() | c.GiveBudget():
             return shard_of(told.meter)
+        case c.PutSchedule():
+            return shard_of(told.schedule.owner.user)
         case c.Audited():
             return shard_for(told.command)
         case _:

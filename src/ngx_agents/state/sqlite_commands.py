@@ -23,6 +23,7 @@ from ngx_agents.state.sqlite_expiry import APPLY as EXPIRY
 from ngx_agents.state.sqlite_governance import APPLY as GOVERNANCE
 from ngx_agents.state.sqlite_governance import write_audit
 from ngx_agents.state.sqlite_pushes import APPLY as PUSHES
+from ngx_agents.state.sqlite_schedules import APPLY as SCHEDULES
 from ngx_agents.state.sqlite_states import APPLY as STATES
 from ngx_agents.state.sqlite_tasks import APPLY as TASKS
 from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
@@ -208,7 +209,7 @@ def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
     erased["message"] = cursor.rowcount
     states = f"DELETE FROM state WHERE conversation_id IN (SELECT id FROM conversation WHERE {mine})"
     erased["state"] = db.execute(states, who).rowcount
-    for table in ("artifact", "idempotency", "log", "profile", "blob", "consent", "outbox", "conversation"):
+    for table in ("artifact", "idempotency", "log", "profile", "blob", "consent", "outbox", "schedule", "conversation"):
         erased[table] = db.execute(f"DELETE FROM {table} WHERE {mine}", who).rowcount
     erased["batch"] = erase_batches(db, command.owner)
     return erased
@@ -271,6 +272,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     **BUDGETS,
     c.Audited: _audited,
     **BATCHES,
+    **SCHEDULES,
     **TASKS,
     **PUSHES,
 }

@@ -28,6 +28,8 @@ from ngx_agents.state.sqlite_budgets import ANSWER as BUDGETS
 from ngx_agents.state.sqlite_governance import ANSWER as GOVERNANCE
 from ngx_agents.state.sqlite_pushes import ANSWER as PUSHES
 from ngx_agents.state.sqlite_rows import MESSAGE, message_of
+from ngx_agents.state.sqlite_schedules import ANSWER as SCHEDULES
+from ngx_agents.state.sqlite_schedules import export_schedules
 from ngx_agents.state.sqlite_states import ANSWER, export_more
 from ngx_agents.state.sqlite_tasks import ANSWER as TASKS
 from ngx_agents.state.sqlite_user_batches import ANSWER as BATCHES
@@ -289,6 +291,7 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
             )
         ],
         "batches": export_batches(db, owner),
+        "schedules": export_schedules(db, owner),
         **_decoded_states(export_more(db, owner)),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)
@@ -369,6 +372,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     **GOVERNANCE,
     **BUDGETS,
     **BATCHES,
+    **SCHEDULES,
     **TASKS,
     **PUSHES,
 }

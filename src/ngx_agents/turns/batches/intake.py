@@ -18,7 +18,7 @@ from ngx_agents.state.commands import (
     DropBatch,
     StartBatch,
 )
-from ngx_agents.state.ids import Ids, shard_of
+from ngx_agents.state.ids import Ids, shard_in, shard_of
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
 from ngx_agents.turns.batches.taker import BatchTaker
@@ -54,10 +54,10 @@ class BatchIntake:
             raise InvalidRequest("this custom_id was given before", field=f"items[{self.size}].custom_id")
         if custom_id is not None:
             self._custom_ids.add(custom_id)
-        shard = shard_of(self._owner.user)
+        lane = conversation_id or self._desk.ids.new("c", shard_of(self._owner.user))
         item = BatchItem(
-            number=self.size, turn_id=self._desk.ids.new("t", shard), is_own=conversation_id is None,
-            conversation_id=conversation_id or self._desk.ids.new("c", shard), text=text, custom_id=custom_id,
+            number=self.size, turn_id=self._desk.ids.new("t", shard_in(lane)), is_own=conversation_id is None,
+            conversation_id=lane, text=text, custom_id=custom_id,
             agent=agent, locale=locale,
         )  # fmt: skip
         self._waiting.append(item)
