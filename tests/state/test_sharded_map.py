@@ -57,6 +57,7 @@ def test_every_command_and_question_has_a_place() -> None:
             c.Audited,
             c.TakeBudget,
             c.GiveBudget,
+            c.PutSchedule,
         ):
             continue
         fields = kind.__struct_fields__
@@ -67,6 +68,11 @@ def test_every_command_and_question_has_a_place() -> None:
     assert shard_for(c.Checkpoints(turn_id="t_zz")) == 0
     assert shard_for(c.FindKey(digest=b"\xfe...")) == 254
     assert shard_for(c.ListDead()) is None
+    schedule = c.Schedule(
+        id=ids.new("s", 9), owner=ana, at="07:30", weekdays=(1,), zone="UTC", text="x", conversation_id=lane,
+        created_at=0.0, next_at=0.0,
+    )  # fmt: skip
+    assert shard_for(c.PutSchedule(schedule=schedule, max_schedules=1)) == shard_of("ana")
 
 
 def written(path: Path, **changes: object) -> Path:

@@ -50,6 +50,10 @@ class PutSchedule(msgspec.Struct, frozen=True, kw_only=True):
     schedule: Schedule
     max_schedules: int
 
+    @property
+    def owner(self) -> Owner:
+        return self.schedule.owner
+
 
 class DeleteSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """→ bool: whether it was there."""

@@ -30,8 +30,6 @@ def shard_for(told: c.Command | c.Question) -> int | None:
             return HOUSE
         case c.TakeBudget() | c.GiveBudget():
             return shard_of(told.meter)
-        case c.PutSchedule():
-            return shard_of(told.schedule.owner.user)
         case c.Audited():
             return shard_for(told.command)
         case _:
