@@ -27,6 +27,7 @@ NgxError
 │   ├── ReadOnly                    history is served, new turns are not
 │   ├── Draining                    the server is stopping
 │   ├── JournalUnavailable          the journal cannot be reached or written
+│   ├── ObjectsUnavailable          the store of attachments cannot be reached, or refuses this server
 │   └── SharedUnavailable           what instances share (Redis) cannot be reached in time; do without
 ├── SharedRefused                   too large or out of bounds to be shared: do without; `field` says what
 ├── JournalError                    the journal refuses for good
@@ -229,6 +230,10 @@ class Draining(Unavailable):
 
 class JournalUnavailable(Unavailable):
     code = "journal_unavailable"
+
+
+class ObjectsUnavailable(Unavailable):
+    code = "objects_unavailable"
 
 
 class SharedUnavailable(Unavailable):

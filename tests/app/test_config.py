@@ -89,6 +89,7 @@ def test_every_variable_sets_its_setting(name):
         "first_token_target_s": "2",
         "tenant_share": "0.5",
         "local_acceptance": "true",
+        "path_style": "false",
         "shared_copies": "false",
         "health_consent": "true",
         "https_only": "true",

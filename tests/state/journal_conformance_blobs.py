@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.state.journal_conformance import ANA, BEN, NOW, accept, conversation, finish, ids, tell
 from tests.state.journal_conformance_states import PNG
 
 from ngx_agents.errors import InvalidRequest, StorageFull
 from ngx_agents.state import commands as c
-from ngx_agents.state.blob_commands import Blob
+from ngx_agents.state.blob_commands import Blob, BlobInfo
 from ngx_agents.state.blobs import new_blob
 from ngx_agents.state.journal import Journal
 
@@ -18,6 +19,11 @@ def note(number: int, *, size_bytes: int = 10) -> Blob:
     return new_blob(ANA, data, "text/plain", now=NOW + number, name=f"nota {number}.txt")
 
 
+def plain(*infos: BlobInfo) -> list[BlobInfo]:
+    """Without where the bytes are."""
+    return [msgspec.structs.replace(info, place="") for info in infos]
+
+
 async def test_attachments_are_listed_in_pages_and_found_in_the_order_asked_for(journal: Journal) -> None:
     blobs = [note(number) for number in range(5)]
     for blob in blobs:
@@ -25,13 +31,14 @@ async def test_attachments_are_listed_in_pages_and_found_in_the_order_asked_for(
     newest_first = [blob.info for blob in reversed(blobs)]
     first = await journal.query(c.ListBlobs(owner=ANA, limit=3))
     rest = await journal.query(c.ListBlobs(owner=ANA, limit=3, cursor=first.next))
-    assert [*first.items, *rest.items] == newest_first
+    assert plain(*first.items, *rest.items) == plain(*newest_first)
     assert rest.next is None
     assert (await journal.query(c.ListBlobs(owner=BEN))).items == ()
     asked = (blobs[3].info.id, ids.new("b", 1), blobs[1].info.id)
-    assert await journal.query(c.FindBlobs(ids=asked, owner=ANA)) == (blobs[3].info, blobs[1].info)
+    found = await journal.query(c.FindBlobs(ids=asked, owner=ANA))
+    assert plain(*found) == plain(blobs[3].info, blobs[1].info)
     assert await journal.query(c.FindBlobs(ids=asked, owner=BEN)) == ()
-    assert set(await journal.query(c.KnownBlobs(ids=asked))) == {blobs[3].info.id, blobs[1].info.id}
+    assert sorted(await journal.query(c.KnownBlobs(ids=asked))) == sorted(info.place for info in found)
     with pytest.raises(InvalidRequest):
         await journal.query(c.ListBlobs(owner=ANA, cursor="none of ours"))
 

@@ -146,6 +146,16 @@ def _worker_troubles(config: Config) -> Iterator[str]:
         yield "[journal] local_acceptance needs [server] workers = 1: its log belongs to one process"
 
 
+def _blob_troubles(config: Config) -> Iterator[str]:
+    blobs = config.blobs
+    if blobs.url is None:
+        return
+    if not blobs.url.startswith(("http://", "https://")):
+        yield f"[blobs] url: expected an http:// or https:// address, got {mask_password(blobs.url)!r}"
+    if not (blobs.bucket and blobs.access_key and blobs.secret_key):
+        yield "[blobs] url needs bucket, access_key and secret_key"
+
+
 def journal_troubles(config: Config) -> Iterator[str]:
     """What is wrong with the journal's addresses."""
     journal, url = config.journal, config.journal.url
@@ -155,6 +165,7 @@ def journal_troubles(config: Config) -> Iterator[str]:
         yield "[journal] replica_urls needs url on Postgres"
     if not all(one.startswith(("postgresql://", "postgres://")) for one in journal.replica_urls):
         yield "[journal] replica_urls: expected postgresql://… for each"
+    yield from _blob_troubles(config)
     if 0 < config.retention.messages_days < 1:
         yield "[retention] messages_days: 0, or at least 1"
     if url is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ngx_agents.app.config_data import RetentionConfig
+from ngx_agents.app.config_data import BlobsConfig, RetentionConfig
 from ngx_agents.app.config_edge import EdgeConfig
 from ngx_agents.app.config_named import McpServerConfig, RemoteAgentConfig
 from ngx_agents.app.config_turns import BatchesConfig, BudgetsConfig, BusConfig, TurnsConfig
@@ -321,6 +321,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     auth: AuthConfig = AuthConfig()
     journal: JournalConfig = JournalConfig()
     retention: RetentionConfig = RetentionConfig()
+    blobs: BlobsConfig = BlobsConfig()
     vertex: VertexConfig = VertexConfig()
     local: LocalConfig = LocalConfig()
     redis: RedisConfig = RedisConfig()

@@ -25,6 +25,8 @@ from ngx_agents.state.local_acceptance_aside import Aside
 from ngx_agents.state.local_log import LocalLog
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import LogKind
+from ngx_agents.state.object_store import ObjectSettings, ObjectStore
+from ngx_agents.state.object_tier import ObjectTier
 from ngx_agents.state.postgres import PostgresJournal
 from ngx_agents.state.replicas import ReplicaJournal
 from ngx_agents.state.sharded import ShardedJournal
@@ -73,12 +75,14 @@ def journal_of(  # what it is made of, all by name
 class Tiers:
     """`journal` is what everything asks; `failover` knows how the database is, None on SQLite and on shards.
 
-    `memory` is the tier among them that keeps copies in this process.
+    `memory` is the tier that keeps copies in this process, `objects` the one that keeps attachments' bytes in
+    an object store.
     """
 
     journal: Journal
     memory: MemoryTier
     failover: FailoverJournal | None
+    objects: ObjectTier | None = None
 
 
 def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courtesy, shared: Shared | None) -> Tiers:
@@ -89,15 +93,19 @@ def tiers_of(config: Config, *, clock: Clock, metrics: Metrics, courtesy: Courte
     """
     losses = Losses()
     journal = journal_of(config, clock=clock, metrics=metrics, courtesy=courtesy, losses=losses)
+    objects = None
+    if (settings := _object_settings(config)) is not None:
+        store = ObjectStore(settings, clock=clock, rng=Rng(), metrics=metrics)
+        journal = objects = ObjectTier(journal, store)
     memory = MemoryTier(journal, max_bytes=config.journal.memory_bytes)
     top: Journal = memory
     if shared is not None and config.journal.shared_copies:
         top = SharedTier(memory, shared, ttl_s=config.journal.shared_ttl_s, metrics=metrics)
     if not config.is_on_postgres or config.journal.shards is not None:
-        return Tiers(journal=_gated(top, config), memory=memory, failover=None)
+        return Tiers(journal=_gated(top, config), memory=memory, failover=None, objects=objects)
     acceptance = _acceptance(config, clock, courtesy) if config.journal.local_acceptance else None
     failover = FailoverJournal(top, clock=clock, metrics=metrics, acceptance=acceptance, losses=losses)
-    return Tiers(journal=_gated(failover, config), memory=memory, failover=failover)
+    return Tiers(journal=_gated(failover, config), memory=memory, failover=failover, objects=objects)
 
 
 def retention_of(config: Config) -> Retention:
@@ -123,6 +131,22 @@ def retention_of(config: Config) -> Retention:
 
 def _kept_s(days: float) -> float | None:
     return days * DAY_S if days else None
+
+
+def _object_settings(config: Config) -> ObjectSettings | None:
+    blobs = config.blobs
+    if blobs.url is None:
+        return None
+    return ObjectSettings(
+        url=blobs.url,
+        bucket=blobs.bucket or "",
+        region=blobs.region,
+        access_key=blobs.access_key or "",
+        secret_key=blobs.secret_key or "",
+        prefix=blobs.prefix,
+        is_path_style=blobs.path_style,
+        timeout_s=blobs.timeout_s,
+    )
 
 
 def _gated(journal: Journal, config: Config) -> Journal:

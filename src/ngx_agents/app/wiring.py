@@ -28,6 +28,7 @@ from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.memory_tier import MemoryTier
 from ngx_agents.state.model import Owner
+from ngx_agents.state.object_tier import ObjectTier
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
@@ -66,6 +67,7 @@ class Parts:
     ids: Ids
     journal: Journal
     memory: MemoryTier
+    objects: ObjectTier | None
     failover: FailoverJournal | None
     choice: ModelChoice
     client: VertexAIClient | None
@@ -166,6 +168,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         ids=Ids(foundation.clock),
         journal=tiers.journal,
         memory=tiers.memory,
+        objects=tiers.objects,
         failover=tiers.failover,
         choice=choice,
         client=client,
@@ -266,6 +269,7 @@ def build_sweeper(parts: Parts, instance: str) -> Sweeper:
         interval_s=parts.config.journal.cleanup_interval_s,
         retention=retention_of(parts.config),
         metrics=parts.metrics,
+        orphans=parts.objects.sweep_orphans if parts.objects is not None else None,
     )
 
 
@@ -337,6 +341,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
     return GatewaySettings(
         cors_origins=config.edge.cors_origins,
         max_body_bytes=config.server.max_body_bytes,
+        attachments_bytes=config.blobs.user_bytes,
         max_batch_bytes=config.batches.max_body_bytes,
         max_schedules=config.turns.max_schedules,
         auth=AuthSettings(

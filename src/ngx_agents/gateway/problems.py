@@ -42,6 +42,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.QuotaExceeded: 429,
     errors.Draining: 503,
     errors.JournalUnavailable: 503,
+    errors.ObjectsUnavailable: 503,
     errors.SharedUnavailable: 503,
     errors.SharedRefused: 500,
     errors.JournalError: 500,

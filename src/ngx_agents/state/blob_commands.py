@@ -6,17 +6,16 @@ What an attachment is stays in the journal; its bytes are there too, or with an 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from ngx_agents.state.model import Owner
 
-BlobPlace = Literal["journal", "objects"]
-
 
 class BlobInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """An attachment without its bytes. `sha256` is hexadecimal; `name` is what its owner calls it."""
+    """An attachment without its bytes. `sha256` is hexadecimal; `name` is what its owner calls it.
+
+    `place` says where the bytes are: `journal`, or `objects/` and a key.
+    """
 
     id: str
     media_type: str
@@ -25,7 +24,7 @@ class BlobInfo(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     conversation_id: str | None = None
     name: str | None = None
-    place: BlobPlace = "journal"
+    place: str = "journal"
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +73,7 @@ class ListBlobs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownBlobs(msgspec.Struct, frozen=True, kw_only=True):
-    """→ tuple[str, ...]: those of the ids that are anybody's. For what looks after the object store."""
+    """→ tuple[str, ...]: the places of those of the ids that are anybody's. For what looks after the object store."""
 
     ids: tuple[str, ...]
 

@@ -6,7 +6,7 @@ after that. Batches are small and apart, so that turns pass between them. What c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -68,9 +68,9 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sweeper:
-    """`run` goes on until it is cancelled."""
+    """`run` goes on until it is cancelled. `orphans` sweeps what no row of the journal names any more."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its surroundings, all by name
         self,
         journal: Journal,
         clock: Clock,
@@ -79,6 +79,7 @@ class Sweeper:
         interval_s: float,
         retention: Retention,
         metrics: Metrics,
+        orphans: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         if interval_s <= 0:
             raise ConfigError("cleanup_interval is above 0")
@@ -87,6 +88,7 @@ class Sweeper:
         self._instance = instance
         self._interval_s = interval_s
         self._retention = retention
+        self._orphans = orphans
         self._expired = metrics.counter("ngx_state_expired_total", "What a sweep let go of.", "kind")
 
     async def run(self, sweep_memory: Callable[[bool], int]) -> None:
@@ -110,7 +112,11 @@ class Sweeper:
         elected = await self._told(TryElect(name=ELECTION, instance=self._instance, lease_s=lease_s))
         if not elected:
             return {}
-        return {_name(*one): await self._expire(one, kept_s) for one, kept_s in self._retention.limits}
+        gone = {_name(*one): await self._expire(one, kept_s) for one, kept_s in self._retention.limits}
+        if self._orphans is not None:
+            gone["objects"] = await self._orphans()
+            self._expired.labels("objects").inc(gone["objects"])
+        return gone
 
     async def _expire(self, expiring: Expiring, kept_s: float) -> int:
         now, (kind, log_kind) = self._clock.now_s(), expiring

@@ -92,7 +92,7 @@ async def _list(connection: Connection, question: b.ListBlobs) -> Page:
 
 
 async def _known(connection: Connection, question: b.KnownBlobs) -> tuple[str, ...]:
-    rows = await connection.fetch("SELECT id FROM ngx.blob WHERE id = ANY ($1)", list(question.ids))
+    rows = await connection.fetch("SELECT place FROM ngx.blob WHERE id = ANY ($1)", list(question.ids))
     return tuple(row[0] for row in rows)
 
 

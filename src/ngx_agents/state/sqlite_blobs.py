@@ -86,7 +86,7 @@ def _list(db: Connection, question: b.ListBlobs) -> Page:
 
 def _known(db: Connection, question: b.KnownBlobs) -> tuple[str, ...]:
     named = ", ".join("?" * len(question.ids))
-    return tuple(row[0] for row in db.execute(f"SELECT id FROM blob WHERE id IN ({named})", question.ids))
+    return tuple(row[0] for row in db.execute(f"SELECT place FROM blob WHERE id IN ({named})", question.ids))
 
 
 def export_blobs(db: Connection, owner: Owner) -> list[b.BlobInfo]:
