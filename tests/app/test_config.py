@@ -93,6 +93,10 @@ def test_every_variable_sets_its_setting(name):
         "shared_copies": "false",
         "health_consent": "true",
         "https_only": "true",
+        "enabled": "false",
+        "v0_3": "false",
+        "wait_s": "7",
+        "test_agent": "true",
         "timeout_s": "7",
         "attempts": "3",
     }.get(one.field, "2048")

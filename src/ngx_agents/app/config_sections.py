@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ngx_agents.app.config_a2a import A2aConfig
 from ngx_agents.app.config_data import BlobsConfig, RetentionConfig
 from ngx_agents.app.config_edge import EdgeConfig
 from ngx_agents.app.config_named import McpServerConfig, RemoteAgentConfig
@@ -328,6 +329,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: TelemetryConfig = TelemetryConfig()
     turns: TurnsConfig = TurnsConfig()
     outbox: OutboxConfig = OutboxConfig()
+    a2a: A2aConfig = A2aConfig()
     batches: BatchesConfig = BatchesConfig()
     bus: BusConfig = BusConfig()
     admission: AdmissionConfig = AdmissionConfig()

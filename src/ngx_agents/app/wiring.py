@@ -15,6 +15,7 @@ from ngx_agents.app.foreign import remote_settings, tool_servers
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.governance import Governance, governance_of
 from ngx_agents.app.journals import retention_of, tiers_of
+from ngx_agents.app.open_protocol import a2a_settings, outbox_guard, task_letters, team_with
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.gateway.deps import Exposition, GatewayDeps
@@ -33,7 +34,6 @@ from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.engine import TurnEngine
-from ngx_agents.turns.outbox.guard import Guard
 from ngx_agents.turns.outbox.letter import Render
 from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.peers import Peers
@@ -232,7 +232,7 @@ def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> T
     turns = parts.config.turns
     return TurnEngine(
         journal=parts.journal,
-        team=parts.team,
+        team=team_with(parts.team, parts.config),
         ids=parts.ids,
         clock=parts.clock,
         metrics=parts.metrics,
@@ -274,12 +274,12 @@ def build_sweeper(parts: Parts, instance: str) -> Sweeper:
 
 
 def build_outbox(parts: Parts, instance: str, renders: Mapping[str, Render]) -> Outbox:
-    outbox = parts.config.outbox
+    outbox, guard = parts.config.outbox, outbox_guard(parts.config)
     return Outbox(
         parts.journal,
         instance=instance,
-        renders=renders,
-        guard=Guard(outbox.allow, https_only=outbox.https_only),
+        renders={"task": task_letters(parts.journal, parts.foundation.keys, guard), **renders},
+        guard=guard,
         clock=parts.clock,
         rng=Rng(),
         metrics=parts.metrics,
@@ -314,7 +314,9 @@ def build_gateway(
         clock=parts.clock,
         metrics=parts.metrics,
         exposition=exposition,
-        team=parts.team,
+        team=team_with(parts.team, parts.config),
+        a2a=a2a_settings(parts.config, parts.foundation.keys),
+        guard=outbox_guard(parts.config),
         modes=parts.foundation.modes,
         entrance=entrance,
         batches=batches,

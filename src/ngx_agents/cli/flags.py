@@ -16,7 +16,18 @@ def add_config_flags(parser: argparse.ArgumentParser, *names: str) -> None:
         if one.flag and (one.name in names or (not names and one.section != "client")):
             default = f" (default: {one.shown(one.default)})" if one.default is not None else ""
             metavar = one.field.upper()
-            group.add_argument(one.flag, dest=one.name, metavar=metavar, help=one.help.rstrip(".") + default)
+            told = one.help.rstrip(".") + default
+            if isinstance(one.default, bool):
+                group.add_argument(
+                    one.flag,
+                    dest=one.name,
+                    nargs="?",
+                    const=str(not one.default).lower(),
+                    metavar="true|false",
+                    help=told,
+                )
+            else:
+                group.add_argument(one.flag, dest=one.name, metavar=metavar, help=told)
 
 
 def loaded_config(args: argparse.Namespace, *, checked: bool = True) -> LoadedConfig:

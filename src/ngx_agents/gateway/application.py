@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ngx_agents.clock import Rng
 from ngx_agents.errors import Forbidden, MethodNotAllowed, NgxError, NotFound
+from ngx_agents.gateway.a2a.door import A2aDoor
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.cross_origin import CrossOrigin
 from ngx_agents.gateway.deps import GatewayDeps
@@ -58,6 +59,7 @@ class Gateway:
         self._events = by_path[EVENTS[1]][EVENTS[0]]
         routes = [Route(path, _Path(self, path, methods=methods)) for path, methods in by_path.items()]
         self._router = Router(routes, redirect_slashes=False, default=self._unknown)
+        self._a2a = None if deps.a2a is None else A2aDoor(deps, deps.a2a, deps.guard, self._auth)
         self._peers = None if deps.peer_signature is None else PeerRoutes(deps.engine, deps.peer_signature)
         self._announced: tuple[Header, ...] = _mode_header(deps.modes.current)
         deps.modes.on_change(self._announce)
@@ -106,6 +108,8 @@ class Gateway:
         elif path.endswith("/events") and scope["method"] == "GET" and path.startswith("/v1/turns/"):
             scope["path_params"] = {"turn_id": path[10:-7]}
             await self.perform(self._events, exchange)
+        elif self._a2a is not None and self._a2a.serves(path):
+            await self._a2a.answer(exchange)
         elif self._peers is not None and path.startswith(PEERS):
             await self._peers.answer(exchange)
         else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
+from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.resilience.modes import Modes
@@ -21,6 +22,7 @@ from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.outbox.guard import Guard
 
 
 class Card(Protocol):
@@ -61,7 +63,8 @@ class GatewayDeps:
 
     `model_name` says what answers (a model's name, or `template`). `forget_answers` erases the model's answers that are
     kept for a user; how many there were. With `peer_signature` other instances may ask about turns that run here.
-    `console` gets the paths unknown here. `exposition` is told at `/metrics` in place of what `metrics` have alone.
+    `console` gets the paths unknown here. `a2a` None: the open protocol is not served; `guard` knows where webhooks may
+    lead. `exposition` is told at `/metrics` in place of what `metrics` have alone.
     """
 
     engine: TurnEngine
@@ -80,6 +83,8 @@ class GatewayDeps:
     forget_answers: Callable[[Owner], Awaitable[int]] = nothing_kept
     peer_signature: PeerSignature | None = None
     console: ASGIApp | None = None
+    a2a: A2aSettings | None = None
+    guard: Guard = field(default_factory=Guard)
     exposition: Exposition | None = None
 
     async def tell(self, command: Command) -> Any:

@@ -15,11 +15,11 @@ from typing import Literal
 
 from ngx_agents.clock import Clock
 
-Kind = Literal["c", "t", "m", "a", "l", "k", "b", "e", "u", "j", "s"]
+Kind = Literal["c", "t", "m", "a", "l", "k", "b", "e", "u", "j", "s", "w"]
 SHARDS = 256
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
-_PATTERN = re.compile(r"[ctmalkbeujs]_[0-9a-f]{2}[0-9A-HJKMNP-TV-Z]{26}")
+_PATTERN = re.compile(r"[ctmalkbeujsw]_[0-9a-f]{2}[0-9A-HJKMNP-TV-Z]{26}")
 
 
 def shard_of(user: str) -> int:

@@ -15,7 +15,6 @@ from ngx_agents.state.model import Answer, Artifact, Owner
 from ngx_agents.state.task_cursor import cursor_of, place_of
 
 Connection = sqlite3.Connection
-CANCELLED = "cancelled by the user"
 _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -147,7 +146,7 @@ def ended_answer(rows: Sequence[Any]) -> tuple[str, bytes] | None:
     if not turns or t.state_of(turns) not in t.INTERRUPTED:
         return None
     last = turns[-1].answer or Answer()
-    return turns[-1].id, _encode(msgspec.structs.replace(last, code="cancelled", message=CANCELLED, text=""))
+    return turns[-1].id, _encode(msgspec.structs.replace(last, code="cancelled", message=t.ENDED_WAITING, text=""))
 
 
 def _refuse_absent(db: Connection, task_id: str, owner: Owner, agent: str | None) -> None:

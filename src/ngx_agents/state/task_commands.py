@@ -28,7 +28,8 @@ MAX_PUSHES = 20
 """Webhooks of one task."""
 PushKind = Literal["task", "turn"]
 """Of a task: told of each change of each of its turns. Of one turn: told of its end."""
-OPEN: frozenset[str] = frozenset({"queued", "running"})
+ENDED_WAITING = "cancelled while it waited for its caller"
+"""The message of a turn that had asked its caller something when its task was cancelled."""
 
 
 class PushConfig(msgspec.Struct, frozen=True, kw_only=True):

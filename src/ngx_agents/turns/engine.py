@@ -257,7 +257,7 @@ class TurnEngine:
             grant_to=self._instance if grant else None, agent=request.agent, locale=request.locale,
             idempotency_key=request.idempotency_key, idempotency_hash=request.idempotency_hash,
             max_waiting=self._settings.max_waiting_per_conversation, attachments=request.attachments,
-            task=request.task,
+            task=request.task, push=request.push,
         )  # fmt: skip
 
     def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:

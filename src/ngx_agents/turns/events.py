@@ -35,6 +35,12 @@ def artifact_data(artifact: Artifact) -> dict[str, Any]:
     return {"id": artifact.id, "kind": artifact.kind, "title": artifact.title, "data": artifact.data}
 
 
+def text_data(view: TurnView) -> dict[str, Any]:
+    """All that an ended turn said, as one `text.delta`; `outcome` when that is no answer."""
+    said: dict[str, Any] = {"text": view.text, "agent": view.agents[0] if view.agents else None}
+    return said if view.status != "completed" or view.code is None else said | {"outcome": view.code}
+
+
 def terminal(view: TurnView) -> tuple[str, dict[str, Any]]:
     """The name and data of the one event that ends a turn's stream."""
     if view.status == "completed":

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from ngx_agents.state.commands import CreateConversation, TaskEntry
+from ngx_agents.state.commands import CreateConversation, PushConfig, TaskEntry
 from ngx_agents.state.model import Answer, Artifact, Durability, Owner, Source, TurnStatus, WhenBusy
 
 
@@ -25,7 +25,8 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `agent` is checked against the team. `is_streamed` False: the caller waits for the whole answer.
     `idempotency_hash` is SHA-256 over path and body, needed with a key. `begins` is a conversation that is made with
-    the turn; `task` makes the turn part of a task of the open protocol.
+    the turn; `task` makes the turn part of a task of the open protocol; `push` is a webhook that is told
+    of it (see AcceptTurn).
     """
 
     conversation_id: str
@@ -43,6 +44,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     ticket: TurnTicket | None = None
     begins: CreateConversation | None = None
     task: TaskEntry | None = None
+    push: PushConfig | None = None
 
 
 class TurnView(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from ngx_agents.state.commands import Holder, HolderOf
 from ngx_agents.state.model import TERMINAL, Owner, Turn
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
-from ngx_agents.turns.events import terminal
+from ngx_agents.turns.events import terminal, text_data
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.registry import TurnRegistry
@@ -113,7 +113,7 @@ class Relays:
         if live.is_here or live.stream.closed:
             return
         self._turns.remove(live.id)
-        live.stream.catch_up(view.text, view.agents[0] if view.agents else "", view.artifacts)
+        live.stream.catch_up(text_data(view), view.artifacts)
         live.stream.place(turn.epoch, turn.last_seq)
         live.end(*terminal(view), view)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ngx_agents.state.model import Turn
-from ngx_agents.turns.events import artifact_data, frame, parse_event_id, terminal
+from ngx_agents.turns.events import artifact_data, frame, parse_event_id, terminal, text_data
 from ngx_agents.turns.model import TurnView
 
 ACCEPTED = 1
@@ -39,7 +39,7 @@ def _frames(turn: Turn, view: TurnView, last_event_id: str | None) -> bytes | No
         accepted["durability"] = turn.answer.durability if turn.answer is not None else "journal"
         frames = [frame("turn.accepted", accepted, None)]
     if view.text:
-        frames.append(frame("text.delta", {"text": view.text, "agent": view.agents[0] if view.agents else None}, None))
+        frames.append(frame("text.delta", text_data(view), None))
     frames.extend(frame("artifact", artifact_data(artifact), None) for artifact in view.artifacts)
     name, data = terminal(view)
     frames.append(frame(name, data, last_id))

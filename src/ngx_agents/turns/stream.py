@@ -139,16 +139,16 @@ class TurnStream:
             self._append(name, data)
         self._wake()
 
-    def catch_up(self, text: str, agent: str, artifacts: Sequence[Artifact]) -> None:
+    def catch_up(self, said: dict[str, Any], artifacts: Sequence[Artifact]) -> None:
         """What was missed of an answer whose end is known: the difference is withdrawn and said, without ids."""
         known = {artifact.id for artifact in self.artifacts}
         for artifact in artifacts:
             if artifact.id not in known:
                 self.mirror(None, "artifact", artifact_data(artifact))
-        if self.text != text:
+        if self.text != said["text"]:
             if self.text:
                 self.mirror(None, "text.reset", {"reason": "corrected"})
-            self.mirror(None, "text.delta", {"text": text, "agent": agent})
+            self.mirror(None, "text.delta", said)
 
     def next_sequence(self) -> int:
         """The sequence of the next event, all text so far being one already."""
