@@ -117,12 +117,12 @@ async def crash(server: PostgresServer, folder: Path, kills: int) -> int:
         for _ in range(kills):
             await asyncio.sleep(0.3)
             await asyncio.to_thread(server.kill)
-            await until(journal, "local", within_s=8)
+            await until(journal, "local", within_s=20)
             await newcomer.turn(journal)
             await asyncio.to_thread(server.start)
             await asyncio.sleep(0.4)
         stopped.set()
-    await until(journal, "normal", within_s=20)
+    await until(journal, "normal", within_s=60)
     assert newcomer.local == kills
     for writer in (*writers, newcomer):
         page = await journal.query(c.ListMessages(conversation_id=writer.lane, owner=writer.owner, limit=10_000))
@@ -169,7 +169,7 @@ async def test_a_kill_that_meets_every_caller_in_its_commit_is_noticed_without_a
         connection = await asyncpg.connect(url)
         await connection.execute("DROP TRIGGER dawdle ON ngx.turn; DROP FUNCTION ngx.dawdle()")
         await connection.close()
-    await until(journal, "normal", within_s=20)
+    await until(journal, "normal", within_s=60)
     for writer in writers:
         page = await journal.query(c.ListMessages(conversation_id=writer.lane, owner=writer.owner))
         assert [m.text for m in page.items] == ["texto 0", "listo", "texto 1", "listo"]

@@ -293,6 +293,26 @@ async def test_a_lane_that_stays_locked_is_given_up_and_others_go_on(url: str) -
     await journal.close()
 
 
+async def test_a_journal_whose_writers_were_cancelled_closes_and_refuses_what_they_left(url: str) -> None:
+    journal = PostgresJournal(url, clock=SystemClock())
+    await journal.open()
+    lane = await conversation(journal)
+    other = await asyncpg.connect(url)
+    before = asyncio.all_tasks()
+    async with other.transaction():
+        await other.execute("SELECT FROM ngx.conversation WHERE id = $1 FOR UPDATE", lane)
+        writers = [task for task in before if task is not asyncio.current_task()]
+        waits = asyncio.ensure_future(journal.transact([accept(lane)]))
+        await asyncio.sleep(0.1)
+        for task in writers:
+            task.cancel()
+        async with asyncio.timeout(10):
+            await journal.close()
+            with pytest.raises(JournalUnavailable, match="closed"):
+                await waits
+    await other.close()
+
+
 async def test_a_right_that_the_user_lacks_is_a_matter_of_configuration(server: PostgresServer, url: str) -> None:
     name = url.rsplit("/", 1)[1]
     await run(url, "DROP ROLE IF EXISTS limited; CREATE ROLE limited LOGIN PASSWORD 'limited'")

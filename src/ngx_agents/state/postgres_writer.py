@@ -47,23 +47,29 @@ class Writers:
         self._tasks = [tasks.create_task(self._work(line)) for line in self._lines]
 
     async def stop(self) -> None:
-        """Waits for what was handed in, then ends the writers."""
+        """Waits for what was handed in, then ends the writers. What cancelled writers left behind is refused."""
         self._is_stopping = True
         await self.settled()
         for idle in self._idle:
-            idle.set_result(None)
+            if not idle.done():
+                idle.set_result(None)
         self._idle.clear()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for left in self._open:
+            left.settle(JournalUnavailable("the journal is closed"))
+        self._open.clear()
         for line in self._lines:
             await line.close()
 
     async def settled(self) -> None:
-        """Waits until everything handed in by now has an outcome, whoever still waits for it."""
-        if self._open:
-            barrier = asyncio.get_running_loop().create_future()
-            self._barriers.append((set(self._open), barrier))
-            await barrier
+        """Waits until everything handed in by now has an outcome, whoever still waits for it, or no writer is left."""
+        if not self._open:
+            return
+        barrier: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._barriers.append((set(self._open), barrier))
+        while not barrier.done() and (writers := [task for task in self._tasks if not task.done()]):
+            await asyncio.wait((barrier, *writers), return_when=asyncio.FIRST_COMPLETED)
 
     def submit(self, job: Job) -> asyncio.Future[list[Any]]:
         """Hands a job over. Raises JournalUnavailable when stopped or full; the future raises what befell the job."""
