@@ -138,3 +138,19 @@ async def test_artifacts_come_with_the_turn_and_stay(tmp_path: Path) -> None:
     assert one == artifact
     assert page == {"items": [artifact], "next": None}
     assert (artifact["title"], artifact["data"]) == ("Week", {"days": 3})
+
+
+async def test_a_client_that_waits_a_while_gets_the_answer_or_where_to_look(tmp_path: Path) -> None:
+    async with client(tmp_path) as api:
+        path = f"{api.url}/v1/conversations/{await api.conversation()}/turns"
+        patient = {"Prefer": "respond-async, wait=20"}
+        async with api.session.post(path, json={"text": "say hola"}, headers=patient) as response:
+            turn = await response.json()
+            assert (response.status, turn["status"], turn["text"]) == (200, "completed", "hola")
+            assert response.headers["preference-applied"] == "respond-async, wait=20"
+        async with api.session.post(
+            path, json={"text": "wait"}, headers={"Prefer": "wait=1, respond-async"}
+        ) as response:
+            turn = await response.json()
+            assert (response.status, turn["status"]) == (202, "running")
+            assert response.headers["location"] == f"/v1/turns/{turn['turn_id']}"

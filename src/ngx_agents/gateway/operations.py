@@ -38,7 +38,7 @@ PREFER = Parameter(
     name="Prefer",
     place="header",
     schema={"type": "string"},
-    description="`respond-async`: answer 202 as soon as the message is durable.",
+    description="`respond-async`: 202 as soon as the message is durable; with `wait=10` not before 10 s are over.",
 )
 LAST_EVENT_ID = Parameter(
     name="Last-Event-ID",

@@ -5,23 +5,25 @@ A client that disconnects at any point does not stop its turn.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import msgspec
 
-from ngx_agents.errors import Forbidden
+from ngx_agents.errors import Draining, Forbidden
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange
+from ngx_agents.gateway.preferences import NONE, Preferences, applied, preferences_of
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.wire import CancelReply, TurnBody
 from ngx_agents.state.commands import Accepted
 from ngx_agents.state.control_board import ControlBoard
+from ngx_agents.state.model import TERMINAL
 from ngx_agents.turns.model import TurnRequest, TurnView
 
 CHARS_PER_TOKEN = 4
-APPLIED = (b"preference-applied", b"respond-async")
 
 
 class TurnRoutes:
@@ -49,8 +51,8 @@ class TurnRoutes:
             accepted = await self._engine.accept(msgspec.structs.replace(request, ticket=ticket))
         if _wants_events(exchange):
             await self._stream(exchange, accepted.turn_id)
-        elif _wants_async(exchange):
-            await self._acknowledge(exchange, accepted, conversation_id=conversation_id)
+        elif (prefers := _preferences(exchange)).is_async:
+            await self._answer_later(exchange, accepted, conversation_id=conversation_id, prefers=prefers)
         else:
             view = await self._engine.wait(accepted.turn_id, request.owner)
             await exchange.reply(200, msgspec.json.encode(view), (JSON, _location(view.turn_id)))
@@ -82,14 +84,26 @@ class TurnRoutes:
             attachments=body.attachments,
             idempotency_key=key,
             idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
-            is_streamed=_wants_events(exchange) or _wants_async(exchange),
+            is_streamed=_wants_events(exchange) or _preferences(exchange).is_async,
         )
 
     async def _stream(self, exchange: Exchange, turn_id: str, *, last_event_id: str | None = None) -> None:
         subscription = await self._engine.subscribe(turn_id, exchange.principal.owner, last_event_id)
         exchange.stream = EventStream(subscription, headers=(_location(turn_id),))
 
-    async def _acknowledge(self, exchange: Exchange, accepted: Accepted, *, conversation_id: str) -> None:
+    async def _answer_later(
+        self, exchange: Exchange, accepted: Accepted, *, conversation_id: str, prefers: Preferences
+    ) -> None:
+        """202 with where the turn stands; 200 with the answer when it comes within the time the client waits."""
+        said = (_location(accepted.turn_id), applied(prefers))
+        if prefers.wait_s:
+            try:
+                async with asyncio.timeout(prefers.wait_s):
+                    view = await self._engine.wait(accepted.turn_id, exchange.principal.owner)
+            except (TimeoutError, Draining):
+                view = await self._engine.view(accepted.turn_id, exchange.principal.owner)
+            await exchange.reply_json(view, 200 if view.status in TERMINAL else 202, said)
+            return
         if accepted.replayed or accepted.coalesced:
             view = await self._engine.view(accepted.turn_id, exchange.principal.owner)
         else:
@@ -98,7 +112,7 @@ class TurnRoutes:
                 conversation_id=conversation_id,
                 status="queued" if accepted.epoch is None else "running",
             )
-        await exchange.reply_json(view, 202, (_location(accepted.turn_id), APPLIED))
+        await exchange.reply_json(view, 202, said)
 
 
 def allowed_class(turn_class: int, principal: Principal, controls: ControlBoard) -> int:
@@ -117,8 +131,8 @@ def _wants_events(exchange: Exchange) -> bool:
     return b"text/event-stream" in exchange.headers.get(b"accept", b"")
 
 
-def _wants_async(exchange: Exchange) -> bool:
-    return b"respond-async" in exchange.headers.get(b"prefer", b"").lower()
+def _preferences(exchange: Exchange) -> Preferences:
+    return preferences_of(exchange.scope["headers"]) if b"prefer" in exchange.headers else NONE
 
 
 def request_hash(exchange: Exchange, raw: bytes) -> bytes:
