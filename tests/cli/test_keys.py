@@ -58,3 +58,19 @@ def test_a_journal_of_an_unknown_kind_is_refused(tmp_path):
     done = ngx_here("keys", "list", cwd=tmp_path, NGX_JOURNAL_URL="mysql://h/db")
     assert done.returncode == 2
     assert "expected sqlite:///<path> or postgresql://" in done.stderr
+
+
+def test_a_rotated_key_holds_on_beside_the_new_one_and_a_named_one_says_what_it_is_for(tmp_path):
+    words = ["--user", "ana", "--name", "nightly", "--agent", "progress_tracker", "--expires-days", "30"]
+    made = ngx_here("keys", "create", *words, cwd=tmp_path, NGX_DATA_DIR="d")
+    key_id = made.stderr.partition(":")[0]
+    new = ngx_here("keys", "rotate", key_id, "--overlap-hours", "1", cwd=tmp_path, NGX_DATA_DIR="d")
+    assert new.returncode == 0, new.stderr
+    path = tmp_path / "d" / "journal.db"
+    former, fresh = find(path, made.stdout.strip()), find(path, new.stdout.strip())
+    assert (fresh.name, fresh.agents, fresh.owner) == ("nightly", ("progress_tracker",), former.owner)
+    assert former.expires_at - fresh.created_at == 3600
+    listed = ngx_here("keys", "list", cwd=tmp_path, NGX_DATA_DIR="d").stdout
+    assert listed.count("nightly") == 2
+    assert ngx_here("keys", "rotate", "k_nothing", cwd=tmp_path, NGX_DATA_DIR="d").returncode == 1
+    assert ngx_here("keys", "create", "--user", "a\tb", cwd=tmp_path, NGX_DATA_DIR="d").returncode == 2

@@ -50,6 +50,10 @@ GET /v1/models/{model}
 GET /v1/admin/status
 GET /v1/admin/audit
 GET /v1/admin/meters
+GET /v1/admin/keys
+POST /v1/admin/keys
+POST /v1/admin/keys/{key_id}/rotate
+DELETE /v1/admin/keys/{key_id}
 GET /v1/admin/plans
 PUT /v1/admin/plans/{plan}
 DELETE /v1/admin/plans/{plan}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.state.journal_conformance import ANA, NOW, ids, tell
 
@@ -90,3 +91,15 @@ async def test_the_same_entry_told_twice_is_kept_once(journal: Journal) -> None:
     await tell(journal, c.WriteAudit(entry=one))
     await tell(journal, c.WriteAudit(entry=one))
     assert (await journal.query(c.ListAudit())).items == (one,)
+
+
+async def test_a_keys_use_is_kept_and_never_goes_back(journal: Journal) -> None:
+    made = {"id": ids.new("k", 0), "digest": b"\x01" * 32, "owner": ANA, "roles": (), "created_at": NOW}
+    key = c.ApiKey(**made, name="nightly", agents=("a", "b"), expires_at=NOW + 60)  # type: ignore[arg-type]
+    await tell(journal, c.PutKey(key=key))
+    for at in (NOW + 5, NOW + 3):
+        await tell(journal, c.TouchKey(digest=key.digest, at=at))
+    await tell(journal, c.TouchKey(digest=b"\x02" * 32, at=NOW))
+    found = await journal.query(c.FindKey(digest=key.digest))
+    assert found == msgspec.structs.replace(key, last_used_at=NOW + 5)
+    assert await journal.query(c.ListKeys()) == (found,)

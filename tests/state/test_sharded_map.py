@@ -50,6 +50,7 @@ def test_every_command_and_question_has_a_place() -> None:
         if issubclass(kind, EVERYWHERE) or kind in (
             c.PutKey,
             c.FindKey,
+            c.TouchKey,
             c.TryElect,
             c.PutControl,
             c.WriteAudit,

@@ -11,6 +11,7 @@ from ngx_agents.gateway.limits import Limits
 from ngx_agents.state.budget_ledger import BudgetLedger
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.key_uses import KeyUses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Governance:
     ledger: BudgetLedger
     limits: Limits | None
     spending: Spending | None
+    key_uses: KeyUses
 
 
 def governance_of(config: Config, journal: Journal, foundation: Foundation, *, model: str | None) -> Governance:
@@ -40,4 +42,6 @@ def governance_of(config: Config, journal: Journal, foundation: Foundation, *, m
             has_house_budgets=config.budgets.house,
         )
         spending = Spending(settings, controls=controls, ledger=ledger, clock=clock, metrics=metrics)
-    return Governance(controls=controls, ledger=ledger, limits=limits, spending=spending)
+    return Governance(
+        controls=controls, ledger=ledger, limits=limits, spending=spending, key_uses=KeyUses(journal, clock=clock)
+    )

@@ -77,6 +77,7 @@ async def running(
         await parts.journal.migrate()
         await stack.enter_async_context(parts.governance.controls)
         await stack.enter_async_context(parts.governance.ledger)
+        await stack.enter_async_context(parts.governance.key_uses)
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
         await stack.enter_async_context(parts.team.remote)

@@ -321,6 +321,7 @@ def build_gateway(
         entrance=entrance,
         batches=batches,
         controls=parts.governance.controls,
+        key_uses=parts.governance.key_uses,
         journal_mode=partial(_journal_mode, parts.failover),
         ready=lambda: not drain.is_leaving,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",

@@ -1,4 +1,4 @@
-"""`ngx keys`: makes, lists and revokes API keys, directly in the journal, also beside a running server."""
+"""`ngx keys`: makes, lists, rotates and revokes API keys, directly in the journal, also beside a running server."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
+import msgspec
+
+from ngx_agents.cli.controls import operator_here
 from ngx_agents.cli.flags import add_config_flags
 from ngx_agents.cli.journal_access import run_on_journal
 from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
-from ngx_agents.errors import NgxError, NotFound
-from ngx_agents.gateway.api_keys import new_api_key
-from ngx_agents.state.commands import ApiKey, ListKeys, PutKey, RevokeKey
-from ngx_agents.state.ids import Ids, shard_of
+from ngx_agents.errors import ConfigError
+from ngx_agents.gateway.admin.audit import AuditTrail
+from ngx_agents.gateway.admin.keys import KeyBody, Keys
+from ngx_agents.state.commands import ApiKey
+from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
-from ngx_agents.state.model import Owner
 
 DETAILS = """\
 Works on the journal of the configuration, with or without a server running on it. A key is shown once, when
-it is made: only its hash is stored. A running server refuses a revoked key after 10 seconds at the latest.
+it is made: only its hash is stored. A running server refuses a revoked key after 5 seconds at the latest.
 
 examples:
-  ngx keys create --user ana --tenant acme
-  ngx keys create --user ops --role operator    may call /v1/admin
+  ngx keys create --user ana --tenant acme --name "Ana's script" --expires-days 90
+  ngx keys create --user ana --agent progress_tracker    may ask this agent alone
+  ngx keys create --user ops --role operator             may call /v1/admin
   ngx keys list
+  ngx keys rotate k_3c01KB… --overlap-hours 24           a new key; the old one holds a day longer
   ngx keys revoke k_3c01KB…
 """
+DAY_S = 86_400.0
+HOUR_S = 3_600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--user", required=True, help="whose key it is")
     create.add_argument("--tenant", default="default", help="the customer the user belongs to (default: %(default)s)")
     create.add_argument("--role", action="append", default=[], choices=["operator"], help="grant a role")
+    create.add_argument("--agent", action="append", default=[], help="an agent it may ask; without one, all")
+    create.add_argument("--name", default="", help="what people call it")
+    create.add_argument("--expires-days", type=float, help="after so many days it holds no longer")
     create.set_defaults(action=_create)
     listing = actions.add_parser("list", help="print all keys, without their secrets")
     listing.set_defaults(action=_list)
+    rotate = actions.add_parser("rotate", help="make a new key like this one, which holds on for a while")
+    rotate.add_argument("id", help="the key's id, as `ngx keys list` prints it")
+    rotate.add_argument(
+        "--overlap-hours", type=float, default=24.0, help="how long the old one holds (default: %(default)s)"
+    )
+    rotate.set_defaults(action=_rotate)
     revoke = actions.add_parser("revoke", help="refuse a key from now on")
     revoke.add_argument("id", help="the key's id, as `ngx keys list` prints it")
     revoke.set_defaults(action=_revoke)
-    for action in (create, listing, revoke):
+    for action in (create, listing, rotate, revoke):
         add_config_flags(action, "server.data_dir")
 
 
@@ -49,47 +65,60 @@ def run(args: argparse.Namespace) -> int:
     return run_on_journal(args)
 
 
-async def _create(args: argparse.Namespace, journal: Journal) -> int:
+def _keys(journal: Journal) -> Keys:
     clock = SystemClock()
-    secret, digest = new_api_key()
-    key = ApiKey(
-        id=Ids(clock).new("k", shard_of(args.user)),
-        digest=digest,
-        owner=Owner(args.tenant, args.user),
-        roles=tuple(sorted(set(args.role))),
-        created_at=clock.now_s(),
-    )
-    await _done(journal, PutKey(key=key))
-    print(f"{key.id}: this is the only time the secret is shown", file=sys.stderr)
-    print(secret)
+    ids = Ids(clock)
+    return Keys(journal, ids, AuditTrail(journal, ids, clock))
+
+
+async def _create(args: argparse.Namespace, journal: Journal) -> int:
+    now_s = SystemClock().now_s()
+    given = {
+        "user": args.user,
+        "tenant": args.tenant,
+        "name": args.name,
+        "roles": args.role,
+        "agents": args.agent,
+        "expires_at": None if args.expires_days is None else now_s + args.expires_days * DAY_S,
+    }
+    try:
+        body = msgspec.convert(given, KeyBody)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"key: {error}") from error
+    _shown(*await _keys(journal).create(operator_here(), body, now_s))
     return 0
 
 
 async def _list(args: argparse.Namespace, journal: Journal) -> int:
-    keys: tuple[ApiKey, ...] = await journal.query(ListKeys())
-    print(table(("id", "tenant", "user", "roles", "created", "revoked"), [_row(key) for key in keys]))
+    head = ("id", "tenant", "user", "name", "roles", "agents", "created", "expires", "revoked", "last used")
+    print(table(head, [_row(key) for key in await _keys(journal).all()]))
+    return 0
+
+
+async def _rotate(args: argparse.Namespace, journal: Journal) -> int:
+    if args.overlap_hours < 0:
+        raise ConfigError("--overlap-hours: 0 or more")
+    overlap_s, now_s = args.overlap_hours * HOUR_S, SystemClock().now_s()
+    _shown(*await _keys(journal).rotate(operator_here(), args.id, overlap_s, now_s))
     return 0
 
 
 async def _revoke(args: argparse.Namespace, journal: Journal) -> int:
-    if not await _done(journal, RevokeKey(id=args.id, now=SystemClock().now_s())):
-        raise NotFound(f"there is no key {args.id}: `ngx keys list` prints them")
+    await _keys(journal).revoke(operator_here(), args.id, SystemClock().now_s())
     print(f"{args.id} is revoked")
     return 0
 
 
-async def _done(journal: Journal, command: PutKey | RevokeKey) -> object:
-    result: object
-    [result] = await journal.transact([command])
-    if isinstance(result, NgxError):
-        raise result
-    return result
+def _shown(key: ApiKey, secret: str) -> None:
+    print(f"{key.id}: this is the only time the secret is shown", file=sys.stderr)
+    print(secret)
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:
-    revoked = "" if key.revoked_at is None else _date(key.revoked_at)
-    return key.id, key.owner.tenant, key.owner.user, ",".join(key.roles), _date(key.created_at), revoked
+    times = (key.created_at, key.expires_at, key.revoked_at, key.last_used_at)
+    who = (key.id, key.owner.tenant, key.owner.user, key.name, ",".join(key.roles), ",".join(key.agents))
+    return (*who, *(_date(at) for at in times))
 
 
-def _date(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+def _date(at_s: float | None) -> str:
+    return "" if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -49,7 +49,9 @@ class Gateway:
         self._clock = deps.clock
         self._console = deps.console
         self._cross_origin = CrossOrigin(settings.cors_origins) if settings.cors_origins else None
-        self._auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock, pages=self._cross_origin)
+        self._auth = Authenticator(
+            settings.auth, journal=deps.journal, clock=deps.clock, pages=self._cross_origin, uses=deps.key_uses
+        )
         self._meters = Meters(deps.metrics)
         self._reconnects = Reconnects(deps.metrics, Rng())
         by_path: dict[str, dict[str, Operation]] = {}
@@ -92,9 +94,11 @@ class Gateway:
     async def perform(self, operation: Operation, exchange: Exchange) -> None:
         exchange.route = operation.path
         if not operation.is_open:
-            exchange.principal = await self._auth.principal(exchange.headers)
+            exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
             if operation.role is not None and operation.role not in exchange.principal.roles:
                 raise Forbidden(f"this is for the role {operation.role}")
+            if exchange.principal.agents is not None and not operation.is_for_scoped:
+                raise Forbidden("a key for some agents alone may not do this")
         await operation.handler(exchange)
 
     async def _dispatch(self, exchange: Exchange) -> None:

@@ -1,8 +1,7 @@
 """Authentication: from the headers of a request to the principal it acts for.
 
 What was verified is remembered, keyed by the token's SHA-256: a JWT until it expires (at most
-`token_memory_s`), an API key for `key_memory_s`, and unknown keys apart, so that guesses cannot push out what
-is known. All three are bounded.
+`token_memory_s`); API keys have their own ring (`key_ring.py`). The memory is bounded.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from ngx_agents.clock import Clock
 from ngx_agents.errors import Forbidden, Unauthenticated
 from ngx_agents.gateway.api_keys import PREFIX
 from ngx_agents.gateway.cross_origin import CrossOrigin
-from ngx_agents.gateway.identity import principal_named
 from ngx_agents.gateway.jwt_tokens import JwtVerifier
+from ngx_agents.gateway.key_ring import KeyRing
 from ngx_agents.gateway.memo import Memo
 from ngx_agents.gateway.principal import LOCAL, Principal
 from ngx_agents.gateway.settings import AuthSettings
-from ngx_agents.state.commands import ApiKey, FindKey
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.key_uses import KeyUses
 
 _KEY_PREFIX = PREFIX.encode()
 _LOOPBACK = re.compile(rb"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
@@ -31,21 +30,28 @@ class Authenticator:
     """Raises ConfigError from its constructor when the settings cannot work."""
 
     def __init__(
-        self, settings: AuthSettings, journal: Journal, clock: Clock, *, pages: CrossOrigin | None = None
+        self,
+        settings: AuthSettings,
+        journal: Journal,
+        clock: Clock,
+        *,
+        pages: CrossOrigin | None = None,
+        uses: KeyUses | None = None,
     ) -> None:
         settings.check()
         self._settings = settings
-        self._journal = journal
         self._pages = pages
         self._clock = clock
         self._jwt = JwtVerifier(settings, clock) if settings.mode == "jwt" else None
         self._withdrawals_seen = 0
         self._tokens: Memo[Principal] = Memo(settings.remembered_tokens, clock.now_s)
-        self._keys: Memo[Principal] = Memo(settings.remembered_tokens, clock.monotonic_s)
-        self._unknown: Memo[bool] = Memo(settings.remembered_tokens, clock.monotonic_s)
+        self._keys = KeyRing(settings, journal, clock, uses=uses)
 
-    async def principal(self, headers: Mapping[bytes, bytes]) -> Principal:
-        """Raises Unauthenticated, Forbidden; Unavailable when journal or identity provider cannot be asked."""
+    async def principal(self, headers: Mapping[bytes, bytes], address: str = "") -> Principal:
+        """`address` is the caller's, to bound its guesses.
+
+        Raises Unauthenticated, Forbidden, RateLimited; Unavailable when journal or identity provider cannot be asked.
+        """
         if self._settings.mode == "none":
             return _local(headers, self._pages)
         token = _token(headers)
@@ -53,7 +59,7 @@ class Authenticator:
             raise Unauthenticated("the token is too long")
         digest = hashlib.sha256(token).digest()
         if token.startswith(_KEY_PREFIX):
-            return await self._by_key(digest)
+            return await self._keys.principal(digest, address)
         return self._tokens.get(digest) or await self._by_jwt(token, digest)
 
     async def _by_jwt(self, token: bytes, digest: bytes) -> Principal:
@@ -71,21 +77,6 @@ class Authenticator:
         if verifier.withdrawals != self._withdrawals_seen:
             self._withdrawals_seen = verifier.withdrawals
             self._tokens.clear()
-
-    async def _by_key(self, digest: bytes) -> Principal:
-        known = self._keys.get(digest)
-        if known is not None:
-            return known
-        if self._unknown.get(digest):
-            raise Unauthenticated("the API key is not known")
-        key: ApiKey | None = await self._journal.query(FindKey(digest=digest))
-        until_s = self._clock.monotonic_s() + self._settings.key_memory_s
-        if key is None or key.revoked_at is not None:
-            self._unknown.put(digest, True, until_s)
-            raise Unauthenticated("the API key is not known")
-        principal = principal_named(key.owner.tenant, key.owner.user, roles=key.roles)
-        self._keys.put(digest, principal, until_s)
-        return principal
 
 
 def _local(headers: Mapping[bytes, bytes], pages: CrossOrigin | None) -> Principal:

@@ -18,6 +18,7 @@ from ngx_agents.state.commands import Command
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.key_uses import KeyUses
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
@@ -85,6 +86,7 @@ class GatewayDeps:
     console: ASGIApp | None = None
     a2a: A2aSettings | None = None
     guard: Guard = field(default_factory=Guard)
+    key_uses: KeyUses | None = None
     exposition: Exposition | None = None
 
     async def tell(self, command: Command) -> Any:

@@ -68,6 +68,12 @@ class Exchange:
         self.stream: EventStream | None = None
         self.render: Callable[[Problem], tuple[bytes, bytes]] = render_problem
 
+    @property
+    def address(self) -> str:
+        """Where the caller is, as far as the socket (or a trusted proxy) says."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
     def identify(self, made: Callable[[], bytes]) -> None:
         """Takes the caller's `X-Request-Id` when it is a plain word, or makes one."""
         given = self.headers.get(b"x-request-id")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ngx_agents.errors import Unauthenticated
 from ngx_agents.gateway.principal import Principal
@@ -12,9 +12,10 @@ MAX_NAME_CHARS = 200
 MAX_ROLES = 16
 
 
-def principal_named(tenant: object, user: object, *, roles: object = ()) -> Principal:
+def principal_named(tenant: object, user: object, *, roles: object = (), agents: Sequence[str] = ()) -> Principal:
     """Raises Unauthenticated unless both names are printable strings of 1 to 200 characters."""
-    return Principal(Owner(_name(tenant, "tenant"), _name(user, "subject")), frozenset(_words(roles)))
+    owner = Owner(_name(tenant, "tenant"), _name(user, "subject"))
+    return Principal(owner, frozenset(_words(roles)), frozenset(agents) if agents else None)
 
 
 def _name(value: object, what: str) -> str:

@@ -58,7 +58,7 @@ class ChatRoutes:
     async def complete(self, exchange: Exchange) -> None:
         raw = await exchange.body(self._max_body_bytes)
         body = decoded(self._decoder, raw)
-        agent, text, earlier = self._agent_of(body.model), asked(body), said_before(body)
+        agent, text, earlier = exchange.principal.agent_for(self._agent_of(body.model)), asked(body), said_before(body)
         key = idempotency_key(exchange.header(b"idempotency-key"))
         given = (body.metadata and body.metadata.conversation_id) or exchange.header(b"x-conversation-id")
         known = known_id("c", given) if given else None

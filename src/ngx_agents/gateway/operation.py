@@ -8,6 +8,13 @@ from typing import Any
 
 from ngx_agents.gateway.exchange import Exchange
 
+SCOPED = (
+    "/v1/conversations",
+    "/v1/conversations/{conversation_id}",
+    "/v1/conversations/{conversation_id}/turns",
+    "/v1/turns/{turn_id}/cancel",
+    "/v1/chat/completions",
+)
 Handler = Callable[[Exchange], Awaitable[None]]
 EVENT_STREAM = "text/event-stream"
 HTML = "text/html"
@@ -44,6 +51,11 @@ class Operation:
     parameters: tuple[Parameter, ...] = field(default=())
     is_open: bool = False
     role: str | None = None
+
+    @property
+    def is_for_scoped(self) -> bool:
+        """Whether a key that is for some agents alone may call it: what reads, and what minds the scope."""
+        return self.method == "GET" or self.path in SCOPED
 
 
 LIMIT = Parameter(

@@ -28,7 +28,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_token_bytes: int = 8_192
     remembered_tokens: int = 10_000
     token_memory_s: float = 600.0
-    key_memory_s: float = 10.0
+    key_memory_s: float = 4.0
 
     def check(self) -> None:
         """Raises ConfigError when these settings could verify nobody, or too easily."""

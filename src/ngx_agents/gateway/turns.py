@@ -79,7 +79,7 @@ class TurnRoutes:
             text=text_of(body.text, "text"),
             turn_class=allowed_class(body.turn_class, exchange.principal, self._controls),
             when_busy=body.when_busy,
-            agent=body.agent,
+            agent=exchange.principal.agent_for(body.agent),
             locale=body.locale,
             attachments=body.attachments,
             idempotency_key=key,

@@ -319,6 +319,13 @@ class RevokeKey(msgspec.Struct, frozen=True, kw_only=True):
     now: float
 
 
+class TouchKey(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. The key was used at `at`; an earlier time than the known one changes nothing."""
+
+    digest: bytes
+    at: float
+
+
 class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
     """→ dict[str, int]: rows erased per kind. Raises ConversationBusy while a turn is open."""
 
@@ -326,19 +333,28 @@ class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """`agents` are the only ones it may ask, all when empty. Before it expires or is revoked, it holds."""
+
     id: str
     digest: bytes
     owner: Owner
     roles: tuple[str, ...]
     created_at: float
     revoked_at: float | None = None
+    name: str = ""
+    agents: tuple[str, ...] = ()
+    expires_at: float | None = None
+    last_used_at: float | None = None
+
+    def holds_at(self, now_s: float) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now_s < self.expires_at)
 
 
 Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
     | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
-    | TakeBudget | GiveBudget | ForgetBudgets
+    | TouchKey | TakeBudget | GiveBudget | ForgetBudgets
     | PutSchedule | DeleteSchedule | FireSchedule | CreateBatch | AddBatchItems | StartBatch | DropBatch
     | TakeItems | CancelBatch | SettleBatch
     | EndTask | PutPush | DeletePush | ClaimPushes | SettlePush | ReplayPush | AddPost

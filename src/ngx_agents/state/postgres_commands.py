@@ -159,8 +159,8 @@ async def _put_key(connection: Connection, command: c.PutKey) -> None:
     key = command.key
     await connection.execute("DELETE FROM ngx.api_key WHERE id = $1 OR digest = $2", key.id, key.digest)
     await connection.execute(
-        "INSERT INTO ngx.api_key (shard, digest, id, tenant, user_id, roles, created_at, revoked_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO ngx.api_key (shard, digest, id, tenant, user_id, roles, created_at, revoked_at, name, agents,"
+        " expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         key.digest[0],
         key.digest,
         key.id,
@@ -169,6 +169,19 @@ async def _put_key(connection: Connection, command: c.PutKey) -> None:
         " ".join(key.roles),
         key.created_at,
         key.revoked_at,
+        storable(key.name),
+        " ".join(key.agents),
+        key.expires_at,
+        key.last_used_at,
+    )
+
+
+async def _touch_key(connection: Connection, command: c.TouchKey) -> None:
+    await connection.execute(
+        "UPDATE ngx.api_key SET last_used_at = greatest(last_used_at, $3) WHERE shard = $1 AND digest = $2",
+        command.digest[0],
+        command.digest,
+        command.at,
     )
 
 
@@ -197,6 +210,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.AddLog: _add_log,
     c.PutKey: _put_key,
     c.RevokeKey: _revoke_key,
+    c.TouchKey: _touch_key,
     c.EraseUser: erase_user,
     c.Beat: beat,
     c.Leave: leave,

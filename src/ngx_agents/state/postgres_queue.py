@@ -147,6 +147,8 @@ def _touched_by_operator(command: c.Command) -> str:
             return "control"
         case c.WriteAudit():
             return command.entry.id
+        case c.TouchKey():
+            return f"used/{command.digest.hex()}"
         case c.TakeBudget() | c.GiveBudget():
             return f"meter/{command.meter}"
         case c.ForgetBudgets():

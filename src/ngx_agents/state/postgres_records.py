@@ -41,7 +41,9 @@ JOIN ngx.message m ON m.shard = t.shard AND m.conversation_id = t.conversation_i
 LEFT JOIN ngx.message a ON a.shard = t.shard AND a.conversation_id = t.conversation_id AND a.seq = 2 * t.number"""
 LOG = "SELECT id, kind, at, data FROM ngx.log"
 ARTIFACT = "SELECT id, agent, kind, title, data, created_at, turn_id, conversation_id, version FROM ngx.artifact"
-KEY = "SELECT id, digest, tenant, user_id, roles, created_at, revoked_at FROM ngx.api_key"
+KEY = """
+SELECT id, digest, tenant, user_id, roles, created_at, revoked_at, name, agents, expires_at, last_used_at
+FROM ngx.api_key"""
 
 
 def conversation(row: Row) -> ConversationInfo:
@@ -94,5 +96,5 @@ def artifact(row: Row) -> Artifact:
 def api_key(row: Row) -> c.ApiKey:
     return c.ApiKey(
         id=row[0], digest=row[1], owner=Owner(row[2], row[3]), roles=tuple(row[4].split()), created_at=row[5],
-        revoked_at=row[6],
+        revoked_at=row[6], name=row[7], agents=tuple(row[8].split()), expires_at=row[9], last_used_at=row[10],
     )  # fmt: skip

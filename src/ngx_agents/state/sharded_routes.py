@@ -24,7 +24,7 @@ def shard_for(told: c.Command | c.Question) -> int | None:
     match told:
         case c.PutKey():
             return told.key.digest[0] if told.key.digest else 0
-        case c.FindKey():
+        case c.FindKey() | c.TouchKey():
             return told.digest[0] if told.digest else 0
         case c.TryElect() | c.PutControl() | c.WriteAudit() | c.ListControls():
             return HOUSE

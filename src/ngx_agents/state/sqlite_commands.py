@@ -170,8 +170,8 @@ def _add_log(db: Connection, command: c.AddLog) -> bool:
 def _put_key(db: Connection, command: c.PutKey) -> None:
     key = command.key
     db.execute(
-        "INSERT OR REPLACE INTO api_key (id, digest, tenant, user, roles, created_at, revoked_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO api_key (id, digest, tenant, user, roles, created_at, revoked_at, name, agents,"
+        " expires_at, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             key.id,
             key.digest,
@@ -180,6 +180,10 @@ def _put_key(db: Connection, command: c.PutKey) -> None:
             " ".join(key.roles),
             key.created_at,
             key.revoked_at,
+            key.name,
+            " ".join(key.agents),
+            key.expires_at,
+            key.last_used_at,
         ),
     )
 
@@ -190,6 +194,13 @@ def _revoke_key(db: Connection, command: c.RevokeKey) -> bool:
         (command.now, command.id),
     ).fetchone()
     return row is not None
+
+
+def _touch_key(db: Connection, command: c.TouchKey) -> None:
+    db.execute(
+        "UPDATE api_key SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE digest = ?",
+        (command.at, command.digest),
+    )
 
 
 def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
@@ -261,6 +272,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.AddLog: _add_log,
     c.PutKey: _put_key,
     c.RevokeKey: _revoke_key,
+    c.TouchKey: _touch_key,
     c.EraseUser: _erase_user,
     c.Beat: _beat,
     c.Leave: _leave,

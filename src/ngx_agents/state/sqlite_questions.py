@@ -242,7 +242,9 @@ def _get_artifact(db: Connection, question: c.GetArtifact) -> Artifact | None:
     return _artifact(row) if row else None
 
 
-_KEY = "SELECT id, digest, tenant, user, roles, created_at, revoked_at FROM api_key"
+_KEY = """
+SELECT id, digest, tenant, user, roles, created_at, revoked_at, name, agents, expires_at, last_used_at
+FROM api_key"""
 
 
 def _key(row: tuple[Any, ...]) -> c.ApiKey:
@@ -253,6 +255,10 @@ def _key(row: tuple[Any, ...]) -> c.ApiKey:
         roles=tuple(row[4].split()),
         created_at=row[5],
         revoked_at=row[6],
+        name=row[7],
+        agents=tuple(row[8].split()),
+        expires_at=row[9],
+        last_used_at=row[10],
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ngx_agents.gateway.admin.controls import ControlRoutes
+from ngx_agents.gateway.admin.keys import KeyBody, KeyList, KeyRoutes, NewKey, RotateBody
 from ngx_agents.gateway.admin.routes import AdminRoutes
 from ngx_agents.gateway.admin.wire import AuditPage, ControlList, ControlView, MeterList, Status
 from ngx_agents.gateway.deps import GatewayDeps
@@ -45,6 +46,7 @@ def admin_operations(deps: GatewayDeps) -> list[Operation]:
             answers={200: (MeterList,)}, parameters=(PREFIX, LIMIT),
         ),
         *_controls(ControlRoutes(deps)),
+        *_keys(KeyRoutes(deps)),
     ]  # fmt: skip
 
 
@@ -69,3 +71,22 @@ def _controls(routes: ControlRoutes) -> list[Operation]:
             ),
         ]  # fmt: skip
     return made
+
+
+def _keys(routes: KeyRoutes) -> list[Operation]:
+    one = "/v1/admin/keys/{key_id}"
+    return [
+        admin_operation(
+            "GET /v1/admin/keys", routes.list_keys, summary="All API keys, without their secrets",
+            answers={200: (KeyList,)},
+        ),
+        admin_operation(
+            "POST /v1/admin/keys", routes.create_key, summary="Make a key; its secret is shown once",
+            answers={201: (NewKey,)}, body=KeyBody,
+        ),
+        admin_operation(
+            f"POST {one}/rotate", routes.rotate_key, summary="A new key in the place of one that holds on for a while",
+            answers={201: (NewKey,)}, body=RotateBody,
+        ),
+        admin_operation(f"DELETE {one}", routes.revoke_key, summary="Revoke a key", answers={204: ()}),
+    ]  # fmt: skip

@@ -1,0 +1,66 @@
+"""API keys: from a digest to the principal the key stands for.
+
+A known key is believed for `key_memory_s`, so a revoked one is refused on every instance at the latest then. Unknown
+ones are remembered apart, so that guesses cannot push out what is known; an address that guesses too much is not
+listened to for a while, without a look at the journal: time and memory are the same for the millionth guess.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from ngx_agents.clock import Clock
+from ngx_agents.errors import RateLimited, Unauthenticated
+from ngx_agents.gateway.identity import principal_named
+from ngx_agents.gateway.memo import Memo
+from ngx_agents.gateway.principal import Principal
+from ngx_agents.gateway.settings import AuthSettings
+from ngx_agents.resilience.lockout import Lockout
+from ngx_agents.state.commands import ApiKey, FindKey
+from ngx_agents.state.journal import Journal
+from ngx_agents.state.key_uses import KeyUses
+
+
+class KeyRing:
+    """`uses`, where given, learns of every use."""
+
+    def __init__(
+        self, settings: AuthSettings, journal: Journal, clock: Clock, *, uses: KeyUses | None = None
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._journal = journal
+        self._clock = clock
+        self._uses = uses
+        self._known: Memo[Principal] = Memo(settings.remembered_tokens, clock.monotonic_s)
+        self._unknown: Memo[bool] = Memo(settings.remembered_tokens, clock.monotonic_s)
+        self._lockout = Lockout(clock)
+
+    async def principal(self, digest: bytes, address: str) -> Principal:
+        """Raises Unauthenticated; RateLimited after too many unknown keys from the address; JournalUnavailable."""
+        known = self._known.get(digest)
+        if known is None:
+            known = await self._look_up(digest, address)
+        if self._uses is not None:
+            self._uses.note(digest)
+        return known
+
+    async def _look_up(self, digest: bytes, address: str) -> Principal:
+        wait_s = self._lockout.wait_s(address)
+        if wait_s > 0.0:
+            raise RateLimited("too many unknown keys from this address", quota="keys", retry_after_s=wait_s)
+        if self._unknown.get(digest):
+            self._refuse(address)
+        key: ApiKey | None = await self._journal.query(FindKey(digest=digest))
+        now_s, until_s = self._clock.now_s(), self._clock.monotonic_s() + self._settings.key_memory_s
+        if key is None or not key.holds_at(now_s):
+            self._unknown.put(digest, True, until_s)
+            self._refuse(address)
+        if key.expires_at is not None:
+            until_s = min(until_s, self._clock.monotonic_s() + key.expires_at - now_s)
+        principal = principal_named(key.owner.tenant, key.owner.user, roles=key.roles, agents=key.agents)
+        self._known.put(digest, principal, until_s)
+        return principal
+
+    def _refuse(self, address: str) -> NoReturn:
+        self._lockout.guessed(address)
+        raise Unauthenticated("the API key is not known")
