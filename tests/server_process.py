@@ -20,7 +20,7 @@ class ServerProcess:
 
     def __init__(self, data_dir: Path, **environ: str) -> None:
         self.data_dir = data_dir
-        self._environ = environ
+        self.environ = environ
         self._process: subprocess.Popen[str] | None = None
         self.base_url = ""
         self.keeps_port = False  # started again, it listens where it did before
@@ -29,7 +29,7 @@ class ServerProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NGX_", "GOOGLE_"))}
         environ = {
             **inherited, "NGX_DATA_DIR": str(self.data_dir), "NGX_PORT": self._port(), "PYTHONUNBUFFERED": "1",
-            "NGX_LOCAL_BUILTIN": "off", **self._environ
+            "NGX_LOCAL_BUILTIN": "off", **self.environ
         }  # fmt: skip
         ngx = Path(sys.executable).with_name("ngx")
         self._process = subprocess.Popen(

@@ -96,9 +96,8 @@ def _server(folder: Path, journal: str, model_url: str, **environ: str) -> Serve
     return ServerProcess(
         folder,
         NGX_JOURNAL_URL=journal,
-        NGX_SECRET_KEY="the same secret on every instance of it",
         NGX_VERTEX_BASE_URL=model_url,
         NGX_VERTEX_CACHE_ENABLED="false",
         NGX_SERVER_LOG_LEVEL="error",
-        **environ,
+        **{"NGX_SECRET_KEY": "the same secret on every instance of it", **environ},
     )
