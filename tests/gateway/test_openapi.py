@@ -47,6 +47,7 @@ DELETE /v1/me
 POST /v1/chat/completions
 GET /v1/models
 GET /v1/models/{model}
+POST /mcp
 GET /v1/admin/status
 GET /v1/admin/audit
 GET /v1/admin/meters

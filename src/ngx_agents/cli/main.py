@@ -19,6 +19,7 @@ from ngx_agents.errors import ConfigError, NgxError
 COMMANDS = {
     "serve": "run the server",
     "chat": "talk to the team in the terminal",
+    "mcp": "offer the team of a running server to MCP clients, over standard input and output",
     "agents": "print who is in the team",
     "keys": "create, list and revoke API keys",
     "plans": "say what the users of a plan may do",

@@ -13,6 +13,8 @@ from ngx_agents.gateway.conversations import ConversationRoutes
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.documents import DocumentRoutes
 from ngx_agents.gateway.health import HealthRoutes
+from ngx_agents.gateway.mcp.operations import mcp_operations
+from ngx_agents.gateway.mcp.routes import McpRoutes
 from ngx_agents.gateway.me import MeRoutes
 from ngx_agents.gateway.openai import ChatRoutes
 from ngx_agents.gateway.openai_wire import ChatBody, ChatCompletion, ModelCard, ModelList
@@ -71,6 +73,7 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
         *_me(MeRoutes(deps)),
         *attachment_operations(AttachmentRoutes(deps, settings.attachments_bytes)),
         *_openai(ChatRoutes(deps, settings.max_body_bytes)),
+        *mcp_operations(McpRoutes(deps, settings.max_body_bytes)),
         *admin_operations(deps),
         *_health(HealthRoutes(deps)),
     ]
