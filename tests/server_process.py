@@ -52,7 +52,7 @@ class ServerProcess:
         told = []
         for line in self._process.stdout:
             told.append(line)
-            found = re.search(r"chat\s+(http://\S+?)/?$", line.strip())
+            found = re.search(r"(?:chat|address)\s+(http://\S+?)/?$", line.strip())
             if found:
                 return found[1]
         self.kill()

@@ -179,7 +179,7 @@ async def test_a_specialist_that_breaks_off_elsewhere_is_answered_for_with_what_
     assert len(desk.saved) == 1
 
 
-async def test_the_deadline_ends_a_specialist_elsewhere(monkeypatch) -> None:
+async def test_the_deadline_ends_a_specialist_elsewhere_early_enough_to_answer_for_it(monkeypatch) -> None:
     stopped = asyncio.Event()
 
     async def endless(self, brief, work):
@@ -190,10 +190,12 @@ async def test_the_deadline_ends_a_specialist_elsewhere(monkeypatch) -> None:
             stopped.set()
 
     monkeypatch.setattr(Specialist, "answer", endless)
-    async with apart(T) as team, team.bus:
-        with pytest.raises(DeadlineExceeded):
-            _ = [event async for event in team.answer(a_task(PLAN, timeout_s=0.2), MemoryDesk())]
+    async with apart(T) as team:
+        seen = await see(team, a_task(PLAN, timeout_s=2.0))
+        assert (seen.resets, seen.answered.degraded) == (["agent_failed"], True)
         await asyncio.wait_for(stopped.wait(), 1.0)
+    with pytest.raises(DeadlineExceeded):
+        await see(coaching_team(), a_task(PLAN, timeout_s=0.2))
 
 
 async def test_a_cancel_reaches_every_specialist_within_a_second(monkeypatch) -> None:

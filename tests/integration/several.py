@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -77,13 +77,22 @@ class House:
 
 @contextmanager
 def instances(
-    folder: Path, postgres: PostgresServer, names: str, *, chunk_gap_ms: int = 25, **environ: str
+    folder: Path,
+    postgres: PostgresServer,
+    names: str,
+    *,
+    chunk_gap_ms: int = 25,
+    each: Mapping[str, Mapping[str, str]] | None = None,
+    **environ: str,
 ) -> Iterator[list[ServerProcess]]:
-    """One server for each letter of `names`, on a new database; all are ended, however they are."""
+    """One server for each letter of `names`, on a new database; all are ended, however they are. `each` has what is
+    particular to one."""
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
         journal = postgres.url(pool.submit(lambda: asyncio.run(postgres.create_database())).result())
         model_url = stack.enter_context(start_emulator(ttft_ms=30, chunks=40, chunk_gap_ms=chunk_gap_ms))
-        servers = [_server(folder / name, journal, model_url, **environ) for name in names]
+        servers = [
+            _server(folder / name, journal, model_url, **{**environ, **(each or {}).get(name, {})}) for name in names
+        ]
         for server in servers:
             stack.callback(server.kill)
         servers[0].start()  # it makes the tables
@@ -101,3 +110,11 @@ def _server(folder: Path, journal: str, model_url: str, **environ: str) -> Serve
         NGX_SERVER_LOG_LEVEL="error",
         **{"NGX_SECRET_KEY": "the same secret on every instance of it", **environ},
     )
+    usual = {
+        "NGX_JOURNAL_URL": journal,
+        "NGX_SECRET_KEY": "the same secret on every instance of it",
+        "NGX_VERTEX_BASE_URL": model_url,
+        "NGX_VERTEX_CACHE_ENABLED": "false",
+        "NGX_SERVER_LOG_LEVEL": "error",
+    }
+    return ServerProcess(folder, **{name: value for name, value in (usual | environ).items() if value})

@@ -126,5 +126,6 @@ class Carrier(Protocol):
 
     async def cancel(self, parcel_id: str, *, only_waiting: bool = False) -> bool:
         """Whether a parcel of ours still waited and was withdrawn; if not, its holder is told, unless `only_waiting`.
+        With that, one whose holder has fallen silent, and that nobody has taken over, counts as waiting.
         Best effort: raises nothing of the carrier's."""
         ...

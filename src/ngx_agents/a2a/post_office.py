@@ -30,6 +30,7 @@ from ngx_agents.telemetry.log import event_log
 
 REPLY_TRIES = 3
 RETRY_BASE_S = 0.1
+LOOK_AGAIN_S = 2.0
 MAX_UNREAD_PIECES = 4096
 MAX_KEPT_FRAMES = 512
 KEPT_S = 120.0
@@ -247,12 +248,19 @@ class PostOffice(Receiver):
         self._spawn(self._withdraw_waiting(sent))
 
     async def _withdraw_waiting(self, sent: _Sent) -> None:
-        """Nobody may have taken it yet: as in a mailbox, a message does not wait longer than that."""
+        """Nobody may have taken it yet: as in a mailbox, a message does not wait longer than that. Whoever has taken it
+        may have fallen silent: looked at again and again."""
+        call = sent.call
         if await self.carrier.cancel(sent.parcel.id, only_waiting=True):
-            call = sent.call
+            if sent.next_seq:
+                call.fail(StreamBroken(call.agent))
+                return
             peer = self.peer(call.agent)
             peer.meters.refused("waited", call.turn_class, self._clock.monotonic_s())
             call.fail(AgentBusy(call.agent, "waited", retry_after_s=self._max_wait_s))
+        elif not call.is_settled:
+            again_s = min(self._max_wait_s, LOOK_AGAIN_S)
+            sent.patience = asyncio.get_running_loop().call_later(again_s, self._impatient, sent)
 
     def _settled(self, call: Call, error: NgxError | None) -> None:
         sent = self._sent.pop(_parcel_id(call), None)

@@ -31,6 +31,7 @@ from ngx_agents.telemetry.metrics import Metrics
 
 TIMEOUT_S = 1.0
 LEASE_S = 2.0
+LEASES_UNTIL_GONE = 2.0  # another process would have taken it long before
 RETRY_AFTER_S = 0.5
 MAX_INBOX = 20_000
 _encode = msgspec.msgpack.Encoder().encode
@@ -155,7 +156,8 @@ class RedisCarrier:
         if not entry:
             return False
         try:
-            holder = await self._run(WITHDRAW, (queue,), GROUP, entry)
+            gone_ms = int(LEASES_UNTIL_GONE * self._lease_s * 1000) if only_waiting else 0
+            holder = await self._run(WITHDRAW, (queue,), GROUP, entry, gone_ms)
             if holder and not only_waiting:
                 inbox = inbox_key(self._namespace, holder.decode())
                 await self._send(inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "c", parcel_id))

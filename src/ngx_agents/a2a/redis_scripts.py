@@ -71,10 +71,13 @@ redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 return redis.call('XDEL', KEYS[1], ARGV[3])
 """)
 
-# keys: a queue; arguments: group, entry; answer: who holds it, or nothing: then it is withdrawn
+# keys: a queue; arguments: group, entry, idle (ms) from which a holder counts as gone, 0 never
+# answer: who holds it, or nothing: then it is withdrawn
 WITHDRAW = Script("""
 local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
-if held then return held[2] end
+local gone_ms = tonumber(ARGV[3])
+if held and (gone_ms == 0 or held[3] < gone_ms) then return held[2] end
+if held then redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) end
 redis.call('XDEL', KEYS[1], ARGV[2])
 return ''
 """)

@@ -17,6 +17,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """`words` are the message's, normalised; `cautions` the ids the safety screen found, `guidance` their texts.
 
     `calls` is how this turn asks agents over the bus: within its deadline, its class and what is left of its budget.
+    `is_paid_elsewhere`: the process that asked settles what the model costs.
     `is_streamed` says whether somebody reads the text while it is made. `skills` maps agents to the skill they are
     called for; `history_tokens` bounds what a model sees of earlier messages.
     """
@@ -31,6 +32,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     skills: dict[str, str]
     history_tokens: int
     is_streamed: bool = True
+    is_paid_elsewhere: bool = False
 
 
 class Work(msgspec.Struct, kw_only=True):

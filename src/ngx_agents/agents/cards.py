@@ -9,6 +9,7 @@ import msgspec
 from ngx_agents.agents.language import Language, Localized
 from ngx_agents.clock import Rng
 
+ORCHESTRATOR = "orchestrator"
 AtLimit = Literal["degrade", "block", "warn"]
 
 

@@ -1,7 +1,7 @@
 """The specialists as the bus knows them: asked by name, here or in another process, answered for when they cannot be.
 
-A specialist that is busy, suspended, absent or that broke off is answered for by its own tools and template, marked
-`degraded`. What no fallback can cure (the lease, the journal, the deadline, a cancel) passes through.
+A specialist that is busy, suspended, absent, late or that broke off is answered for by its own tools and template,
+marked `degraded`. What no fallback can cure (the lease, the journal, the deadline, a cancel) passes through.
 """
 
 from __future__ import annotations
@@ -17,27 +17,43 @@ from ngx_agents.agents.away_desk import AwayDesk
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.errand import AwayErrand, Errand, Kept, Logged, Made, Piece, Reported, Said, Withdrawn
 from ngx_agents.agents.specialist import Specialist
+from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.turn import AgentEvent, ArtifactMade, TextDelta, TextReset
-from ngx_agents.errors import JournalError, JournalUnavailable, NgxError, TurnError
+from ngx_agents.clock import Clock
+from ngx_agents.errors import DeadlineExceeded, JournalError, JournalUnavailable, NgxError, TurnError
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Counter, Metrics
 
+RESERVE_S = 3.0
+RESERVE_SHARE = 0.1
 _log = event_log("agents")
 
 
 class Colleague:
-    """One specialist. `handle` is its end of the bus, `answer` its caller's."""
+    """One specialist. `handle` is its end of the bus, `answer` its caller's. `is_here`: it answers in this process."""
 
-    def __init__(self, name: str, specialist: Specialist, fallbacks: Counter) -> None:
+    def __init__(
+        self,
+        name: str,
+        specialist: Specialist,
+        *,
+        is_here: bool,
+        clock: Clock,
+        fallbacks: Counter,
+        spending: Spending | None,
+    ) -> None:
         self._name = name
+        self._is_here = is_here
+        self._spending = spending
+        self._now_s = clock.monotonic_s
         self._specialist = specialist
         self._fallbacks = fallbacks
 
     async def answer(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
         """Deltas, resets and artifacts; `work` is complete when they end. Raises what no fallback can cure."""
-        errand, before = Errand(self._name, brief, work, self._specialist.reads), work.usage.total_tokens
+        errand, before = self._errand(brief, work), work.usage.total_tokens
         try:
-            async with aclosing(brief.calls.stream(self._name, errand)) as pieces:
+            async with aclosing(brief.calls.stream(self._name, errand, deadline_s=self._deadline_s(brief))) as pieces:
                 async for told in pieces:
                     # in this process the pieces are the events
                     event = told if not isinstance(told, list) else await self._take_in(told, errand)
@@ -46,10 +62,12 @@ class Colleague:
             self._settle(errand, before)
             return
         except NgxError as error:
-            if _is_incurable(error):
+            if _is_incurable(error) and not self._is_late_elsewhere(error, brief):
                 raise
             self._fallbacks.labels(self._name, type(error).__name__).inc()
             _log.warning("agent.not_answered", agent=self._name, code=error.code, kind=type(error).__name__)
+        finally:
+            errand.settle()
         work.degraded = True
         if work.text:
             work.text = ""
@@ -66,11 +84,25 @@ class Colleague:
         assert isinstance(asked, AwayErrand)
         return self._serve(asked, message)
 
+    def _deadline_s(self, brief: Brief) -> float:
+        """Another process is not given the last moments of a turn, so that it can still be answered for."""
+        deadline_s = brief.task.deadline_s
+        if self._is_here:
+            return deadline_s
+        return deadline_s - min(RESERVE_S, RESERVE_SHARE * max(0.0, deadline_s - self._now_s()))
+
+    def _is_late_elsewhere(self, error: NgxError, brief: Brief) -> bool:
+        has_time = self._now_s() < brief.task.deadline_s
+        return isinstance(error, DeadlineExceeded) and not self._is_here and has_time
+
+    def _errand(self, brief: Brief, work: Work) -> Errand:
+        return Errand(self._name, brief, work, reads=self._specialist.reads, spending=self._spending)
+
     def _settle(self, errand: Errand, before: int) -> None:
         """Raises StreamBroken when another process ended without its report."""
         if not errand.is_away:
             errand.brief.calls.spend(tokens=errand.work.usage.total_tokens - before)
-        elif not errand.is_reported:
+        elif errand.reported is None:
             raise StreamBroken(self._name)
 
     async def _take_in(self, told: list[object], errand: Errand) -> AgentEvent | None:
@@ -89,7 +121,7 @@ class Colleague:
             case Logged(kind, at, data, key):
                 await brief.desk.add_log(kind, at, data, key)
             case Reported(done):
-                errand.is_reported = True
+                errand.reported = done
                 work.take_over(done)
         return None
 
@@ -106,6 +138,7 @@ class Colleague:
             skills=asked.skills,
             history_tokens=asked.history_tokens,
             is_streamed=asked.is_streamed,
+            is_paid_elsewhere=True,
         )
         async with aclosing(self._specialist.answer(brief, work)) as events:
             async for event in events:

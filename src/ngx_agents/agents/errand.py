@@ -18,10 +18,12 @@ from typing_extensions import override
 from ngx_agents.a2a.wire import Travelling
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.language import Language
-from ngx_agents.agents.prompt import CHARACTERS_PER_TOKEN
+from ngx_agents.agents.prompt import CHARACTERS_PER_TOKEN, question_of
+from ngx_agents.agents.spending import Grant, Spending
 from ngx_agents.agents.toolbox import EARLIER_CHARACTERS
 from ngx_agents.agents.turn import TurnTask
 from ngx_agents.state.model import Artifact, LogEntry, LogKind, Message
+from ngx_agents.vertex.content import Content, ModelReply, ModelRequest
 
 
 class AwayErrand(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,21 +83,28 @@ Piece = Said | Withdrawn | Made | Kept | Logged | Reported
 class Errand(Travelling):
     """`work` is filled while its pieces are read. `reads` are the kinds of logs that the agent's tools look at."""
 
-    __slots__ = ("agent", "brief", "is_away", "is_reported", "reads", "work")
+    __slots__ = ("_grant", "_spending", "agent", "brief", "is_away", "reads", "reported", "work")
 
-    def __init__(self, agent: str, brief: Brief, work: Work, reads: Sequence[LogKind]) -> None:
+    def __init__(  # what is sent and who pays
+        self, agent: str, brief: Brief, work: Work, *, reads: Sequence[LogKind], spending: Spending | None
+    ) -> None:
         self.agent = agent
         self.brief = brief
         self.work = work
         self.reads = reads
         self.is_away = False
-        self.is_reported = False
+        self.reported: Work | None = None
+        self._spending = spending
+        self._grant: Grant | None = None
 
     @override
     async def away(self) -> AwayErrand:
-        """Raises JournalUnavailable when what it needs cannot be read."""
+        """Raises JournalUnavailable when what it needs cannot be read, SpendingStopped when nothing may be spent."""
         self.is_away = True
         brief = self.brief
+        if self._spending is not None:
+            asked = ModelRequest(system="", contents=question_of(brief), deadline_s=brief.task.deadline_s)
+            self._grant = await self._spending.purse(brief.task).reserve(self.agent, asked)
         task = msgspec.structs.replace(
             brief.task, deadline_s=0.0, history=_sent_history(brief.task.history, brief.history_tokens)
         )
@@ -111,6 +120,20 @@ class Errand(Travelling):
             logs={kind: tuple(await brief.desk.logs(kind, 0.0)) for kind in self.reads},
             remembered=dict(brief.desk.remembered(f"tool:{self.agent}:")),
         )
+
+    def settle(self) -> None:
+        """Pays for what another process reported, or, when it broke off after it had begun, all that was reserved."""
+        grant, self._grant = self._grant, None
+        if grant is None:
+            return
+        done = self.reported
+        reply = None
+        if done is not None:
+            reply = ModelReply(
+                content=Content(role="model", parts=()), finish_reason="stop", usage=done.usage, model=done.model or "",
+                location="", provider="", source="model" if done.usage.total_tokens else "cache",
+            )  # fmt: skip
+        grant.settle(reply, is_begun=bool(self.work.text))
 
 
 def _sent_history(history: Sequence[Message], tokens: int) -> tuple[Message, ...]:

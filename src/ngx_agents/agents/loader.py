@@ -12,13 +12,13 @@ from typing import TypeVar
 
 import msgspec
 
+from ngx_agents.agents.cards import ORCHESTRATOR as ORCHESTRATOR
 from ngx_agents.agents.cards import AgentCard, AgentContent, LocalizedList, Reply, Routing
 from ngx_agents.agents.language import Localized
 from ngx_agents.agents.safety_content import SafetyContent, load_safety
 from ngx_agents.errors import ConfigError
 
 T = TypeVar("T")
-ORCHESTRATOR = "orchestrator"
 TEAM_FOLDER = Path(__file__).parent / "team"
 
 

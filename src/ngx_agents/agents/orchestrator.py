@@ -108,7 +108,10 @@ class CoachingTeam:
                     screen=screen,
                     spending=spending,
                 ),
-                fallbacks,
+                is_here=not agents or name in agents,
+                clock=clock,
+                fallbacks=fallbacks,
+                spending=spending,
             )
             for name, agent in team.specialists.items()
         }

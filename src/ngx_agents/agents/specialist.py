@@ -14,7 +14,7 @@ from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentContent
 from ngx_agents.agents.prompt import RESULTS, cache_rule, question_of, system_prompt
-from ngx_agents.agents.spending import Spending
+from ngx_agents.agents.spending import Purse, Spending
 from ngx_agents.agents.telling import Telling
 from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox, ToolRun, decode_run
@@ -76,7 +76,7 @@ class Specialist:
         self, model: VertexAIClient, brief: Brief, work: Work, made: dict[str, ToolRun]
     ) -> AsyncGenerator[AgentEvent]:
         contents = question_of(brief)
-        purse = None if self._spending is None else self._spending.purse(brief.task)
+        purse = self._purse(brief)
         gate = self._screen.gate(brief.language)
         telling = Telling(model, gate, work, is_streamed=brief.is_streamed, purse=purse)
         for round_number in range(MAX_TOOL_ROUNDS + 1):
@@ -98,6 +98,11 @@ class Specialist:
         if not work.text.strip():
             raise ModelProtocolError("the model's answer has no text")
         work.by_model = work.has_looked = True
+
+    def _purse(self, brief: Brief) -> Purse | None:
+        if self._spending is None or brief.is_paid_elsewhere:
+            return None
+        return self._spending.purse(brief.task)
 
     def _request(self, brief: Brief, contents: tuple[Content, ...], round_number: int) -> ModelRequest:
         task = brief.task

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from ngx_agents.app.config_sections import Config
+from ngx_agents.app.roles import role_troubles
 from ngx_agents.app.setting import mask_password
 from ngx_agents.turns.outbox.guard import Guard
 
@@ -30,6 +31,7 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _shared_troubles(config)
     yield from _foreign_troubles(config)
     yield from _worker_troubles(config)
+    yield from role_troubles(config)
     yield from _outbox_troubles(config)
     yield from _admission_troubles(config)
     yield from _tls_troubles(config)

@@ -38,6 +38,23 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         setting("Least urgent event that is logged, to stderr.", flag="--log-level"),
     ] = "info"
     max_body_bytes: Annotated[int, setting("Largest request body that is read.", bounds=(1024, 104_857_600))] = 1048576
+    role: Annotated[
+        Literal["all", "gateway", "worker"],
+        setting(
+            "What this instance does: gateway takes turns and leaves running them to workers; all does both.",
+            env="NGX_ROLE",
+            flag="--role",
+        ),
+    ] = "all"
+    agents: Annotated[
+        tuple[str, ...],
+        setting(
+            "The agents that run in this process, such as orchestrator,progress_tracker; unset: all. They are served to"
+            " all over Redis, and the others asked there. Without the orchestrator it runs no turns.",
+            env="NGX_AGENTS",
+            flag="--agents",
+        ),
+    ] = ()
     workers: Annotated[
         int,
         setting(

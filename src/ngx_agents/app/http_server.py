@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,14 +21,16 @@ from typing_extensions import override
 
 from ngx_agents import __version__
 from ngx_agents.app.addresses import BACKLOG, scheme_of, url_of
+from ngx_agents.app.agent_server import RunningAgents
 from ngx_agents.app.config_edge import EdgeConfig
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.connection import Connection
 from ngx_agents.app.door import Bounds, Door, networks
-from ngx_agents.app.drain import Drain
 from ngx_agents.app.lifespan import Running
+from ngx_agents.app.roles import takes_turns
 from ngx_agents.errors import ConfigError
 from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Metrics
 
 KEEP_ALIVE_S = 75
 GRACE_S = 2  # for answers under way, when no turn is left
@@ -37,14 +40,41 @@ HSTS = ("strict-transport-security", "max-age=31536000")
 log = event_log("app")
 
 
-async def serve_on(listeners: Sequence[socket.socket], program: Running, *, ready: Callable[[HttpServer], None]) -> int:
+class Leaving(Protocol):
+    """How a program ends: told once it takes its time, told twice it does not; `run` returns when it is ready to."""
+
+    @property
+    def is_hurried(self) -> bool: ...
+
+    def tell(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+class Program(Protocol):
+    """What is started and has no socket yet."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def app(self) -> ASGIApp: ...
+
+    @property
+    def drain(self) -> Leaving: ...
+
+
+async def serve_on(listeners: Sequence[socket.socket], program: Program, *, ready: Callable[[HttpServer], None]) -> int:
     """Serves until told to stop, by a signal or `HttpServer.stop`; the exit code. `ready` is called at the begin.
 
     Raises ConfigError when the certificate cannot be used.
     """
-    config = program.parts.config
+    config = program.config
     _allow_connections(config.edge.max_connections)
-    door = Door(bounds_of(config.edge), program.parts.metrics, asyncio.get_running_loop().time)
+    door = Door(bounds_of(config.edge), program.metrics, asyncio.get_running_loop().time)
     server = HttpServer(uvicorn_config(program.app, config), program.drain, door)
     server.install_signals()
     ready(server)
@@ -121,7 +151,7 @@ class HttpServer(uvicorn.Server):
 
     exit_code = 0
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, door: Door) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Leaving, door: Door) -> None:
         super().__init__(config)
         self._drain = drain
         self._door = door
@@ -176,14 +206,29 @@ def banner(program: Running, address: tuple[str, int]) -> str:
     """What a person sees first: where it listens, what answers, where the data is."""
     config, choice = program.parts.config, program.parts.choice
     url = url_of(address, scheme=scheme_of(config))
+    server = config.server
     agents = ", ".join(card.id for card in program.parts.team.cards())
+    served = f"  chat      {url}/\n  API       {url}/docs\n" if takes_turns(config) else f"  address   {url}/\n"
+    role = "" if server.role == "all" else f"  role      {server.role}\n"
+    here = f"  here      {', '.join(server.agents)}\n" if server.agents else ""
     return (
         f"NGX Agents {__version__}\n"
-        f"  chat      {url}/\n"
-        f"  API       {url}/docs\n"
-        f"  team      {agents}\n"
+        f"{served}{role}"
+        f"  team      {agents}\n{here}"
         f"  model     {choice.label}\n"
         f"  journal   {config.journal_label}\n"
         f"  auth      {config.auth.mode}\n"
+        "Ctrl-C stops it.\n"
+    )
+
+
+def agents_banner(program: RunningAgents, address: tuple[str, int]) -> str:
+    """The same for a process that serves single agents."""
+    return (
+        f"NGX Agents {__version__}\n"
+        f"  address   {url_of(address, scheme=scheme_of(program.config))}/\n"
+        "  role      worker\n"
+        f"  here      {', '.join(program.agents)}\n"
+        f"  model     {program.label}\n"
         "Ctrl-C stops it.\n"
     )

@@ -56,6 +56,14 @@ class Running:
     app: ASGIApp
     drain: Drain
 
+    @property
+    def config(self) -> Config:
+        return self.parts.config
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.parts.metrics
+
 
 @asynccontextmanager
 async def running(
@@ -67,7 +75,7 @@ async def running(
     """
     settings = gateway_settings(config)
     async with AsyncExitStack() as stack:
-        foundation = await _foundation(config, stack)
+        foundation = await lay_foundation(config, stack)
         local = None
         if wants_local_model(config):
             local = await stack.enter_async_context(LocalModel(clock=foundation.clock, metrics=foundation.metrics))
@@ -116,7 +124,8 @@ async def _sweeping(sweeper: Sweeper, parts: Parts) -> AsyncIterator[None]:
         await tasks.__aexit__(None, None, None)
 
 
-async def _foundation(config: Config, stack: AsyncExitStack) -> Foundation:
+async def lay_foundation(config: Config, stack: AsyncExitStack) -> Foundation:
+    """What is to be closed goes onto the stack. Raises ConfigError."""
     clock, metrics = SystemClock(), Metrics()
     traces = Traces(endpoint=config.telemetry.otlp_endpoint, sample_ratio=config.telemetry.trace_share)
     await stack.enter_async_context(traces)

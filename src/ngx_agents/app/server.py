@@ -8,10 +8,12 @@ import sys
 import uvloop
 
 from ngx_agents.app.addresses import advertised, listening
+from ngx_agents.app.agent_server import running_agents
 from ngx_agents.app.config import LoadedConfig
 from ngx_agents.app.config_sections import Config
-from ngx_agents.app.http_server import banner, serve_on
+from ngx_agents.app.http_server import agents_banner, banner, serve_on
 from ngx_agents.app.lifespan import running
+from ngx_agents.app.roles import serves_agents_alone
 from ngx_agents.app.supervisor import Supervisor
 from ngx_agents.telemetry.log import configure
 
@@ -23,7 +25,7 @@ def serve(loaded: LoadedConfig) -> int:
     if config.server.workers > 1:
         return asyncio.run(Supervisor(config).run())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve_alone(config))
+        return runner.run(_serve_agents(config) if serves_agents_alone(config) else _serve_alone(config))
 
 
 async def _serve_alone(config: Config) -> int:
@@ -33,6 +35,18 @@ async def _serve_alone(config: Config) -> int:
 
             def tell(_: object) -> None:
                 sys.stdout.write(banner(program, address))
+                sys.stdout.flush()
+
+            return await serve_on([listener], program, ready=tell)
+
+
+async def _serve_agents(config: Config) -> int:
+    with listening(config.server.host, config.server.port) as listener:
+        address = listener.getsockname()
+        async with running_agents(config) as program:
+
+            def tell(_: object) -> None:
+                sys.stdout.write(agents_banner(program, address))
                 sys.stdout.flush()
 
             return await serve_on([listener], program, ready=tell)

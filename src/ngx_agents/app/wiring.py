@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from ngx_agents.a2a.carrier import Carrier
+from ngx_agents.a2a.redis_carrier import RedisCarrier
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
+from ngx_agents.agents.spending import Spending
 from ngx_agents.app.config_sections import Config, VertexConfig
 from ngx_agents.app.drain import Drain
 from ngx_agents.app.foreign import remote_settings, tool_servers
@@ -16,6 +19,7 @@ from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.governance import Governance, governance_of
 from ngx_agents.app.journals import retention_of, tiers_of
 from ngx_agents.app.open_protocol import a2a_settings, outbox_guard, task_letters, team_with
+from ngx_agents.app.roles import is_on_redis, require_known, runs_turns, takes_turns
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.gateway.deps import Exposition, GatewayDeps
@@ -87,7 +91,10 @@ class Parts:
 def wants_local_model(config: Config) -> bool:
     """Whether the extra's own model is to run: installed, not switched off, and nothing better in its place."""
     is_alone = config.server.workers == 1  # each worker would run one of its own
-    return is_alone and config.local.builtin == "auto" and config.local.model_url is None and is_installed()
+    is_asked = config.server.role != "gateway"
+    return (
+        is_alone and is_asked and config.local.builtin == "auto" and config.local.model_url is None and is_installed()
+    )
 
 
 async def choose_model(config: Config, local: LocalModel | None = None) -> ModelChoice:
@@ -151,7 +158,7 @@ def _quota(vertex: VertexConfig) -> tuple[QuotaLimit, ...]:
 
 def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> Parts:
     """Raises ConfigError, never touches disk or network."""
-    client = _client(config, choice.settings, foundation) if choice.settings is not None else None
+    client = build_client(config, choice.settings, foundation) if choice.settings is not None else None
     tiers = tiers_of(
         config,
         clock=foundation.clock,
@@ -162,6 +169,7 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
     bus = build_bus(config, foundation)
     model = choice.settings.model if choice.settings is not None else None
     governance = governance_of(config, tiers.journal, foundation, model=model)
+    team = build_team(config, choice, client, bus, foundation, spending=governance.spending)
     return Parts(
         config=config,
         foundation=foundation,
@@ -174,25 +182,47 @@ def build_parts(config: Config, choice: ModelChoice, foundation: Foundation) -> 
         client=client,
         governance=governance,
         bus=bus,
-        team=CoachingTeam(
-            model=client,
-            bus=bus,
-            small_model_languages=LANGUAGES if choice.is_small else frozenset(),
-            clock=foundation.clock,
-            rng=Rng(),
-            metrics=foundation.metrics,
-            history_tokens=config.turns.history_tokens,
-            remote=remote_settings(config),
-            spending=governance.spending,
-            tool_servers=tool_servers(config),
-        ),
+        team=team,
     )
+
+
+def build_team(
+    config: Config,
+    choice: ModelChoice,
+    client: VertexAIClient | None,
+    bus: A2AServer,
+    foundation: Foundation,
+    *,
+    spending: Spending | None = None,
+) -> CoachingTeam:
+    """Without `spending` nothing is paid here: whoever asks over Redis pays.
+
+    Raises ConfigError for an agent in the settings that the team does not have.
+    """
+    team = CoachingTeam(
+        model=client,
+        bus=bus,
+        agents=config.server.agents,
+        small_model_languages=LANGUAGES if choice.is_small else frozenset(),
+        clock=foundation.clock,
+        rng=Rng(),
+        metrics=foundation.metrics,
+        history_tokens=config.turns.history_tokens,
+        remote=remote_settings(config) if runs_turns(config) else (),
+        spending=spending,
+        tool_servers=tool_servers(config),
+    )
+    require_known(config, [card.id for card in team.cards()])
+    return team
 
 
 def build_bus(config: Config, foundation: Foundation) -> A2AServer:
     """How the team's agents ask one another. It is no narrower than the turns unless it is told to be: who gets in is
     decided at the turn's start, not in its middle."""
     bus, running = config.bus, config.turns.max_running
+    carrier: Carrier | None = None
+    if is_on_redis(config) and config.redis.url is not None:
+        carrier = RedisCarrier(config.redis.url, clock=foundation.clock, rng=Rng(), metrics=foundation.metrics)
     return A2AServer(
         message_queue_size=bus.message_queue_size,
         worker_threads=bus.worker_threads or running,
@@ -200,13 +230,14 @@ def build_bus(config: Config, foundation: Foundation) -> A2AServer:
         message_timeout=bus.message_timeout_s,
         circuit_breaker_threshold=bus.circuit_breaker_threshold,
         circuit_breaker_reset_timeout=bus.circuit_breaker_reset_timeout_s,
+        carrier=carrier,
         clock=foundation.clock,
         metrics=foundation.metrics,
         traces=foundation.traces,
     )
 
 
-def _client(config: Config, settings: VertexSettings, foundation: Foundation) -> VertexAIClient:
+def build_client(config: Config, settings: VertexSettings, foundation: Foundation) -> VertexAIClient:
     vertex = config.vertex
     return VertexAIClient(
         cache_enabled=vertex.cache_enabled,
@@ -242,6 +273,7 @@ def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> T
             held_events=turns.held_events,
             drain_s=parts.config.server.drain_s,
             address=address,
+            runs_turns=runs_turns(parts.config),
         ),
         peers=peers,
         shared=parts.foundation.shared,
@@ -343,6 +375,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
     auth = config.auth
     return GatewaySettings(
         cors_origins=config.edge.cors_origins,
+        serves_callers=takes_turns(config),
         max_body_bytes=config.server.max_body_bytes,
         attachments_bytes=config.blobs.user_bytes,
         max_batch_bytes=config.batches.max_body_bytes,

@@ -14,6 +14,7 @@ examples:
   ngx serve                                on http://127.0.0.1:8000, data in ~/.local/share/ngx-agents
   ngx serve --port 8080 --data-dir .data   elsewhere
   ngx serve --host 0.0.0.0 --auth api_key  for others; make a key with: ngx keys create --user ana
+  ngx serve --role worker --agents progress_tracker   one agent for all, over Redis (docs/instances.md)
 """
 
 

@@ -34,6 +34,8 @@ from ngx_agents.telemetry.log import event_log
 
 log = event_log("gateway")
 EXCHANGE = "ngx.exchange"
+PROBES = ("/livez", "/readyz", "/metrics")
+ADMIN = "/v1/admin/"
 OPENAI_PATHS = ("/v1/chat/", "/v1/models")
 SUBMIT = ("POST", "/v1/conversations/{conversation_id}/turns")
 EVENTS = ("GET", "/v1/turns/{turn_id}/events")
@@ -41,13 +43,16 @@ EVENTS = ("GET", "/v1/turns/{turn_id}/events")
 
 def create_app(deps: GatewayDeps, settings: GatewaySettings) -> ASGIApp:
     """The whole HTTP surface. Raises ConfigError when the settings cannot work."""
-    return Gateway(deps, settings, operations=all_operations(deps, settings))
+    operations = all_operations(deps, settings)
+    if not settings.serves_callers:
+        operations = [one for one in operations if one.path in PROBES or one.path.startswith(ADMIN)]
+    return Gateway(deps, settings, operations=operations)
 
 
 class Gateway:
     def __init__(self, deps: GatewayDeps, settings: GatewaySettings, *, operations: Sequence[Operation]) -> None:
         self._clock = deps.clock
-        self._console = deps.console
+        self._console = deps.console if settings.serves_callers else None
         self._cross_origin = CrossOrigin(settings.cors_origins) if settings.cors_origins else None
         self._auth = Authenticator(
             settings.auth, journal=deps.journal, clock=deps.clock, pages=self._cross_origin, uses=deps.key_uses
@@ -57,8 +62,8 @@ class Gateway:
         by_path: dict[str, dict[str, Operation]] = {}
         for operation in operations:
             by_path.setdefault(operation.path, {})[operation.method] = operation
-        self._submit = by_path[SUBMIT[1]][SUBMIT[0]]
-        self._events = by_path[EVENTS[1]][EVENTS[0]]
+        self._submit = by_path.get(SUBMIT[1], {}).get(SUBMIT[0])
+        self._events = by_path.get(EVENTS[1], {}).get(EVENTS[0])
         routes = [Route(path, _Path(self, path, methods=methods)) for path, methods in by_path.items()]
         self._router = Router(routes, redirect_slashes=False, default=self._unknown)
         self._a2a = None if deps.a2a is None else A2aDoor(deps, deps.a2a, deps.guard, self._auth)
@@ -106,10 +111,20 @@ class Gateway:
         if self._cross_origin is not None and await self._cross_origin.answered(exchange):
             return
         path: str = scope["path"]
-        if path.endswith("/turns") and scope["method"] == "POST" and path.startswith("/v1/conversations/"):
+        if (
+            self._submit is not None
+            and path.endswith("/turns")
+            and scope["method"] == "POST"
+            and path.startswith("/v1/conversations/")
+        ):
             scope["path_params"] = {"conversation_id": path[18:-6]}
             await self.perform(self._submit, exchange)
-        elif path.endswith("/events") and scope["method"] == "GET" and path.startswith("/v1/turns/"):
+        elif (
+            self._events is not None
+            and path.endswith("/events")
+            and scope["method"] == "GET"
+            and path.startswith("/v1/turns/")
+        ):
             scope["path_params"] = {"turn_id": path[10:-7]}
             await self.perform(self._events, exchange)
         elif self._a2a is not None and self._a2a.serves(path):

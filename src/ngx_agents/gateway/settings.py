@@ -41,11 +41,13 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pages of `cors_origins` may call from a browser. `max_body_bytes` is inclusive, and so is `max_batch_bytes`, of
     a batch's JSON lines; `attachments_bytes` is what one user's attachments may have together,
-    `max_schedules` how many schedules a user may have.
+    `max_schedules` how many schedules a user may have. `serves_callers` False: an instance that runs turns which others
+    took; it answers those, operators and probes.
     """
 
     auth: AuthSettings = AuthSettings()
     cors_origins: tuple[str, ...] = ()
+    serves_callers: bool = True
     max_body_bytes: int = 1_048_576
     max_batch_bytes: int = 67_108_864
     max_schedules: int = 20

@@ -76,7 +76,9 @@ class TurnEngine:
             hints=Hints(shared),
             rng=rng,
         )
-        self._relays = Relays(self._turns, peers, instance=self._instance, metrics=metrics, rng=rng)
+        self._relays = Relays(
+            self._turns, peers, instance=self._instance, metrics=metrics, rng=rng, runs_turns=settings.runs_turns
+        )
         self._accept_seconds = metrics.histogram(
             "ngx_accept_seconds", "From a request to its durable acceptance."
         ).labels()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from ngx_agents.clock import Rng
 from ngx_agents.errors import NgxError
-from ngx_agents.state.commands import GetTurn, Grant, HeldLane, HeldLanes, ReleaseLane
+from ngx_agents.state.commands import GetTurn, Grant, HeldLane, HeldLanes, HolderOf, ReleaseLane
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
@@ -90,9 +90,11 @@ class Lanes:
         """Raises JournalUnavailable."""
         await self._lease.take()
         await self.tasks.__aenter__()
-        loops = [self._lease.keep(), self._claim(), self._heartbeat(), self._settle_forgotten()]
-        if self._hints.are_heard:
-            loops.append(self._hints.hear(self._hint))
+        loops = [self._lease.keep(), self._heartbeat(), self._settle_forgotten()]
+        if self._settings.runs_turns:
+            loops.append(self._claim())
+            if self._hints.are_heard:
+                loops.append(self._hints.hear(self._hint))
         self._loops = [self.tasks.create_task(loop) for loop in loops]
 
     async def hand_over(self) -> None:
@@ -141,7 +143,7 @@ class Lanes:
 
     def take_place(self) -> bool:
         """Whether there was one; it is then the caller's to fill with `run` or to give back."""
-        if self.count >= self._settings.max_running or not self._lease.is_held:
+        if not self._settings.runs_turns or self.count >= self._settings.max_running or not self._lease.is_held:
             return False
         self.count += 1
         return True
@@ -178,7 +180,7 @@ class Lanes:
 
         `take` is told how many it may ask for. A ticket that is not needed is given back.
         """
-        is_open = not self.draining and self._lease.is_held
+        is_open = not self.draining and self._lease.is_held and self._settings.runs_turns
         room = max(0, min(len(tickets), self._settings.max_running - self.count)) if is_open else 0
         self.count += room
         left, begun = list(tickets), 0
@@ -318,6 +320,7 @@ class Lanes:
         try:
             await self._journal.transact([])
             turn = await self._journal.query(GetTurn(id=turn_id, owner=owner))
+            holder = await self._journal.query(HolderOf(turn_id=turn_id, owner=owner))
         except NgxError as error:
             log.error("turn.not_adopted", turn_id=turn_id, code=error.code)
             return
@@ -326,7 +329,8 @@ class Lanes:
         if interrupts:
             self._interrupt(turn.conversation_id, turn_id)
         live = self._turns.get(turn_id)
-        if turn.status != "running" or (live is not None and live.task is not None):
+        is_ours = holder is not None and holder.instance == self._instance
+        if turn.status != "running" or not is_ours or (live is not None and live.task is not None):
             return
         self.count += 1
         grant = Grant(

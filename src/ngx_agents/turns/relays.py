@@ -9,6 +9,7 @@ the turn begins here, or when nobody waits any more (asked again, the turn is fo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from ngx_agents.clock import Rng
 from ngx_agents.errors import NgxError, NotFound, Unavailable
@@ -23,17 +24,31 @@ from ngx_agents.turns.registry import TurnRegistry
 
 log = event_log("turns")
 LOOK_S = (0.1, 0.4)  # least and most between two looks at who holds a turn
+SOON_S = (0.01, 0.02, 0.04, 0.08, 0.16)  # most before each of the first looks at a turn that is about to begin
 ENDS = ("turn.completed", "turn.failed", "turn.cancelled")
 
 
 class Relays:
-    """`peers` None: there are no other instances, and nothing is followed. Tasks belong to the group given."""
+    """`peers` None: there are no other instances, and nothing is followed. Tasks belong to the group given.
 
-    def __init__(self, turns: TurnRegistry, peers: Peers | None, *, instance: str, metrics: Metrics, rng: Rng) -> None:
+    `runs_turns` False: every turn begins elsewhere, most of them within milliseconds, so the first looks come soon.
+    """
+
+    def __init__(  # the engine's surroundings, all by name
+        self,
+        turns: TurnRegistry,
+        peers: Peers | None,
+        *,
+        instance: str,
+        metrics: Metrics,
+        rng: Rng,
+        runs_turns: bool = True,
+    ) -> None:
         self._turns = turns
         self._peers = peers
         self._instance = instance
         self._rng = rng
+        self._runs_turns = runs_turns
         self._following: dict[str, asyncio.Task[None]] = {}
         self._relayed = metrics.counter("ngx_events_relayed_total", "Events that came from other instances.").labels()
 
@@ -65,8 +80,9 @@ class Relays:
             log.warning("turn.stop_not_told", turn_id=turn_id, code=error.code)
 
     async def _follow(self, live: LiveTurn, peers: Peers, at_once: bool) -> None:
+        looks = _looks(self._rng, soon=not self._runs_turns)
         if not at_once:
-            await self._pause()
+            await self._turns.clock.sleep(next(looks))
         while not live.is_here and not live.stream.closed:
             try:
                 if await self._is_over(live, peers):
@@ -77,7 +93,7 @@ class Relays:
                     self._turns.remove(live.id)
                     return
                 log.warning("turn.not_followed", turn_id=live.id, code=error.code)
-            await self._pause()
+            await self._turns.clock.sleep(next(looks))
 
     async def _is_over(self, live: LiveTurn, peers: Peers) -> bool:
         turn = await self._turns.stored(live.id, live.owner)
@@ -87,7 +103,7 @@ class Relays:
         holder = await self._holder(live.id, live.owner)
         if holder is None or holder.instance == self._instance or holder.address is None:
             return False
-        if not live.has_audience:
+        if not live.has_audience and live.ticket is None:
             self._turns.remove(live.id)
             return True
         return await self._relay(live, peers, holder.address)
@@ -121,5 +137,10 @@ class Relays:
         holder: Holder | None = await self._turns.journal.query(HolderOf(turn_id=turn_id, owner=owner))
         return holder
 
-    async def _pause(self) -> None:
-        await self._turns.clock.sleep(self._rng.uniform(*LOOK_S))
+
+def _looks(rng: Rng, *, soon: bool) -> Iterator[float]:
+    """How long to wait before each look."""
+    for most_s in SOON_S if soon else ():
+        yield rng.uniform(most_s / 2, most_s)
+    while True:
+        yield rng.uniform(*LOOK_S)

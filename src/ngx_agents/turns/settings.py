@@ -13,7 +13,8 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`held_events` bounds what a stream keeps for reconnects; `drain_s` is the time running turns get at a stop.
 
     An instance says that it lives every `beat_every_s`; others take its lanes `lease_s` after it fell silent. `address`
-    is where they reach it. Every `look_back_s` it looks for lanes that it holds without knowing.
+    is where they reach it. `runs_turns` False: others run
+    all lanes. Every `look_back_s` it looks for lanes that it holds without knowing.
     """
 
     max_running: int = 256
@@ -28,3 +29,4 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 6.0
     look_back_s: float = 10.0
     address: str | None = None
+    runs_turns: bool = True
