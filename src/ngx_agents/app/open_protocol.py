@@ -10,7 +10,12 @@ from ngx_agents import __version__
 from ngx_agents.agents.test_agent import ID, MODES, Served, WithTestAgent, answers_at_once
 from ngx_agents.app.config_sections import Config
 from ngx_agents.errors import ConfigError, NgxError
+from ngx_agents.gateway.a2a.door import A2aDoor
+from ngx_agents.gateway.a2a.grpc_server import GrpcServer, GrpcSettings
 from ngx_agents.gateway.a2a.settings import A2aSettings, never
+from ngx_agents.gateway.auth import Authenticator
+from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.push_commands import DuePush
 from ngx_agents.turns.outbox.guard import Guard
@@ -68,10 +73,25 @@ def team_with(team: Served, config: Config) -> Served:
     return WithTestAgent(team) if config.a2a.test_agent else team
 
 
+def grpc_server(config: Config, deps: GatewayDeps, settings: GatewaySettings) -> GrpcServer:
+    """The binding on its own port. Raises ConfigError when its certificate cannot be read."""
+    assert deps.a2a is not None
+    auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock)
+    door = A2aDoor(deps, deps.a2a, deps.guard, auth)
+    server, tls = config.server, None
+    if server.tls_cert is not None and server.tls_key is not None:
+        tls = _read(server.tls_cert, "[server] tls_cert"), _read(server.tls_key, "[server] tls_key")
+    return GrpcServer(door, auth, deps.a2a, GrpcSettings(host=server.host, port=config.a2a.grpc_port, tls=tls))
+
+
 def _pem(path: str | None) -> str | None:
     if path is None:
         return None
+    return _read(path, "[a2a] card_key_file").decode("ascii", "replace")
+
+
+def _read(path: str, setting: str) -> bytes:
     try:
-        return Path(path).expanduser().read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"[a2a] card_key_file: {path} cannot be read") from error
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{setting}: {path} cannot be read") from error

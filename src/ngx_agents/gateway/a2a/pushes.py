@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from a2a.types import StreamResponse, TaskArtifactUpdateEvent, TaskPushNotificationConfig, TaskStatusUpdateEvent
 from google.protobuf.json_format import MessageToJson
 
@@ -11,6 +12,7 @@ from ngx_agents.gateway.a2a.refusals import invalid
 from ngx_agents.gateway.a2a.views import STATES, artifacts_of, question_of, timestamp
 from ngx_agents.state.commands import GetTask
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import Answer
 from ngx_agents.state.push_commands import DuePush
 from ngx_agents.state.task_commands import PushConfig, TaskRecord, TaskState, TaskTurn, state_of
 from ngx_agents.turns.outbox.guard import Guard
@@ -75,6 +77,12 @@ def _events(record: TaskRecord, turn: TaskTurn, due: DuePush) -> list[StreamResp
     """Told by the entry as it was noted, not by how the task stands when it is sent."""
     if due.status in ("queued", "running"):
         return [_status(record, "submitted" if due.status == "queued" else "working", due.at, turn=None)]
+    if due.status == "completed" and turn.status == "cancelled":
+        # it had asked its caller something when this was noted; the cancel that came since is told by the next entry
+        asked = msgspec.structs.replace(
+            turn, status="completed", answer=Answer(text=_text(turn), code="input_required")
+        )
+        return [_status(record, "input_required", due.at, turn=asked)]
     events = [
         StreamResponse(
             artifact_update=TaskArtifactUpdateEvent(
@@ -85,6 +93,10 @@ def _events(record: TaskRecord, turn: TaskTurn, due: DuePush) -> list[StreamResp
     ]
     state = state_of([turn]) if due.is_last else "working"
     return [*events, _status(record, state, due.at, turn=turn if due.is_last else None)]
+
+
+def _text(turn: TaskTurn) -> str:
+    return "" if turn.answer is None else turn.answer.text
 
 
 def _status(record: TaskRecord, state: TaskState, at: float, *, turn: TaskTurn | None) -> StreamResponse:

@@ -44,6 +44,9 @@ class _Violations(dict[str, Any]):
         super().__init__()
         self._errors = errors
 
+    def __bool__(self) -> bool:
+        return bool(self._errors)
+
     @override
     def get(self, key: str, default: Any = None) -> Any:
         return self._errors if key == "errors" else default
