@@ -59,8 +59,11 @@ from ngx_agents.turns.desk import TurnDesk
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.model import TurnRequest, TurnView
+from ngx_agents.turns.outbox.guard import Guard
+from ngx_agents.turns.outbox.letter import Sealer
 from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.turns.stream import TurnStream
+from ngx_agents.turns.webhooks import WebhookDesk
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import ModelReply, ModelRequest, StreamEnd
 from ngx_agents.vertex.dialects.vertex import VertexDialect
@@ -117,6 +120,7 @@ class House:
         )  # fmt: skip
         self.edge = GatewayDeps(
             engine=at_once,
+            webhooks=WebhookDesk(guard=Guard(), sealer=Sealer([b"bench"]), clock=self._clock),
             batches=BatchDesk(
                 engine=at_once, journal=self._journal, taker=taker, ids=self._ids, clock=self._clock, max_open=1
             ),

@@ -36,7 +36,11 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.batches.taker import BatchSettings, BatchTaker
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.outbox.guard import Guard
+from ngx_agents.turns.outbox.letter import Sealer
+from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.settings import TurnSettings
+from ngx_agents.turns.webhooks import WebhookDesk
 
 OPEN = GateRules(limit=LimitRules(capacity=256.0))
 
@@ -92,7 +96,12 @@ async def house(
         )  # fmt: skip
         batches = BatchDesk(engine=engine, journal=journal, taker=taker, ids=ids, clock=clock, max_open=3)
         keeper = Gatekeeper(door, modes=modes, clock=clock, metrics=metrics, instance=engine.instance)
-        async with engine, controls, keeper, _at_work(taker):
+        webhooks = WebhookDesk(guard=Guard(("127.0.0.1",)), sealer=Sealer([b"test"]), clock=clock)
+        outbox = Outbox(
+            journal, instance=engine.instance, renders=webhooks.renders, guard=Guard(("127.0.0.1",)), clock=clock,
+            rng=Rng(1), metrics=metrics, settings=OutboxSettings(first_delay_s=0.01, look_every_s=0.05),
+        )  # fmt: skip
+        async with engine, outbox, controls, keeper, _at_work(taker):
             deps = GatewayDeps(
                 engine=engine,
                 journal=journal,
@@ -104,6 +113,7 @@ async def house(
                 entrance=entrance,
                 controls=controls,
                 batches=batches,
+                webhooks=webhooks,
                 model_name="script",
                 ready=lambda: gate.is_open,
                 console=console,

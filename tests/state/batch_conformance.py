@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from tests.state.journal_conformance import ANA, BEN, NOW, conversation, finish, ids, tell
 
@@ -307,3 +308,20 @@ async def test_a_killed_takers_turns_are_claimed_like_any_other(journal: Journal
     claimed = await journal.claim(10, instance="two", now=NOW)
     assert sorted(one.turn_id for one in claimed) == sorted(one.turn_id for one in grants)
     assert {one.attempts for one in claimed} == {2}
+
+
+async def test_the_end_of_a_batch_is_put_into_the_outbox_once(journal: Journal) -> None:
+    webhook = c.PushConfig(id="done", url="https://example.org/x", body=b"sealed", created_at=NOW, kind="turn")
+    batch_id = await running(journal, item(0), webhook=webhook)
+    claim = c.ClaimPushes(instance="one", now=NOW + 20, limit=10, lease_s=60.0)
+    [grant] = (await take(journal, batch_id)).grants
+    await end(journal, grant)
+    assert await tell(journal, claim) == ()
+    settle = c.SettleBatch(batch_id=batch_id, owner=ANA, now=NOW + 9)
+    await asyncio.gather(*(tell(journal, settle) for _ in range(4)))
+    [due] = await tell(journal, claim)
+    assert (due.kind, due.subject, due.owner, due.config.url, due.config.body) == (
+        "batch", batch_id, ANA, webhook.url, b"sealed",
+    )  # fmt: skip
+    told = msgspec.json.decode(due.content)
+    assert (told["batch_id"], told["status"], told["counts"]["completed"]) == (batch_id, "completed", 1)

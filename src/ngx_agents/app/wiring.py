@@ -38,10 +38,11 @@ from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.engine import TurnEngine
-from ngx_agents.turns.outbox.letter import Render
+from ngx_agents.turns.outbox.letter import Render, Sealer
 from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.settings import TurnSettings
+from ngx_agents.turns.webhooks import WebhookDesk
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.credentials import has_credentials
 from ngx_agents.vertex.local_model import LANGUAGES, MODEL_NAME, is_installed
@@ -305,12 +306,20 @@ def build_sweeper(parts: Parts, instance: str) -> Sweeper:
     )
 
 
+def webhook_desk(parts: Parts) -> WebhookDesk:
+    return WebhookDesk(guard=outbox_guard(parts.config), sealer=Sealer(parts.foundation.keys), clock=parts.clock)
+
+
 def build_outbox(parts: Parts, instance: str, renders: Mapping[str, Render]) -> Outbox:
     outbox, guard = parts.config.outbox, outbox_guard(parts.config)
     return Outbox(
         parts.journal,
         instance=instance,
-        renders={"task": task_letters(parts.journal, parts.foundation.keys, guard), **renders},
+        renders={
+            "task": task_letters(parts.journal, parts.foundation.keys, guard),
+            **webhook_desk(parts).renders,
+            **renders,
+        },
         guard=guard,
         clock=parts.clock,
         rng=Rng(),
@@ -352,6 +361,7 @@ def build_gateway(
         modes=parts.foundation.modes,
         entrance=entrance,
         batches=batches,
+        webhooks=webhook_desk(parts),
         controls=parts.governance.controls,
         key_uses=parts.governance.key_uses,
         journal_mode=partial(_journal_mode, parts.failover),

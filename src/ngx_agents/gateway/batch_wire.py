@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from ngx_agents.gateway.wire import AgentId, Locale, TurnText
+from ngx_agents.gateway.wire import AgentId, Locale, TurnText, WebhookBody
 from ngx_agents.state.batch_commands import (
     MAX_BATCH_ITEMS,
     Batch,
@@ -32,9 +32,16 @@ class BatchInput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class BatchBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The inputs, in the order in which the results will be."""
+    """The inputs, in the order in which the results will be. `webhook` is told when the batch has ended."""
 
     items: Annotated[list[BatchInput], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
+    webhook: WebhookBody | None = None
+
+
+class BatchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the first of JSON lines may say instead of an input."""
+
+    webhook: WebhookBody
 
 
 class BatchView(Struct, frozen=True, kw_only=True):

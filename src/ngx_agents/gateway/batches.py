@@ -22,6 +22,7 @@ from ngx_agents.errors import (
 from ngx_agents.gateway.batch_wire import (
     BatchBody,
     BatchInput,
+    BatchOptions,
     BatchPage,
     BatchResultPage,
     batch_view,
@@ -34,6 +35,7 @@ from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.resilience.modes import Mode
 from ngx_agents.state.commands import Batch, GetBatch, KeyedBatch, ListBatches, ListBatchResults
+from ngx_agents.state.task_commands import PushConfig
 from ngx_agents.turns.batches.intake import BatchIntake
 
 LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
@@ -45,6 +47,9 @@ SENT_AT_ONCE = 200
 DEFAULT_EXPIRES_S = 86_400
 MAX_EXPIRES_S = 604_800
 _encode = msgspec.json.Encoder().encode
+_OPTIONS = msgspec.json.Decoder(BatchOptions)
+_NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
+Given = BatchInput | BatchOptions
 
 
 class BatchRoutes:
@@ -71,8 +76,8 @@ class BatchRoutes:
             return
         intake = await self._desk.begin(owner, expires_after_s=expires_after_s)
         try:
-            await self._take_in(intake, inputs)
-            batch = await intake.start(key=key, digest=digest.digest() if key is not None else b"")
+            webhook = await self._take_in(intake, inputs)
+            batch = await intake.start(key=key, digest=digest.digest() if key is not None else b"", webhook=webhook)
         except BaseException:
             await asyncio.shield(intake.drop())
             raise
@@ -127,7 +132,7 @@ class BatchRoutes:
         return batch
 
     async def _tell_again(
-        self, exchange: Exchange, inputs: AsyncIterator[BatchInput], digest: hashlib._Hash, known: tuple[Batch, bytes]
+        self, exchange: Exchange, inputs: AsyncIterator[Given], digest: hashlib._Hash, known: tuple[Batch, bytes]
     ) -> None:
         """Reads the body for nothing but its hash."""
         async for _ in inputs:
@@ -137,9 +142,14 @@ class BatchRoutes:
             raise IdempotencyConflict("this idempotency key was used with another request")
         await exchange.reply_json(batch_view(batch), 200, (_location(batch),))
 
-    async def _take_in(self, intake: BatchIntake, inputs: AsyncIterator[BatchInput]) -> None:
+    async def _take_in(self, intake: BatchIntake, inputs: AsyncIterator[Given]) -> PushConfig | None:
+        """Stores the inputs; the webhook, if one is named."""
         knows = self._deps.team.knows
+        webhook: PushConfig | None = None
         async for given in inputs:
+            if isinstance(given, BatchOptions):
+                webhook = await self._deps.webhooks.taken_in(given.webhook.url, given.webhook.secret)
+                continue
             at = f"items[{intake.size}]"
             if given.agent is not None and not knows(given.agent):
                 raise InvalidRequest("no agent of this team has that id", field=f"{at}.agent")
@@ -147,32 +157,50 @@ class BatchRoutes:
                 text_of(given.text, f"{at}.text"), custom_id=given.custom_id, agent=given.agent, locale=given.locale,
                 conversation_id=given.conversation_id,
             )  # fmt: skip
+        return webhook
 
-    def _inputs(self, exchange: Exchange, digest: hashlib._Hash) -> AsyncIterator[BatchInput]:
+    def _inputs(self, exchange: Exchange, digest: hashlib._Hash) -> AsyncIterator[Given]:
         """As they arrive; `digest` takes in the bytes."""
         if exchange.media_type in LINES:
             return self._of_lines(exchange, digest)
         return self._of_body(exchange, digest)
 
-    async def _of_body(self, exchange: Exchange, digest: hashlib._Hash) -> AsyncIterator[BatchInput]:
+    async def _of_body(self, exchange: Exchange, digest: hashlib._Hash) -> AsyncIterator[Given]:
         try:
             raw = await exchange.body(self._settings.max_body_bytes)
         except UnsupportedMediaType:
             raise UnsupportedMediaType(f"the body must be application/json or {JSON_LINES}") from None
         digest.update(raw)
-        for given in decoded(self._body_decoder, raw).items:
+        body = decoded(self._body_decoder, raw)
+        if body.webhook is not None:
+            yield BatchOptions(webhook=body.webhook)
+        for given in body.items:
             yield given
 
-    async def _of_lines(self, exchange: Exchange, digest: hashlib._Hash) -> AsyncIterator[BatchInput]:
-        number = 0
+    async def _of_lines(self, exchange: Exchange, digest: hashlib._Hash) -> AsyncIterator[Given]:
+        number, is_first = 0, True
         async for line in _lines(exchange.parts(self._settings.max_batch_bytes)):
             digest.update(line + b"\n")
+            if is_first and (options := _options(line)) is not None:
+                yield options
+                is_first = False
+                continue
+            is_first = False
             try:
                 yield decoded(self._line_decoder, line)
             except InvalidRequest as error:
                 at = f"items[{number}]" + (f".{error.field}" if error.field else "")
                 raise InvalidRequest(str(error), field=at) from None
             number += 1
+
+
+def _options(line: bytes) -> BatchOptions | None:
+    """None when the line is not one of options: then it has to be an input."""
+    try:
+        names = _NAMES.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return decoded(_OPTIONS, line) if "webhook" in names and "text" not in names else None
 
 
 async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -24,6 +24,7 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.outbox.guard import Guard
+from ngx_agents.turns.webhooks import WebhookDesk
 
 
 class Card(Protocol):
@@ -78,6 +79,7 @@ class GatewayDeps:
     entrance: Entrance
     controls: ControlBoard
     batches: BatchDesk
+    webhooks: WebhookDesk
     model_name: str
     journal_mode: Callable[[], str] = journal_is_well
     ready: Callable[[], bool] = always

@@ -10,7 +10,7 @@ import hashlib
 
 import msgspec
 
-from ngx_agents.errors import Draining, Forbidden
+from ngx_agents.errors import Draining, Forbidden, InvalidRequest
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
@@ -21,6 +21,7 @@ from ngx_agents.gateway.wire import CancelReply, TurnBody
 from ngx_agents.state.commands import Accepted
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.model import TERMINAL
+from ngx_agents.state.task_commands import PushConfig
 from ngx_agents.turns.model import TurnRequest, TurnView
 
 CHARS_PER_TOKEN = 4
@@ -33,13 +34,14 @@ class TurnRoutes:
         self._engine = deps.engine
         self._entrance = deps.entrance
         self._controls = deps.controls
+        self._webhooks = deps.webhooks
         self._max_body_bytes = max_body_bytes
         self._decoder = msgspec.json.Decoder(TurnBody)
 
     async def submit(self, exchange: Exchange) -> None:
         conversation_id = known_id("c", exchange.parameters["conversation_id"])
         raw = await exchange.body(self._max_body_bytes)
-        request = self._request(exchange, raw, conversation_id=conversation_id)
+        request = await self._request(exchange, raw, conversation_id=conversation_id)
         ticket = await self._entrance.enter(
             exchange.principal,
             turn_class=request.turn_class,
@@ -70,7 +72,7 @@ class TurnRoutes:
         status = await self._engine.cancel(turn_id, exchange.principal.owner)
         await exchange.reply_json(CancelReply(turn_id=turn_id, status=status))
 
-    def _request(self, exchange: Exchange, raw: bytes, *, conversation_id: str) -> TurnRequest:
+    async def _request(self, exchange: Exchange, raw: bytes, *, conversation_id: str) -> TurnRequest:
         body = decoded(self._decoder, raw)
         key = idempotency_key(exchange.header(b"idempotency-key"))
         return TurnRequest(
@@ -82,10 +84,18 @@ class TurnRoutes:
             agent=exchange.principal.agent_for(body.agent),
             locale=body.locale,
             attachments=body.attachments,
+            push=None if body.webhook is None else await self._webhook(body),
             idempotency_key=key,
             idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
             is_streamed=_wants_events(exchange) or _preferences(exchange).is_async,
         )
+
+    async def _webhook(self, body: TurnBody) -> PushConfig:
+        """Raises InvalidRequest: where it leads to, its key, or a message that may become part of another turn."""
+        assert body.webhook is not None
+        if body.when_busy == "coalesce":
+            raise InvalidRequest("a message with a webhook cannot be taken into another turn", field="when_busy")
+        return await self._webhooks.taken_in(body.webhook.url, body.webhook.secret)
 
     async def _stream(self, exchange: Exchange, turn_id: str, *, last_event_id: str | None = None) -> None:
         subscription = await self._engine.subscribe(turn_id, exchange.principal.owner, last_event_id)

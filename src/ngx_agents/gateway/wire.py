@@ -36,10 +36,17 @@ Urgency = Annotated[
 ]
 
 
+class WebhookBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to tell of the end, and the key to sign with: `whsec_` and 24 to 64 bytes in base64 (Standard Webhooks)."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    secret: Annotated[str, Meta(pattern="^whsec_[A-Za-z0-9+/]{32,88}={0,2}$", max_length=100)]
+
+
 class TurnBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One message to be answered. `agent` asks for one agent of the team; without it the router chooses.
 
-    `attachments` are ids of what was sent to `/v1/me/attachments` before.
+    `attachments` are ids of what was sent to `/v1/me/attachments` before. `webhook` is told when the turn has ended.
     """
 
     text: TurnText
@@ -48,6 +55,7 @@ class TurnBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when_busy: WhenBusy = "enqueue"
     locale: Locale | None = None
     attachments: Annotated[tuple[AttachmentId, ...], Meta(max_length=MAX_ATTACHMENTS)] = ()
+    webhook: WebhookBody | None = None
 
 
 class ConversationBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

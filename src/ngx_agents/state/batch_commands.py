@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from ngx_agents.state.model import Answer, Owner, TurnStatus
+from ngx_agents.state.task_commands import PushConfig
 
 if TYPE_CHECKING:
     from ngx_agents.state.commands import Grant
@@ -106,7 +107,8 @@ class AddBatchItems(msgspec.Struct, frozen=True, kw_only=True):
 class StartBatch(msgspec.Struct, frozen=True, kw_only=True):
     """→ Batch, running; or the one that was started with the same key and body, this one being dropped.
 
-    `size` is how many inputs arrived. Raises NotFound unless it is arriving, IdempotencyConflict.
+    `size` is how many inputs arrived; `webhook` is told when the batch has ended.
+    Raises NotFound unless it is arriving, IdempotencyConflict.
     """
 
     batch_id: str
@@ -114,6 +116,7 @@ class StartBatch(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     key: str | None = None
     hash: bytes = b""
+    webhook: PushConfig | None = None
 
 
 class DropBatch(msgspec.Struct, frozen=True, kw_only=True):

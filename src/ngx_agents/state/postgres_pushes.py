@@ -37,7 +37,7 @@ WHERE w.shard = m.shard AND w.subject = m.subject AND w.id = m.webhook_id
 """
 
 
-async def _add(connection: Connection, command: p.AddPost) -> None:
+async def add_post(connection: Connection, command: p.AddPost) -> None:
     await connection.execute(
         "INSERT INTO ngx.outbox (shard, tenant, user_id, kind, subject, webhook_id, url, body, content, is_last, at)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true, $10)",
@@ -103,7 +103,7 @@ async def _replay(connection: Connection, command: p.ReplayPush) -> bool:
 
 
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
-    p.AddPost: _add,
+    p.AddPost: add_post,
     p.ClaimPushes: _claim,
     p.SettlePush: _settle,
     p.ReplayPush: _replay,

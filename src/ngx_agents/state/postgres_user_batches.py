@@ -18,11 +18,12 @@ from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_erasure import delete_conversation
 from ngx_agents.state.postgres_lanes import LaneBatch
+from ngx_agents.state.postgres_pushes import add_post
 from ngx_agents.state.postgres_rows import NO_SHARD, shard_in, storable
 from ngx_agents.state.postgres_statements import columns_of
 from ngx_agents.state.postgres_store import load, lock_lanes, write
 from ngx_agents.state.postgres_user_batch_lists import count_items, get_batch, keyed_batch
-from ngx_agents.state.user_batches import acceptance, end_of, grant_of
+from ngx_agents.state.user_batches import acceptance, end_of, grant_of, post_of
 
 _encode = msgspec.json.Encoder().encode
 _MINE = "shard = $1 AND id = $2 AND tenant = $3 AND user_id = $4"
@@ -116,12 +117,14 @@ async def _start(connection: Connection, command: b.StartBatch) -> b.Batch:
         await _drop(connection, b.DropBatch(batch_id=command.batch_id, owner=command.owner))
         return known[0]
     await connection.execute(
-        "UPDATE ngx.batch SET status = 'running', size = $5, key = $6, hash = $7, served_at = created_at"
-        f" WHERE {_MINE}",
+        "UPDATE ngx.batch SET status = 'running', size = $5, key = $6, hash = $7, served_at = created_at,"
+        f" webhook_url = $8, webhook_body = $9 WHERE {_MINE}",
         *_place(command.batch_id, command.owner),
         command.size,
         command.key,
         command.hash or None,
+        command.webhook and command.webhook.url,
+        command.webhook and command.webhook.body,
     )
     started = await get_batch(connection, b.GetBatch(id=command.batch_id, owner=command.owner))
     assert started is not None
@@ -218,12 +221,15 @@ async def _open_turns(connection: Connection, shard: int, batch_id: str) -> tupl
 
 async def _settle(connection: Connection, command: b.SettleBatch) -> b.Batch | None:
     place = _place(command.batch_id, command.owner)
-    taken = await connection.fetchval(
-        f"SELECT taken FROM ngx.batch WHERE {_MINE} AND status IN ('running', 'cancelling') FOR NO KEY UPDATE", *place
+    row = await connection.fetchrow(
+        f"SELECT taken, webhook_url, webhook_body FROM ngx.batch WHERE {_MINE}"
+        " AND status IN ('running', 'cancelling') FOR NO KEY UPDATE",
+        *place,
     )
     batch = await get_batch(connection, b.GetBatch(id=command.batch_id, owner=command.owner))
-    if taken is None or batch is None:
+    if row is None or batch is None:
         return None
+    taken, url, body = row
     ended = end_of(batch, taken=taken, now=command.now)
     if ended is None or await _open_turns(connection, *place[:2]):
         return None
@@ -238,7 +244,10 @@ async def _settle(connection: Connection, command: b.SettleBatch) -> b.Batch | N
     await connection.execute(
         "UPDATE ngx.batch_item SET text = '' WHERE shard = $1 AND batch_id = $2 AND number >= $3", *place[:2], taken
     )
-    return msgspec.structs.replace(batch, status=ended, finished_at=command.now, counts=counts)
+    batch = msgspec.structs.replace(batch, status=ended, finished_at=command.now, counts=counts)
+    if url is not None:
+        await add_post(connection, post_of(batch, url, body))
+    return batch
 
 
 async def expire_batches(connection: Connection, *, before: float, limit: int) -> int:

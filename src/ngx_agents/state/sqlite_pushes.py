@@ -25,7 +25,7 @@ FROM outbox o LEFT JOIN turn t ON t.id = o.subject WHERE o.number = ?
 """
 
 
-def _add(db: Connection, command: p.AddPost) -> None:
+def add_post(db: Connection, command: p.AddPost) -> None:
     db.execute(
         "INSERT INTO outbox (tenant, user, kind, subject, webhook_id, url, body, content, is_last, at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
@@ -118,7 +118,7 @@ def _replay(db: Connection, command: p.ReplayPush) -> bool:
 
 
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {
-    p.AddPost: _add,
+    p.AddPost: add_post,
     p.ClaimPushes: _claim,
     p.SettlePush: _settle,
     p.ReplayPush: _replay,

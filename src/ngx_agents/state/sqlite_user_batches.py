@@ -17,6 +17,7 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.model import Owner, Page
 from ngx_agents.state.pages import NEWEST, page, place_of
 from ngx_agents.state.sqlite_erasure import forget_conversation
+from ngx_agents.state.sqlite_pushes import add_post
 from ngx_agents.state.sqlite_turns import accept_turn
 from ngx_agents.state.user_batches import (
     acceptance,
@@ -25,6 +26,7 @@ from ngx_agents.state.user_batches import (
     grant_of,
     item_count,
     next_number,
+    post_of,
     results_page,
 )
 
@@ -84,8 +86,16 @@ def _start(db: Connection, command: b.StartBatch) -> b.Batch:
         _drop(db, b.DropBatch(batch_id=command.batch_id, owner=command.owner))
         return known[0]
     db.execute(
-        "UPDATE batch SET status = 'running', size = ?, key = ?, hash = ?, served_at = created_at WHERE id = ?",
-        (command.size, command.key, command.hash or None, command.batch_id),
+        "UPDATE batch SET status = 'running', size = ?, key = ?, hash = ?, served_at = created_at, webhook_url = ?,"
+        " webhook_body = ? WHERE id = ?",
+        (
+            command.size,
+            command.key,
+            command.hash or None,
+            command.webhook and command.webhook.url,
+            command.webhook and command.webhook.body,
+            command.batch_id,
+        ),
     )
     started = _get(db, b.GetBatch(id=command.batch_id, owner=command.owner))
     assert started is not None
@@ -175,7 +185,9 @@ def _settle(db: Connection, command: b.SettleBatch) -> b.Batch | None:
     batch = _get(db, b.GetBatch(id=command.batch_id, owner=command.owner))
     if batch is None or batch.status not in ("running", "cancelling"):
         return None
-    (taken,) = db.execute("SELECT taken FROM batch WHERE id = ?", (command.batch_id,)).fetchone()
+    taken, url, body = db.execute(
+        "SELECT taken, webhook_url, webhook_body FROM batch WHERE id = ?", (command.batch_id,)
+    ).fetchone()
     ended = end_of(batch, taken=taken, now=command.now)
     if ended is None or _open_turns(db, command.batch_id):
         return None
@@ -185,7 +197,10 @@ def _settle(db: Connection, command: b.SettleBatch) -> b.Batch | None:
         (ended, command.now, _encode(counts), command.batch_id),
     )
     db.execute("UPDATE batch_item SET text = '' WHERE batch_id = ? AND number >= ?", (command.batch_id, taken))
-    return msgspec.structs.replace(batch, status=ended, finished_at=command.now, counts=counts)
+    batch = msgspec.structs.replace(batch, status=ended, finished_at=command.now, counts=counts)
+    if url is not None:
+        add_post(db, post_of(batch, url, body))
+    return batch
 
 
 _BATCH = "SELECT id, tenant, user, status, created_at, expires_at, finished_at, size, counts, hash FROM batch"

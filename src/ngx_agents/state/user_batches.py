@@ -37,6 +37,15 @@ def grant_of(told: c.AcceptTurn, accepted: c.Accepted) -> c.Grant:
     )  # fmt: skip
 
 
+def post_of(batch: b.Batch, url: str, body: bytes) -> c.AddPost:
+    """What a webhook is told of a batch that has ended. `body` is its record."""
+    told = {"batch_id": batch.id, "status": batch.status, "counts": batch.counts}
+    return c.AddPost(
+        owner=batch.owner, kind="batch", subject=batch.id, webhook_id="done", url=url, body=body,
+        content=msgspec.json.encode(told), now=batch.finished_at or 0.0,
+    )  # fmt: skip
+
+
 def end_of(batch: b.Batch, *, taken: int, now: float) -> b.BatchStatus | None:
     """How the batch ends once no turn of it is open; None while more may come of it."""
     if batch.status == "cancelling":

@@ -21,6 +21,7 @@ from ngx_agents.state.commands import (
 from ngx_agents.state.ids import Ids, shard_in, shard_of
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
+from ngx_agents.state.task_commands import PushConfig
 from ngx_agents.turns.batches.taker import BatchTaker
 from ngx_agents.turns.engine import TurnEngine
 
@@ -65,13 +66,13 @@ class BatchIntake:
         if len(self._waiting) >= STORED_AT_ONCE:
             await self._store()
 
-    async def start(self, *, key: str | None, digest: bytes) -> Batch:
+    async def start(self, *, key: str | None, digest: bytes, webhook: PushConfig | None = None) -> Batch:
         """The batch, or the one that was started with the same key and body. Raises IdempotencyConflict."""
         if self.size == 0:
             raise InvalidRequest("a batch has at least one input", field="items")
         await self._store()
         started: Batch = await self._desk.tell(
-            StartBatch(batch_id=self._id, owner=self._owner, size=self.size, key=key, hash=digest)
+            StartBatch(batch_id=self._id, owner=self._owner, size=self.size, key=key, hash=digest, webhook=webhook)
         )
         self._desk.wake()
         return started
