@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from ngx_agents.app.roles import runs_turns
 from ngx_agents.app.wiring import Parts
 from ngx_agents.clock import Rng
 from ngx_agents.gateway.entrance import Entrance
@@ -64,13 +65,15 @@ def build_later(parts: Parts, engine: TurnEngine, entrance: Entrance) -> Later:
 
 
 @asynccontextmanager
-async def at_work(later: Later) -> AsyncIterator[None]:
-    """Takes up what waits until the context is left."""
+async def later_at_work(parts: Parts, engine: TurnEngine, entrance: Entrance) -> AsyncIterator[Later]:
+    """Takes up what waits until the context is left, where turns run at all."""
+    later = build_later(parts, engine, entrance)
+    loops = (later.taker.run, later.schedules.run) if runs_turns(parts.config) else ()
     tasks = asyncio.TaskGroup()
     await tasks.__aenter__()
-    at_it = [tasks.create_task(loop) for loop in (later.taker.run(), later.schedules.run())]
+    at_it = [tasks.create_task(loop()) for loop in loops]
     try:
-        yield
+        yield later
     finally:
         for task in at_it:
             task.cancel()

@@ -14,7 +14,7 @@ from ngx_agents.app.admission import build_gate
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.drain import Drain
 from ngx_agents.app.foundation import Foundation
-from ngx_agents.app.later import at_work, build_later
+from ngx_agents.app.later import later_at_work
 from ngx_agents.app.mode_signals import ModeSignals
 from ngx_agents.app.open_protocol import grpc_server
 from ngx_agents.app.secret_key import secret_keys
@@ -102,8 +102,7 @@ async def running(
         await stack.enter_async_context(build_gatekeeper(parts, engine.instance))
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
         entrance = build_entrance(parts)
-        later = build_later(parts, engine, entrance)
-        await stack.enter_async_context(at_work(later))
+        later = await stack.enter_async_context(later_at_work(parts, engine, entrance))
         deps = build_gateway(
             parts, engine, drain=drain, exposition=exposition, entrance=entrance, batches=later.batches
         )
