@@ -102,14 +102,6 @@ def instances(
 
 def _server(folder: Path, journal: str, model_url: str, **environ: str) -> ServerProcess:
     folder.mkdir()
-    return ServerProcess(
-        folder,
-        NGX_JOURNAL_URL=journal,
-        NGX_VERTEX_BASE_URL=model_url,
-        NGX_VERTEX_CACHE_ENABLED="false",
-        NGX_SERVER_LOG_LEVEL="error",
-        **{"NGX_SECRET_KEY": "the same secret on every instance of it", **environ},
-    )
     usual = {
         "NGX_JOURNAL_URL": journal,
         "NGX_SECRET_KEY": "the same secret on every instance of it",
