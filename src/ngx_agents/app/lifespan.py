@@ -16,7 +16,7 @@ from ngx_agents.app.drain import Drain
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.later import later_at_work
 from ngx_agents.app.mode_signals import ModeSignals
-from ngx_agents.app.open_protocol import grpc_server
+from ngx_agents.app.open_protocol import serving_grpc
 from ngx_agents.app.secret_key import secret_keys
 from ngx_agents.app.wiring import (
     Parts,
@@ -107,8 +107,7 @@ async def running(
             parts, engine, drain=drain, exposition=exposition, entrance=entrance, batches=later.batches
         )
         app = create_app(deps, settings)
-        if deps.a2a is not None and config.a2a.grpc_port:
-            await stack.enter_async_context(grpc_server(config, deps, settings))
+        await stack.enter_async_context(serving_grpc(config, deps, settings))
         yield Running(parts=parts, engine=engine, app=app, drain=drain)
 
 

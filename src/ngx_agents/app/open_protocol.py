@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ngx_agents import __version__
@@ -73,15 +74,20 @@ def team_with(team: Served, config: Config) -> Served:
     return WithTestAgent(team) if config.a2a.test_agent else team
 
 
-def grpc_server(config: Config, deps: GatewayDeps, settings: GatewaySettings) -> GrpcServer:
-    """The binding on its own port. Raises ConfigError when its certificate cannot be read."""
-    assert deps.a2a is not None
+@asynccontextmanager
+async def serving_grpc(config: Config, deps: GatewayDeps, settings: GatewaySettings) -> AsyncIterator[None]:
+    """The binding on its own port, if it is to be served. Raises ConfigError: no extra, port taken, no certificate."""
+    if deps.a2a is None or not config.a2a.grpc_port:
+        yield
+        return
     auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock)
     door = A2aDoor(deps, deps.a2a, deps.guard, auth)
     server, tls = config.server, None
     if server.tls_cert is not None and server.tls_key is not None:
         tls = _read(server.tls_cert, "[server] tls_cert"), _read(server.tls_key, "[server] tls_key")
-    return GrpcServer(door, auth, deps.a2a, GrpcSettings(host=server.host, port=config.a2a.grpc_port, tls=tls))
+    listening = GrpcSettings(host=server.host, port=config.a2a.grpc_port, tls=tls)
+    async with GrpcServer(door, auth, deps.a2a, listening):
+        yield
 
 
 def _pem(path: str | None) -> str | None:
