@@ -16,6 +16,7 @@ T = TypeVar("T")
 MAX_PAGE = 200
 MAX_PARAMETERS = 50
 _KEY = re.compile(r"[!-~]{1,255}")
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 _NAMED_FIELD = re.compile(r"field `([^`]+)`")
 
@@ -61,6 +62,15 @@ def idempotency_key(value: str | None) -> str | None:
     if value is not None and not _KEY.fullmatch(value):
         raise InvalidRequest("the key must be 1 to 255 visible ASCII characters", field="Idempotency-Key")
     return value
+
+
+def timeout_of(value: str | None) -> float | None:
+    """Seconds that the caller gives the whole turn. Raises InvalidRequest unless absent or a decimal above 0."""
+    if value is None:
+        return None
+    if not _SECONDS.fullmatch(value) or not float(value) > 0.0:
+        raise InvalidRequest("the timeout must be seconds above 0, such as 12.5", field="X-Server-Timeout")
+    return float(value)
 
 
 def query_of(query_string: bytes) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ngx_agents.errors import Overloaded, ReadOnly, ShareExceeded
+from ngx_agents.errors import DeadlineExceeded, Overloaded, ReadOnly, ShareExceeded
 from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.resilience.admission import Decision, Gate, Holding, Refusal
@@ -29,9 +29,10 @@ SHARE = "your share of what can be answered now is used up"
 class Ticket:
     """One turn may start. `with ticket:` gives it back when the block raises; the turn does so at its end."""
 
-    __slots__ = ("_gate", "_holding", "_on_release", "_on_spent", "told")
+    __slots__ = ("_gate", "_holding", "_on_release", "_on_spent", "_waited_s", "told")
 
-    def __init__(self, gate: Gate, holding: Holding) -> None:
+    def __init__(self, gate: Gate, holding: Holding, waited_s: float = 0.0) -> None:
+        self._waited_s = waited_s
         self._gate = gate
         self._holding = holding
         self._on_release: list[Callable[[], None]] = []
@@ -46,6 +47,10 @@ class Ticket:
     def on_spent(self, act: Callable[[int, int], None]) -> None:
         """`act(input_tokens, output_tokens)` is called before the release, with what the turn used of the model."""
         self._on_spent.append(act)
+
+    def left_s(self, within_s: float | None) -> float | None:
+        """What is left of the time that the caller gave, after the wait to be let in."""
+        return None if within_s is None else max(0.001, within_s - self._waited_s)
 
     def weigh(self, calls: int) -> None:
         """The turn makes so many calls at once now, at least one."""
@@ -95,21 +100,28 @@ class Entrance:
         ).labels()
 
     async def enter(
-        self, principal: Principal, *, turn_class: int = 1, tokens_hint: int = 0, size_bytes: int = 0
+        self,
+        principal: Principal,
+        *,
+        turn_class: int = 1,
+        tokens_hint: int = 0,
+        size_bytes: int = 0,
+        within_s: float | None = None,
     ) -> Ticket:
-        """`tokens_hint`: about how many tokens the message has; `size_bytes`: of the request's body.
+        """`tokens_hint`: about how many tokens the message has; `size_bytes`: of the request's body;
+        `within_s`: the time that the caller gives the whole turn.
 
         Waits a few seconds at most when all places are taken. Raises ReadOnly, RateLimited, Forbidden (suspended),
-        Overloaded, ShareExceeded.
+        Overloaded, ShareExceeded, DeadlineExceeded.
         """
         if self._modes.current is Mode.READ_ONLY:
             self._refused["mode", turn_class].inc()
             raise ReadOnly(READ_ONLY, retry_after_s=self._modes.retry_after_s)
         if self._limits is None:
-            return Ticket(self._gate, await self._admitted(principal, turn_class))
+            return await self._admitted(principal, turn_class, within_s)
         taken = await self._limits.take(principal.owner, size_bytes)
         try:
-            ticket = Ticket(self._gate, await self._admitted(principal, turn_class))
+            ticket = await self._admitted(principal, turn_class, within_s)
         except BaseException:
             taken.undo()
             raise
@@ -117,28 +129,36 @@ class Entrance:
         ticket.on_release(taken.free)
         return ticket
 
-    async def _admitted(self, principal: Principal, turn_class: int) -> Holding:
+    async def _admitted(self, principal: Principal, turn_class: int, within_s: float | None) -> Ticket:
         owner = principal.owner
         asker = Asker(turn_class=turn_class, tenant=owner.tenant, user=owner.user)
         waiting: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         answer = self._gate.ask(asker, waiting.set_result)
         if isinstance(answer, Entry):
-            answer = await self._wait(answer, waiting)
-        if isinstance(answer, Refusal):
-            raise self._refusal(answer, asker)
-        return answer
+            return await self._wait(answer, waiting, within_s)
+        return self._decided(answer, asker)
 
-    async def _wait(self, entry: Entry, waiting: asyncio.Future[Decision]) -> Decision:
+    def _decided(self, decision: Decision, asker: Asker, waited_s: float = 0.0) -> Ticket:
+        if isinstance(decision, Refusal):
+            raise self._refusal(decision, asker)
+        return Ticket(self._gate, decision, waited_s)
+
+    async def _wait(self, entry: Entry, waiting: asyncio.Future[Decision], within_s: float | None) -> Ticket:
         """Who leaves meanwhile gives back what was granted in that moment."""
         try:
-            decision = await asyncio.shield(waiting)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(within_s):
+                decision = await asyncio.shield(waiting)
+        except (asyncio.CancelledError, TimeoutError) as exc:
             if not self._gate.leave(entry) and waiting.done() and isinstance(holding := waiting.result(), Holding):
                 self._gate.give_back(holding)
+            if isinstance(exc, TimeoutError):
+                raise DeadlineExceeded("the time given was up before the turn could begin") from exc
             raise
-        if isinstance(decision, Holding):
-            self._waited.observe(decision.since_s - entry.since_s)
-        return decision
+        if isinstance(decision, Refusal):
+            return self._decided(decision, entry.asker)
+        waited_s = decision.since_s - entry.since_s
+        self._waited.observe(waited_s)
+        return self._decided(decision, entry.asker, waited_s)
 
     def _refusal(self, refusal: Refusal, asker: Asker) -> Overloaded | ShareExceeded:
         self._refused[refusal.why, asker.turn_class].inc()

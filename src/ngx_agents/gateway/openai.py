@@ -11,7 +11,7 @@ import msgspec
 
 from ngx_agents.errors import NgxError, NotFound
 from ngx_agents.gateway.conversations import new_conversation
-from ngx_agents.gateway.decode import decoded, idempotency_key, known_id
+from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, timeout_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange, Header
@@ -62,8 +62,9 @@ class ChatRoutes:
         key = idempotency_key(exchange.header(b"idempotency-key"))
         given = (body.metadata and body.metadata.conversation_id) or exchange.header(b"x-conversation-id")
         known = known_id("c", given) if given else None
+        timeout_s = timeout_of(exchange.header(b"x-server-timeout"))
         ticket = await self._deps.entrance.enter(
-            exchange.principal, tokens_hint=about_tokens(text), size_bytes=len(raw)
+            exchange.principal, tokens_hint=about_tokens(text), size_bytes=len(raw), within_s=timeout_s
         )
         exchange.announced += ticket.told
         with ticket:
@@ -75,6 +76,7 @@ class ChatRoutes:
                 idempotency_key=key,
                 idempotency_hash=request_hash(exchange, raw) if key is not None else b"",
                 is_streamed=bool(body.stream),
+                timeout_s=ticket.left_s(timeout_s),
                 ticket=ticket,
             )
             turn_id = await self._accept(request, is_new=known is None)

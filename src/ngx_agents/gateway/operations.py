@@ -42,6 +42,12 @@ PREFER = Parameter(
     schema={"type": "string"},
     description="`respond-async`: 202 as soon as the message is durable; with `wait=10` not before 10 s are over.",
 )
+TIMEOUT = Parameter(
+    name="X-Server-Timeout",
+    place="header",
+    schema={"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,6})?$"},
+    description="Seconds that the whole turn may take; its class bounds them.",
+)
 LAST_EVENT_ID = Parameter(
     name="Last-Event-ID",
     place="header",
@@ -110,7 +116,7 @@ def _turns(routes: TurnRoutes) -> list[Operation]:
             "POST /v1/conversations/{conversation_id}/turns", routes.submit,
             summary="Say something and get the answer: whole, as events, or later",
             answers={200: (TurnView, EVENT_STREAM), 202: (TurnView,)}, body=wire.TurnBody,
-            parameters=(IDEMPOTENCY_KEY, PREFER),
+            parameters=(IDEMPOTENCY_KEY, PREFER, TIMEOUT),
         ),
         _operation("GET /v1/turns/{turn_id}", routes.show, summary="A turn as it stands", answers={200: (TurnView,)}),
         _operation(

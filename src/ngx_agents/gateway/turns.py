@@ -11,7 +11,7 @@ import hashlib
 import msgspec
 
 from ngx_agents.errors import Draining, Forbidden, InvalidRequest
-from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_of
+from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_of, timeout_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange
@@ -47,10 +47,13 @@ class TurnRoutes:
             turn_class=request.turn_class,
             tokens_hint=about_tokens(request.text),
             size_bytes=len(raw),
+            within_s=request.timeout_s,
         )
         exchange.announced += ticket.told
         with ticket:
-            accepted = await self._engine.accept(msgspec.structs.replace(request, ticket=ticket))
+            accepted = await self._engine.accept(
+                msgspec.structs.replace(request, ticket=ticket, timeout_s=ticket.left_s(request.timeout_s))
+            )
         if _wants_events(exchange):
             await self._stream(exchange, accepted.turn_id)
         elif (prefers := _preferences(exchange)).is_async:
@@ -83,6 +86,7 @@ class TurnRoutes:
             when_busy=body.when_busy,
             agent=exchange.principal.agent_for(body.agent),
             locale=body.locale,
+            timeout_s=timeout_of(exchange.header(b"x-server-timeout")),
             attachments=body.attachments,
             push=None if body.webhook is None else await self._webhook(body),
             idempotency_key=key,

@@ -141,7 +141,7 @@ class TurnEngine:
                 request.attachments, owner=request.owner, conversation_id=request.conversation_id
             )
         started_s = self._clock.monotonic_s()
-        timeout_s = request.timeout_s or CLASS_TIMEOUT_S[request.turn_class]
+        timeout_s = _timeout_s(request)
         has_place = self._lanes.take_place()
         command = self._command(request, timeout_s, grant=has_place)
         granted = False
@@ -310,3 +310,9 @@ class TurnEngine:
         answer = Answer(code="cancelled", message="cancelled before it started")
         view = ended_view(live.id, live.conversation_id, status="cancelled", answer=answer, artifacts=())
         live.end(*terminal(view), view)
+
+
+def _timeout_s(request: TurnRequest) -> float:
+    """What the caller gives, as far as the class allows it."""
+    most_s = CLASS_TIMEOUT_S[request.turn_class]
+    return most_s if request.timeout_s is None else min(request.timeout_s, most_s)

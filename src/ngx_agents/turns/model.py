@@ -21,7 +21,8 @@ class TurnTicket(Protocol):
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One user message to be answered. `timeout_s` None means the class's own deadline (30, 60, 90, 600 s).
+    """One user message to be answered. `timeout_s` is at most the class's own (30, 60, 90, 600 s), and
+    that when None.
 
     `agent` is checked against the team. `is_streamed` False: the caller waits for the whole answer.
     `idempotency_hash` is SHA-256 over path and body, needed with a key. `begins` is a conversation that is made with
