@@ -29,6 +29,7 @@ from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
+from ngx_agents.gateway.mode_switch import ModeSwitch
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.settings import AuthSettings
 from ngx_agents.resilience.admission import Gate, GateRules
@@ -125,7 +126,7 @@ class House:
                 engine=at_once, journal=self._journal, taker=taker, ids=self._ids, clock=self._clock, max_open=1
             ),
             journal=self._journal, ids=self._ids, clock=self._clock, metrics=metrics, team=self._team,
-            modes=modes, entrance=entrance, model_name=MODEL,
+            modes=modes, mode_switch=ModeSwitch(modes, clock=self._clock), entrance=entrance, model_name=MODEL,
             controls=ControlBoard(self._journal, clock=self._clock, metrics=metrics),
         )  # fmt: skip
         content = load_team(tools=build_tools())

@@ -21,6 +21,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.gatekeeper import Gatekeeper
 from ngx_agents.gateway.limits import Limits
+from ngx_agents.gateway.mode_switch import ModeSwitch
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.resilience.admission import Gate as AdmissionGate
@@ -110,6 +111,7 @@ async def house(
                 metrics=metrics,
                 team=team,
                 modes=modes,
+                mode_switch=ModeSwitch(modes, clock=clock),
                 entrance=entrance,
                 controls=controls,
                 batches=batches,

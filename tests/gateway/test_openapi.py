@@ -55,6 +55,9 @@ GET /v1/admin/keys
 POST /v1/admin/keys
 POST /v1/admin/keys/{key_id}/rotate
 DELETE /v1/admin/keys/{key_id}
+GET /v1/admin/mode
+PUT /v1/admin/mode
+DELETE /v1/admin/mode
 GET /v1/admin/plans
 PUT /v1/admin/plans/{plan}
 DELETE /v1/admin/plans/{plan}

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ngx_agents.a2a.message import A2AContext
+from ngx_agents.agents.economy import PLENTY, Economy
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.turn import Desk, TextDelta, TextReset, TurnTask
 from ngx_agents.state.model import Artifact, Source
@@ -18,8 +19,9 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
 
     `calls` is how this turn asks agents over the bus: within its deadline, its class and what is left of its budget.
     `is_paid_elsewhere`: the process that asked settles what the model costs.
-    `is_streamed` says whether somebody reads the text while it is made. `skills` maps agents to the skill they are
-    called for; `history_tokens` bounds what a model sees of earlier messages.
+    `is_streamed` says whether somebody reads the text while it is made; `economy` is what the turn does without.
+    `skills` maps agents to the skill they are called for; `history_tokens` bounds what a model sees of earlier
+    messages.
     """
 
     task: TurnTask
@@ -31,6 +33,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     guidance: tuple[str, ...]
     skills: dict[str, str]
     history_tokens: int
+    economy: Economy = PLENTY
     is_streamed: bool = True
     is_paid_elsewhere: bool = False
 

@@ -137,6 +137,7 @@ class Colleague:
             guidance=asked.guidance,
             skills=asked.skills,
             history_tokens=asked.history_tokens,
+            economy=asked.economy,
             is_streamed=asked.is_streamed,
             is_paid_elsewhere=True,
         )

@@ -59,6 +59,7 @@ class Crew:
 
     def run(self, brief: Brief, agents: Sequence[str], *, spent: Usage | None = None) -> AsyncGenerator[AgentEvent]:
         """The events of the whole answer. `spent` is what choosing the agents cost."""
+        agents = brief.economy.of_agents(agents)
         if len(agents) == 1:
             return self._single(brief, agents[0], spent or Usage())
         return self._several(brief, agents, spent or Usage())
@@ -67,7 +68,7 @@ class Crew:
         return Direct(self, brief)
 
     async def _single(self, brief: Brief, agent: str, spent: Usage) -> AsyncGenerator[AgentEvent]:
-        work = Work(agent=agent, usage=spent)
+        work = Work(agent=agent, usage=spent, degraded=brief.economy.is_on)
         yield AgentStarted(agent)
         async with aclosing(self._specialists[agent].answer(brief, work)) as events:
             async for event in events:
@@ -81,7 +82,7 @@ class Crew:
         for agent in agents:
             yield AgentStarted(agent)
         parts = await self._parallel(brief, agents)
-        work = Work(agent=ORCHESTRATOR, usage=spent)
+        work = Work(agent=ORCHESTRATOR, usage=spent, degraded=brief.economy.is_on)
         for part in parts:
             _take_in(part, work)
             for artifact in part.artifacts:
@@ -173,7 +174,7 @@ class Direct:
         self.has_failed = False
         self._crew = crew
         self._brief = brief
-        self._work = Work(agent=ORCHESTRATOR)
+        self._work = Work(agent=ORCHESTRATOR, degraded=brief.economy.is_on)
 
     @property
     def spent(self) -> Usage:

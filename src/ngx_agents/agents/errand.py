@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ngx_agents.a2a.wire import Travelling
 from ngx_agents.agents.brief import Brief, Work
+from ngx_agents.agents.economy import PLENTY, Economy
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.prompt import CHARACTERS_PER_TOKEN, question_of
 from ngx_agents.agents.spending import Grant, Spending
@@ -37,6 +38,7 @@ class AwayErrand(msgspec.Struct, frozen=True, kw_only=True):
     guidance: tuple[str, ...]
     skills: dict[str, str]
     history_tokens: int
+    economy: Economy = PLENTY
     is_streamed: bool
     logs: dict[LogKind, tuple[LogEntry, ...]]
     remembered: dict[str, bytes]
@@ -116,6 +118,7 @@ class Errand(Travelling):
             guidance=brief.guidance,
             skills=brief.skills,
             history_tokens=brief.history_tokens,
+            economy=brief.economy,
             is_streamed=brief.is_streamed,
             logs={kind: tuple(await brief.desk.logs(kind, 0.0)) for kind in self.reads},
             remembered=dict(brief.desk.remembered(f"tool:{self.agent}:")),

@@ -15,6 +15,7 @@ from ngx_agents.agents.closing import Closing, unseen
 from ngx_agents.agents.colleagues import Colleague, fallback_counter
 from ngx_agents.agents.crew import Answering, Crew
 from ngx_agents.agents.earlier import earlier
+from ngx_agents.agents.economy import economy_of
 from ngx_agents.agents.errand import AwayErrand
 from ngx_agents.agents.language import choose_language
 from ngx_agents.agents.lineup import LineUp, callable_cards
@@ -46,6 +47,7 @@ from ngx_agents.agents.turn import (
 from ngx_agents.agents.wording import normalise, words_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import ConfigError, DeadlineExceeded
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
@@ -70,6 +72,8 @@ class CoachingTeam:
         history_tokens: int = HISTORY_TOKENS,
         remote: Sequence[RemoteSettings] = (),
         spending: Spending | None = None,
+        modes: Modes | None = None,
+        cheaper_model: str | None = None,
         tool_servers: Sequence[McpSettings] = (),
     ) -> None:
         """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
@@ -78,7 +82,8 @@ class CoachingTeam:
         others are asked elsewhere, when the bus has a carrier.
 
         `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
-        `spending` pays for the calls of the model; without it nothing is counted.
+        `spending` pays for the calls of the model; without it nothing is counted. By `modes` turns do without some of
+        this, from degraded 3 with `cheaper_model`.
         Agents and tools elsewhere are there while the contexts of the attributes `remote` and `tool_servers` are
         entered.
         """
@@ -90,6 +95,8 @@ class CoachingTeam:
         self._model = model
         self._small_languages = small_model_languages
         self._clock = clock
+        self._modes = modes or Modes(clock=clock)
+        self._cheaper_model = cheaper_model
         self._rng = rng
         self._history_tokens = history_tokens
         self._safety = SafetyScreen(team.safety)
@@ -168,6 +175,7 @@ class CoachingTeam:
         self._routes.labels(route.kind).inc()
         before = earlier(self._safety, task.history, text=plain, language=language, locale=locale, profile=profile)
         cautions = tuple(dict.fromkeys((*self._safety.cautions(plain, words, profile), *before.cautions)))
+        economy = economy_of(self._modes.current, task.turn_class, cheaper_model=self._cheaper_model)
         brief = Brief(
             task=task,
             desk=desk,
@@ -177,7 +185,8 @@ class CoachingTeam:
             cautions=cautions,
             guidance=(*self._safety.guidance(cautions, language), *((ATTACHED[language],) if task.attachments else ())),
             skills=route.skills,
-            history_tokens=self._history_tokens,
+            history_tokens=economy.of_history(self._history_tokens),
+            economy=economy,
             is_streamed=task.is_streamed,
         )
         if before.flag is None or route.reply is not None:

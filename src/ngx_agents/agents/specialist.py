@@ -106,7 +106,7 @@ class Specialist:
 
     def _request(self, brief: Brief, contents: tuple[Content, ...], round_number: int) -> ModelRequest:
         task = brief.task
-        return ModelRequest(
+        request = ModelRequest(
             system=system_prompt(
                 self._instructions.of(brief.language),
                 language=brief.language,
@@ -121,6 +121,7 @@ class Specialist:
             cache=cache_rule(brief) if round_number == 0 else None,
             urgency=task.turn_class,
         )
+        return brief.economy.applied(request)
 
     def _tools(self) -> tuple[ToolDeclaration, ...]:
         foreign = self._toolbox.foreign_declarations(self._card.id)

@@ -78,7 +78,7 @@ class Synthesis:
             urgency=brief.task.turn_class,
         )
         telling = self._telling(self._model, brief, work)
-        async with aclosing(telling.events(request)) as events:
+        async with aclosing(telling.events(brief.economy.applied(request))) as events:
             async for event in events:
                 yield event
 
@@ -95,7 +95,7 @@ class Synthesis:
             is_simple=is_simple(brief),
         )
         telling = self._telling(self._model, brief, work)
-        async with aclosing(telling.events(request)) as events:
+        async with aclosing(telling.events(brief.economy.applied(request))) as events:
             async for event in events:
                 yield event
         for call in telling.reply.calls:

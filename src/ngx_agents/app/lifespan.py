@@ -37,6 +37,7 @@ from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import Exposition
+from ngx_agents.gateway.mode_switch import ModeSwitch
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.resilience.modes import Modes
@@ -98,8 +99,7 @@ async def running(
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance), parts))
         await stack.enter_async_context(build_outbox(parts, engine.instance, {}))
-        await stack.enter_async_context(ModeSignals(parts))
-        await stack.enter_async_context(build_gatekeeper(parts, engine.instance))
+        await _keep_order(parts, engine, stack)
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
         entrance = build_entrance(parts)
         later = await stack.enter_async_context(later_at_work(parts, engine, entrance))
@@ -109,6 +109,12 @@ async def running(
         app = create_app(deps, settings)
         await stack.enter_async_context(serving_grpc(config, deps, settings))
         yield Running(parts=parts, engine=engine, app=app, drain=drain)
+
+
+async def _keep_order(parts: Parts, engine: TurnEngine, stack: AsyncExitStack) -> None:
+    """The mode by what the server stands on, and who is let in."""
+    await stack.enter_async_context(ModeSignals(parts))
+    await stack.enter_async_context(build_gatekeeper(parts, engine.instance))
 
 
 @asynccontextmanager
@@ -135,6 +141,7 @@ async def lay_foundation(config: Config, stack: AsyncExitStack) -> Foundation:
         shared = RedisShared(config.redis.url, clock=clock, rng=Rng(), metrics=metrics)
         await shared.open()
         stack.push_async_callback(shared.close)
+    modes = Modes(clock=clock)
     return Foundation(
         clock=clock,
         metrics=metrics,
@@ -142,6 +149,7 @@ async def lay_foundation(config: Config, stack: AsyncExitStack) -> Foundation:
         traces=traces,
         shared=shared,
         keys=secret_keys(config),
-        modes=Modes(clock=clock),
+        modes=modes,
+        mode_switch=ModeSwitch(modes, clock=clock, shared=shared),
         gate=build_gate(config, clock=clock, rng=Rng()),
     )

@@ -1,7 +1,9 @@
 """What asks for a mode: looks about twice a second at what the server stands on, and tells the mode machine.
 
 Signals: `database` (the journal is away: read-only, or degraded 1 where turns are taken locally; it has a hysteresis of
-its own), `shared` (Redis does not answer: degraded 1). One task, started and cancelled with this context.
+its own), `shared` (Redis does not answer: degraded 1), `model` (degraded 1 while the first choice is left alone,
+degraded 4 while all that were asked are), `region` (degraded 1 while other locations answer for the first). Where
+something is shared, an operator's word comes from there. One task, started and cancelled with this context.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from ngx_agents.app.wiring import Parts
 from ngx_agents.coordination.commands import Get
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import SharedUnavailable
+from ngx_agents.gateway.mode_switch import KEY
 from ngx_agents.resilience.modes import MODES_BY_LABEL, Mode, ModeChange
 from ngx_agents.state.failover import FailoverJournal
 from ngx_agents.telemetry.log import event_log
+from ngx_agents.vertex.client import VertexAIClient
 
 LOOK_EVERY_S = 0.5
-SHARED_PROBE = "mode:probe"
 SHARED_FAILURES = 4  # in a row: about two seconds
 log = event_log("app")
 
@@ -32,6 +35,8 @@ class ModeSignals:
         self._modes = parts.foundation.modes
         self._failover = parts.failover
         self._shared = parts.foundation.shared
+        self._client = parts.client
+        self._switch = parts.foundation.mode_switch
         self._shared_failures = 0
         gauge = parts.metrics.gauge("ngx_mode", "1 for the mode that the server is in.", "mode")
         self._cells = {mode: gauge.labels(label) for label, mode in MODES_BY_LABEL.items()}
@@ -56,6 +61,8 @@ class ModeSignals:
         while True:
             if self._failover is not None:
                 self._look_at_database(self._failover)
+            if self._client is not None:
+                self._look_at_model(self._client)
             if self._shared is not None:
                 await self._look_at_shared(self._shared)
             self._modes.tick()
@@ -67,9 +74,22 @@ class ModeSignals:
         reason = "turns are taken on this instance's disk" if report.mode == "local" else "the journal is away"
         self._modes.signal("database", asked, reason, hold_s=0.0, retry_after_s=report.retry_after_s)
 
+    def _look_at_model(self, client: VertexAIClient) -> None:
+        settings, breakers = client.settings, client.breakers
+        away = {way for way, state in breakers.items() if state in ("open", "forced_open")}
+        model = Mode.NORMAL
+        if (settings.location, settings.model) in away:
+            model = Mode.DEGRADED_4 if len(away) == len(breakers) else Mode.DEGRADED_1
+        self._modes.signal("model", model, "calls of the model fail")
+        elsewhere = [way for way in breakers if way[0] != settings.location and way not in away]
+        is_lost = bool(elsewhere) and all(way in away for way in breakers if way[0] == settings.location)
+        self._modes.signal(
+            "region", Mode.DEGRADED_1 if is_lost else Mode.NORMAL, f"{settings.location} does not answer"
+        )
+
     async def _look_at_shared(self, shared: Shared) -> None:
         try:
-            await shared.ask(Get(SHARED_PROBE))
+            self._switch.heard(await shared.ask(Get(KEY)))
             self._shared_failures = 0
         except SharedUnavailable:
             self._shared_failures += 1

@@ -211,6 +211,8 @@ def build_team(
         history_tokens=config.turns.history_tokens,
         remote=remote_settings(config) if runs_turns(config) else (),
         spending=spending,
+        modes=foundation.modes,
+        cheaper_model=config.budgets.cheaper_model,
         tool_servers=tool_servers(config),
     )
     require_known(config, [card.id for card in team.cards()])
@@ -291,6 +293,7 @@ def build_gatekeeper(parts: Parts, instance: str) -> Gatekeeper:
         metrics=parts.metrics,
         instance=instance,
         shared=foundation.shared,
+        runs_turns=runs_turns(parts.config),
     )
 
 
@@ -359,6 +362,7 @@ def build_gateway(
         a2a=a2a_settings(parts.config, parts.foundation.keys),
         guard=outbox_guard(parts.config),
         modes=parts.foundation.modes,
+        mode_switch=parts.foundation.mode_switch,
         entrance=entrance,
         batches=batches,
         webhooks=webhook_desk(parts),

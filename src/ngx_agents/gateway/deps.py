@@ -12,6 +12,7 @@ from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
 from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.entrance import Entrance
+from ngx_agents.gateway.mode_switch import ModeSwitch
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.commands import Command
@@ -76,6 +77,7 @@ class GatewayDeps:
     metrics: Metrics
     team: Roster
     modes: Modes
+    mode_switch: ModeSwitch
     entrance: Entrance
     controls: ControlBoard
     batches: BatchDesk

@@ -36,6 +36,7 @@ from ngx_agents.turns.replay import Replay
 from ngx_agents.turns.runner import TurnRunner
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S, TurnSettings
 from ngx_agents.turns.stream import Subscription
+from ngx_agents.turns.unwatched import stop_unwatched
 
 
 class TurnEngine:
@@ -62,6 +63,7 @@ class TurnEngine:
         self._settings = settings
         self._modes = modes or Modes(clock=clock)
         self._modes.on_change(self._tell_mode)
+        self._watch: asyncio.Task[None] | None = None
         self._instance = ids.new("k", 0)
         self._attachments = Attachments(journal)
         self._turns = TurnRegistry(journal, clock, settings.held_events)
@@ -85,12 +87,16 @@ class TurnEngine:
 
     async def __aenter__(self) -> Self:
         await self._lanes.start()
+        watch = stop_unwatched(self._turns, self._modes, clock=self._clock, after_s=self._settings.unwatched_s)
+        self._watch = self._lanes.tasks.create_task(watch)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._relays.stop()
+        if self._watch is not None:
+            self._watch.cancel()
         await self._lanes.stop()
 
     @property
@@ -266,6 +272,7 @@ class TurnEngine:
         live = self._turns.take_in(command.turn_id, command.conversation_id, command.owner, deadline_s=deadline_s)
         live.is_streamed = request.is_streamed
         live.ticket = request.ticket
+        live.turn_class = request.turn_class
         live.durability = accepted.durability
         live.stream.publish(
             "turn.accepted",

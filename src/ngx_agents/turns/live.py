@@ -31,6 +31,7 @@ class LiveTurn:
         "stream",
         "task",
         "ticket",
+        "turn_class",
     )
 
     def __init__(
@@ -48,6 +49,7 @@ class LiveTurn:
         self.durability: Durability = "journal"
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
+        self.turn_class = 1
         self.ticket: TurnTicket | None = None
         self._agents_at_work = 0
         self._waiters: list[asyncio.Future[TurnView | None]] = []

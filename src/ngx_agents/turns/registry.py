@@ -53,9 +53,11 @@ class TurnRegistry:
         return live
 
     def of_grant(self, grant: Grant) -> LiveTurn:
-        return self.take_in(
+        live = self.take_in(
             grant.turn_id, grant.conversation_id, grant.owner, deadline_s=self._monotonic(grant.deadline_at)
         )
+        live.turn_class = grant.turn_class
+        return live
 
     async def find(self, turn_id: str, owner: Owner) -> LiveTurn | None:
         """The live turn, taken in when it is still to be claimed; None when it has ended. Raises NotFound."""

@@ -38,11 +38,16 @@ from ngx_agents.turns.events import terminal
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.model import ended_view
 from ngx_agents.turns.settings import TurnSettings
+from ngx_agents.turns.unwatched import UNWATCHED
 
 log = event_log("turns")
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 8.0
-STOPPED = {"cancelled": "cancelled by the user", "interrupted": "interrupted by a newer message"}
+STOPPED = {
+    "cancelled": "cancelled by the user",
+    "interrupted": "interrupted by a newer message",
+    UNWATCHED: "nobody watched it",
+}
 
 
 class TurnRunner:

@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
-from ngx_agents.errors import ModelBlocked, ModelError, ModelNotFound, ModelRequestError
+from ngx_agents.errors import ModelBlocked, ModelError, ModelNotFound, ModelRequestError, ModelUnavailable
 from ngx_agents.vertex.cache.answers import AnswerCache
 from ngx_agents.vertex.cache.kept import Kept
 from ngx_agents.vertex.cache.key import CacheKey, location_class_of
@@ -80,6 +80,8 @@ class Answering:
         """The whole answer. Raises ModelError."""
         ways = self.ways_for(request)
         rule = self._cache.rule_of(request)
+        if request.only_kept:
+            return _only(await self._kept_of(request, ways, rule))
         if rule is None:
             return await self._made(request, ways, None, None)
         body = _body(request, ways)
@@ -98,6 +100,10 @@ class Answering:
         rule = self._cache.rule_of(request)
         key = None if rule is None else self._key(request, ways, rule, _body(request, ways))
         kept = None if key is None else await self._kept(key)
+        if request.only_kept:
+            for event in _at_once(_only(kept)):
+                yield event
+            return
         make = partial(self._made, request, ways, kept, None)
         if key is not None and kept is not None and self._is_given(kept, key, request, make):
             for event in _replayed(kept):
@@ -113,6 +119,9 @@ class Answering:
         async with aclosing(stream) as events:
             async for event in events:
                 yield event
+
+    async def _kept_of(self, request: ModelRequest, ways: Sequence[Way], rule: CacheRule | None) -> Kept | None:
+        return None if rule is None else await self._kept(self._key(request, ways, rule, _body(request, ways)))
 
     def _is_given(
         self, kept: Kept, key: CacheKey, request: ModelRequest, make: Callable[[], Awaitable[ModelReply]]
@@ -183,6 +192,13 @@ class Answering:
         except ModelError as exc:
             raise error from exc
         return replace(reply, is_degraded=True)
+
+
+def _only(kept: Kept | None) -> ModelReply:
+    """Raises ModelUnavailable when nothing is kept that may be given while the model cannot be asked."""
+    if kept is None or not (kept.is_fresh or kept.may_serve_on_error):
+        raise ModelUnavailable("only kept answers are given now, and there is none")
+    return kept.reply()
 
 
 def _body(request: ModelRequest, ways: Sequence[Way]) -> bytes:

@@ -15,6 +15,7 @@ from typing import Self
 from ngx_agents.clock import Clock, Rng, SystemClock
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import ModelError
+from ngx_agents.resilience.breaker import BreakerState
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
@@ -107,6 +108,11 @@ class VertexAIClient:
     def settings(self) -> VertexSettings:
         """The settings in force; entering the client decides them."""
         return self._in_force.settings
+
+    @property
+    def breakers(self) -> dict[tuple[str, str], BreakerState]:
+        """What the next call of each (location, model) asked so far meets."""
+        return {(location, model): each.state for (location, model, _), each in self._in_force.ways.breakers.items()}
 
     async def generate(self, request: ModelRequest) -> ModelReply:
         """The whole answer. Raises ModelError."""

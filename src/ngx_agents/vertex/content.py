@@ -142,7 +142,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     JSON Schema that the answer must meet. `tool_choice` any means that a tool must be called, names that one of these
     must. Hints that a provider has no word for (top_k, safety, labels, a thinking budget) are left out there; what it
     cannot do without changing the answer's meaning is a ModelRequestError. `prefix_scope` says whose system and tools
-    are, so that they may be kept at the provider; None means that they are not kept.
+    are, so that they may be kept at the provider; None means that they are not kept. `only_kept`: no model is asked;
+    what is not kept is a ModelUnavailable.
     """
 
     system: str
@@ -168,6 +169,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_sequences: tuple[str, ...] = ()
     labels: dict[str, str] | None = None
     prefix_scope: Scope | None = None
+    only_kept: bool = False
 
 
 FinishReason = Literal["stop", "max_tokens", "safety", "malformed_call", "other"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from ngx_agents.gateway.admin.controls import ControlRoutes
 from ngx_agents.gateway.admin.keys import KeyBody, KeyList, KeyRoutes, NewKey, RotateBody
+from ngx_agents.gateway.admin.mode import ModeBody, ModeRoutes, ModeView
 from ngx_agents.gateway.admin.routes import AdminRoutes
 from ngx_agents.gateway.admin.wire import AuditPage, ControlList, ControlView, MeterList, Status
 from ngx_agents.gateway.deps import GatewayDeps
@@ -45,9 +46,19 @@ def admin_operations(deps: GatewayDeps) -> list[Operation]:
             "GET /v1/admin/meters", routes.meters, summary="What was spent of the budgets",
             answers={200: (MeterList,)}, parameters=(PREFIX, LIMIT),
         ),
+        *_modes(ModeRoutes(deps)),
         *_controls(ControlRoutes(deps)),
         *_keys(KeyRoutes(deps)),
     ]  # fmt: skip
+
+
+def _modes(routes: ModeRoutes) -> list[Operation]:
+    path, answers = "/v1/admin/mode", {200: (ModeView,)}
+    return [
+        admin_operation(f"GET {path}", routes.show, summary="The mode, why, and what it was", answers=answers),
+        admin_operation(f"PUT {path}", routes.set, summary="Set the mode", answers=answers, body=ModeBody),
+        admin_operation(f"DELETE {path}", routes.take_back, summary="Leave it to the signals", answers=answers),
+    ]
 
 
 _PATHS: dict[ControlKind, str] = {kind: f"/v1/admin/{kind}s/{{{kind}}}" for kind in DOCUMENTS}
