@@ -11,6 +11,7 @@ import msgspec
 
 from benchmarks.answer_cache import answer_cache
 from benchmarks.effort import QUICK, Effort
+from benchmarks.governance import governance
 from benchmarks.history import history
 from benchmarks.model_client import model_client
 from benchmarks.open_streams import streams3000
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "model_client": model_client,
     "answer_cache": answer_cache,
     "stages": stages,
+    "governance": governance,
 }
 
 

@@ -88,15 +88,60 @@ def _concerns(budget: Budget, owner: Owner, agent: str) -> bool:
 
 def meter_of(item: Item, subject: Subject, period: str) -> str:
     """The name of the meter that counts this limit for this subject in this period."""
-    owner = subject.owner
-    who = {
-        "tenant": owner.tenant,
-        "user": f"{owner.tenant}/{owner.user}",
-        "agent": f"{owner.tenant}/{subject.agent}",
-        "conversation": subject.conversation_id,
-        "turn": subject.turn_id,
-    }[item.budget.scope]
-    return f"{item.name}/{period}/{'cost' if item.is_cost else 'tokens'}/{who}"
+    unit = "cost" if item.is_cost else "tokens"
+    scope, owner = item.budget.scope, subject.owner
+    if scope == "tenant":
+        return f"{item.name}/{period}/{unit}/{owner.tenant}"
+    if scope == "conversation":
+        return f"{item.name}/{period}/{unit}/{subject.conversation_id}"
+    if scope == "turn":
+        return f"{item.name}/{period}/{unit}/{subject.turn_id}"
+    return f"{item.name}/{period}/{unit}/{owner.tenant}/{owner.user if scope == 'user' else subject.agent}"
+
+
+class Bill(NamedTuple):
+    """A limit as it is charged today. `meter` is None where it depends on the conversation or the turn; `near_at` is how
+    much of it is told; `ends_at` is its period's end, and until `kept_until` its meter is known, both in Unix seconds."""
+
+    item: Item
+    period: str
+    meter: str | None
+    near_at: int
+    ends_at: float
+    kept_until: float
+
+
+class Bills(NamedTuple):
+    """All that a call of an agent for a user is charged to on one `day`. `is_bounded`: some of it blocks or queues."""
+
+    day: int
+    all: tuple[Bill, ...]
+    has_cost: bool
+    is_bounded: bool
+
+
+def bills_of(items: tuple[Item, ...], subject: Subject, periods: Periods, now_s: float) -> Bills:
+    found = []
+    for item in items:
+        budget = item.budget
+        period, ends_at = periods.now(budget.period, now_s)
+        is_lasting = budget.scope in ("tenant", "user", "agent")
+        found.append(
+            Bill(
+                item,
+                period,
+                meter_of(item, subject, period) if is_lasting else None,
+                int(item.limit * budget.warn_at_percent / 100),
+                ends_at,
+                forgotten_at(item, ends_at, now_s),
+            )
+        )
+    return Bills(
+        int(now_s // DAY_S),
+        tuple(found),
+        any(item.is_cost for item in items),
+        any(item.budget.action in ("block", "queue") for item in items),
+    )
 
 
 class Periods:

@@ -15,12 +15,15 @@ from typing import Any
 import msgspec
 
 from ngx_agents.agents.budget_items import (
+    DAY_S,
     MICRO,
+    Bill,
+    Bills,
     HouseBudgets,
     Item,
     Periods,
     Subject,
-    forgotten_at,
+    bills_of,
     items_for,
     meter_of,
 )
@@ -79,9 +82,9 @@ class Spending:
         self.prices = prices or Prices(clock)
         self.periods = Periods()
         self._house = HouseBudgets() if settings.has_house_budgets else None
-        self._items: dict[tuple[Owner, str], tuple[Item, ...]] = {}
+        self._bills: dict[tuple[Owner, str], Bills] = {}
         self._warned: OrderedDict[str, None] = OrderedDict()
-        controls.on_change(self._items.clear)
+        controls.on_change(self._bills.clear)
         actions = metrics.counter("ngx_budget_actions_total", "Calls of the model beyond a budget's limit.", "action")
         self.actions = {name: actions.labels(name) for name in ("warn", "degrade", "queue", "block", "stop")}
         unpriced = metrics.counter("ngx_budget_unpriced_total", "Calls that a budget in USD could not count.")
@@ -90,13 +93,16 @@ class Spending:
     def purse(self, task: TurnTask) -> Purse:
         return Purse(self, task)
 
-    def items(self, owner: Owner, agent: str) -> tuple[Item, ...]:
-        key = (owner, agent)
-        found = self._items.get(key)
-        if found is None:
-            if len(self._items) >= REMEMBERED:
-                self._items.clear()
-            found = self._items[key] = items_for(self.controls.budgets(), self._house, owner, agent)
+    def bills(self, task: TurnTask, agent: str, now_s: float) -> Bills:
+        """What a call is charged to, worked out once a day and anew when an operator changes something."""
+        key = (task.owner, agent)
+        found = self._bills.get(key)
+        if found is None or found.day != int(now_s // DAY_S):
+            if len(self._bills) >= REMEMBERED:
+                self._bills.clear()
+            items = items_for(self.controls.budgets(), self._house, task.owner, agent)
+            subject = Subject(task.owner, agent, task.conversation_id, task.turn_id)
+            found = self._bills[key] = bills_of(items, subject, self.periods, now_s)
         return found
 
     def cost_micro_usd(self, model: str, usage: Usage) -> int | None:
@@ -113,12 +119,8 @@ class Spending:
         log.warning("budget.near_limit", budget=item.name, action=item.budget.action, limit=item.limit)
 
 
-class Charge(msgspec.Struct, frozen=True):
-    """What is reserved of one meter."""
-
-    lease: Lease
-    amount: int
-    is_cost: bool
+Charge = tuple[Lease, int, bool]
+"""What is reserved of a meter: how much, and whether it counts cost."""
 
 
 class Purse:
@@ -135,30 +137,43 @@ class Purse:
         """To be settled, whatever happens. Raises SpendingStopped."""
         spending = self._spending
         self._refuse_stopped(agent)
-        request, is_cheaper = self._priced_for(request), False
-        items = spending.items(self._owner, agent)
+        request = self._priced_for(request)
+        bills = spending.bills(self._task, agent, spending.clock.now_s())
         charges: list[Charge] = []
-        if not items:
+        if not bills.all:
             return Grant(self, agent, request, charges)
-        request = self._bounded(request, items)
-        amounts = self._amounts(request)
+        if bills.is_bounded and request.max_output_tokens is None:
+            most = spending.settings.reserved_output_tokens
+            request = msgspec.structs.replace(request, max_output_tokens=most)
         try:
-            for item in items:
-                amount = amounts[item.is_cost]
-                if amount is None:
-                    spending.unpriced.inc()
-                    continue
-                charge = await self._charge(item, agent, amount)
-                charges.append(charge)
-                is_cheaper |= self._is_beyond(item, charge.lease)
+            is_cheaper = await self._charge_all(bills, agent, request, charges)
         except BaseException:
-            for charge in charges:
-                spending.ledger.settle(charge.lease, charge.amount, 0)
+            for lease, amount, _ in charges:
+                spending.ledger.settle(lease, amount, 0)
             raise
         cheaper = spending.settings.cheaper_model
-        if is_cheaper and cheaper is not None:
-            request = msgspec.structs.replace(request, model=cheaper)
-        return Grant(self, agent, request, charges, is_degraded=is_cheaper and cheaper is not None)
+        if not is_cheaper or cheaper is None:
+            return Grant(self, agent, request, charges)
+        request = msgspec.structs.replace(request, model=cheaper)
+        return Grant(self, agent, request, charges, is_degraded=True)
+
+    async def _charge_all(self, bills: Bills, agent: str, request: ModelRequest, charges: list[Charge]) -> bool:
+        """Whether a budget wants the cheaper model. What is reserved is in `charges`, also when it raises."""
+        spending, is_cheaper = self._spending, False
+        tokens, cost = self._amounts(request, has_cost=bills.has_cost)
+        now_s = spending.clock.monotonic_s()
+        for bill in bills.all:
+            amount = cost if bill.item.is_cost else tokens
+            if amount is None:
+                spending.unpriced.inc()
+                continue
+            lease = spending.ledger.held(bill.meter) if bill.meter is not None else None
+            if lease is None or not lease.took(amount, now_s):
+                lease = await self._charge(bill, agent, amount)
+            charges.append((lease, amount, bill.item.is_cost))
+            if lease.leased >= bill.near_at:
+                is_cheaper |= self._is_beyond(bill.item, lease)
+        return is_cheaper
 
     def stopped_by(self, agent: str) -> str | None:
         return self._spending.controls.stopped(self._owner.tenant, agent)
@@ -176,42 +191,33 @@ class Purse:
             return msgspec.structs.replace(request, model=cheaper)
         return request
 
-    def _bounded(self, request: ModelRequest, items: tuple[Item, ...]) -> ModelRequest:
-        if request.max_output_tokens is None and any(item.budget.action in ("block", "queue") for item in items):
-            most = self._spending.settings.reserved_output_tokens
-            return msgspec.structs.replace(request, max_output_tokens=most)
-        return request
-
-    def _amounts(self, request: ModelRequest) -> tuple[int, int | None]:
+    def _amounts(self, request: ModelRequest, *, has_cost: bool) -> tuple[int, int | None]:
         """Tokens and millionths of a USD to reserve."""
         settings = self._spending.settings
-        usage = Usage(
-            input_tokens=input_tokens_of(request),
-            output_tokens=request.max_output_tokens or settings.reserved_output_tokens,
-        )
-        tokens = usage.input_tokens + usage.output_tokens
-        return tokens, self._spending.cost_micro_usd(request.model or settings.model, usage)
+        read, written = input_tokens_of(request), request.max_output_tokens or settings.reserved_output_tokens
+        if not has_cost:
+            return read + written, None
+        usage = Usage(input_tokens=read, output_tokens=written)
+        return read + written, self._spending.cost_micro_usd(request.model or settings.model, usage)
 
-    async def _charge(self, item: Item, agent: str, amount: int) -> Charge:
-        spending, task, budget = self._spending, self._task, item.budget
-        now_s = spending.clock.now_s()
-        period, ends_at = spending.periods.now(budget.period, now_s)
+    async def _charge(self, bill: Bill, agent: str, amount: int) -> Lease:
+        """The lease, with the amount taken from it. Raises SpendingStopped."""
+        spending, task, budget = self._spending, self._task, bill.item.budget
         subject = Subject(self._owner, agent, task.conversation_id, task.turn_id)
         lease = spending.ledger.lease(
-            meter_of(item, subject, period),
-            limit=item.limit,
-            ends_at=forgotten_at(item, ends_at, now_s),
+            bill.meter or meter_of(bill.item, subject, bill.period),
+            limit=bill.item.limit,
+            ends_at=bill.kept_until,
             share=MANY if budget.scope in ("tenant", "agent") else FEW,
         )
         is_forced = budget.action in ("warn", "degrade") or task.turn_class == 0
         if await spending.ledger.reserve(lease, amount, is_forced=is_forced):
-            return Charge(lease, amount, item.is_cost)
+            return lease
         spending.actions[budget.action].inc()
         if budget.action == "queue" and await self._waited(lease, amount):
-            return Charge(lease, amount, item.is_cost)
-        raise SpendingStopped(
-            "the budget is spent", by=f"budget {item.name}", retry_after_s=max(1.0, ends_at - now_s)
-        )  # fmt: skip
+            return lease
+        retry_after_s = max(1.0, bill.ends_at - spending.clock.now_s())
+        raise SpendingStopped("the budget is spent", by=f"budget {bill.item.name}", retry_after_s=retry_after_s)
 
     async def _waited(self, lease: Lease, amount: int) -> bool:
         clock = self._spending.clock
@@ -224,9 +230,8 @@ class Purse:
         return False
 
     def _is_beyond(self, item: Item, lease: Lease) -> bool:
-        """Whether the cheaper model is to be asked because of it."""
-        if lease.leased * 100 >= item.limit * item.budget.warn_at_percent:
-            self._spending.warn_once(item, lease)
+        """Of a meter that is near its limit or beyond: whether the cheaper model is to be asked because of it."""
+        self._spending.warn_once(item, lease)
         action = item.budget.action
         if not lease.is_over or action not in ("warn", "degrade"):
             return False
@@ -236,16 +241,15 @@ class Purse:
     def settle(self, charges: list[Charge], reply: ModelReply | None, *, is_begun: bool) -> None:
         """`reply` None: there is none; `is_begun` whether text had come by then."""
         spending = self._spending
-        tokens = cost = 0
+        tokens, cost = 0, None
         if reply is not None and reply.source == "model":
             usage = reply.usage
             tokens = usage.input_tokens + usage.output_tokens + usage.thought_tokens
-            cost = spending.cost_micro_usd(reply.model, usage) or 0
-        for charge in charges:
-            spent = cost if charge.is_cost else tokens
-            if reply is None and is_begun:
-                spent = charge.amount
-            spending.ledger.settle(charge.lease, charge.amount, spent)
+            if any(is_cost for _, _, is_cost in charges):
+                cost = spending.cost_micro_usd(reply.model, usage)
+        for lease, amount, is_cost in charges:
+            spent = (cost or 0) if is_cost else tokens
+            spending.ledger.settle(lease, amount, amount if reply is None and is_begun else spent)
 
 
 class Grant:

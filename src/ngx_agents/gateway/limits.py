@@ -47,7 +47,7 @@ class Limits:
         self._shared = shared
         self._max_users = max_users
         self._users: OrderedDict[Owner, _User] = OrderedDict()
-        self._running: dict[Owner | str, int] = {}
+        self._running: dict[str, int] = {}
         self._policies: dict[Plan, bytes] = {}
         controls.on_change(self._policies.clear)
         refused = metrics.counter("ngx_rate_limited_total", "Turns refused by a limit of the plan.", "quota")
@@ -62,36 +62,33 @@ class Limits:
         rules = self._controls.rules_of(owner)
         if rules.is_suspended:
             raise Forbidden("this account is suspended")
-        user = self._user(owner)
+        user, plan = self._user(owner), rules.plan
         amounts = (1, 1, 1, size_bytes)
-        limits = _limits(rules.plan)
-        while not user.fits(self._now_s(), limits, amounts, is_shared=self._shared is not None):
+        while not user.fits(int(self._now_s()), plan, amounts, is_shared=self._shared is not None):
             spent = user.spent(amounts)
             if spent is not None:
                 raise self._too_many(QUOTAS[spent][0], user.ends_in_s(spent, self._now_s()), user, rules)
             await self._ask(owner, user, amounts)
-        self._check_running(owner, rules, user)
+        at_once = self._running.get(owner.tenant, 0)
+        most = rules.tenant_running_turns
+        if user.running >= plan.running_turns or (most is not None and at_once >= most):
+            raise self._too_many("running", RUNNING_RETRY_S, user, rules)
         user.use(amounts)
-        self._running[owner] = self._running.get(owner, 0) + 1
-        self._running[owner.tenant] = self._running.get(owner.tenant, 0) + 1
-        return Taken(self, owner, user, size_bytes, self._told(user, rules.plan))
+        user.running += 1
+        self._running[owner.tenant] = at_once + 1
+        return Taken(self, owner, user, size_bytes, self._told(user, plan))
 
     def _user(self, owner: Owner) -> _User:
         user = self._users.get(owner)
-        if user is None:
-            user = self._users[owner] = _User(owner)
-            if len(self._users) > self._max_users:
-                self._users.popitem(last=False)
-        else:
+        if user is not None:
             self._users.move_to_end(owner)
+            return user
+        user = self._users[owner] = _User(owner)
+        if len(self._users) > self._max_users:
+            oldest, forgotten = self._users.popitem(last=False)
+            if forgotten.running:
+                self._users[oldest] = forgotten
         return user
-
-    def _check_running(self, owner: Owner, rules: Rules, user: _User) -> None:
-        most = rules.tenant_running_turns
-        if self._running.get(owner, 0) >= rules.plan.running_turns or (
-            most is not None and self._running.get(owner.tenant, 0) >= most
-        ):
-            raise self._too_many("running", RUNNING_RETRY_S, user, rules)
 
     async def _ask(self, owner: Owner, user: _User, amounts: tuple[int, ...]) -> None:
         """Takes a batch of what is short from the shared count; where that cannot be reached, from nobody."""
@@ -123,13 +120,13 @@ class Limits:
             policy = self._policies[plan] = _policy(plan)
         return (b"ratelimit-policy", policy), (b"ratelimit", user.told(self._now_s()))
 
-    def free(self, owner: Owner) -> None:
-        for key in (owner, owner.tenant):
-            left = self._running.get(key, 0) - 1
-            if left > 0:
-                self._running[key] = left
-            else:
-                self._running.pop(key, None)
+    def free(self, owner: Owner, user: _User) -> None:
+        user.running -= 1
+        left = self._running.get(owner.tenant, 0) - 1
+        if left > 0:
+            self._running[owner.tenant] = left
+        else:
+            self._running.pop(owner.tenant, None)
 
 
 class Taken:
@@ -149,33 +146,39 @@ class Taken:
         """The turn is over. Again is nothing."""
         if not self._is_over:
             self._is_over = True
-            self._limits.free(self._owner)
+            self._limits.free(self._owner, self._user)
 
     def undo(self) -> None:
         """The turn never began: it counts for nothing."""
         if not self._is_over:
-            self._user.use((-1, -1, -1, -self._size_bytes))
+            self._user.give_back((1, 1, 1, self._size_bytes))
         self.free()
 
 
 class _User:
-    """The windows of one user, in the order of QUOTAS."""
+    """The windows of one user, in the order of QUOTAS, and how many turns run."""
 
-    __slots__ = ("_offset_s", "windows")
+    __slots__ = ("_offset_s", "running", "windows")
 
     def __init__(self, owner: Owner) -> None:
         self._offset_s = zlib.crc32(owner.user.encode("utf-8", "surrogatepass")) % 86_400
+        self.running = 0
         self.windows = (Window(), Window(), Window(), Window())
 
-    def fits(self, now_s: float, limits: tuple[int, ...], amounts: tuple[int, ...], *, is_shared: bool) -> bool:
-        at_s, fits = int(now_s) + self._offset_s, True
-        for window, (_, length_s), limit, amount in zip(self.windows, QUOTAS, limits, amounts, strict=True):
-            index = at_s // length_s
-            if index != window.index or limit != window.limit:
-                window.enter(index, limit, is_shared=is_shared)
-            if window.used + amount > window.allowed:
-                fits = False
-        return fits
+    def fits(self, now_s: int, plan: Plan, amounts: tuple[int, ...], *, is_shared: bool) -> bool:
+        at_s = now_s + self._offset_s
+        minute, hour, day, size = self.windows
+        of_day = at_s // 86_400
+        minute.enter(at_s // 60, plan.turns_per_minute, is_shared=is_shared)
+        hour.enter(at_s // 3600, plan.turns_per_hour, is_shared=is_shared)
+        day.enter(of_day, plan.turns_per_day, is_shared=is_shared)
+        size.enter(of_day, plan.bytes_per_day, is_shared=is_shared)
+        return (
+            minute.used < minute.allowed
+            and hour.used < hour.allowed
+            and day.used < day.allowed
+            and size.used + amounts[BYTES] <= size.allowed
+        )
 
     def spent(self, amounts: tuple[int, ...]) -> int | None:
         """The longest of the windows that are used up for good."""
@@ -187,7 +190,12 @@ class _User:
 
     def use(self, amounts: tuple[int, ...]) -> None:
         for window, amount in zip(self.windows, amounts, strict=True):
-            window.used = max(0, window.used + amount)
+            window.used += amount
+
+    def give_back(self, amounts: tuple[int, ...]) -> None:
+        """What was used; a window that ended meanwhile has forgotten it."""
+        for window, amount in zip(self.windows, amounts, strict=True):
+            window.used = max(0, window.used - amount)
 
     def ends_in_s(self, place: int, now_s: float) -> float:
         length_s = QUOTAS[place][1]

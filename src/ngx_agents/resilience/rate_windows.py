@@ -27,12 +27,14 @@ class Window:
 
     def enter(self, index: int, limit: int, *, is_shared: bool) -> None:
         """It is the window `index` now, with this limit. A changed limit keeps what was used."""
+        if index == self.index and limit == self.limit:
+            return
         if index != self.index:
             self.index, self.limit = index, limit
             self.used = self.counted = self.heard = 0
             self.allowed = limit // FREE_SHARE if is_shared else limit
             self.is_final = not is_shared
-        elif limit != self.limit:
+        else:
             self.limit, self.is_final = limit, not is_shared
             self.allowed = min(self.allowed, limit) if is_shared else limit
 
@@ -42,7 +44,10 @@ class Window:
     @property
     def left(self) -> int:
         """What this instance believes is left of the whole limit."""
-        return max(0, self.limit - max(self.used, self.heard - (self.counted - self.used)))
+        used = self.used
+        if self.heard:
+            used = max(used, self.heard - self.counted + used)
+        return self.limit - used if used < self.limit else 0
 
     def wanted(self, amount: int) -> int:
         """How much to add to the shared count, so that `amount` fits: what is not in it yet, and a batch."""

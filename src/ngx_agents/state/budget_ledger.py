@@ -47,6 +47,15 @@ class Lease:
         self.is_out_until_s = float("-inf")
         self.lock: asyncio.Lock | None = None
 
+    def took(self, amount: int, now_s: float) -> bool:
+        """Whether so much was left; then it is reserved, and must be settled."""
+        if self.left < amount:
+            return False
+        self.left -= amount
+        self.open += 1
+        self.used_s = now_s
+        return True
+
     @property
     def is_over(self) -> bool:
         """Whether the limit was reached when it was last asked about."""
@@ -67,6 +76,9 @@ class BudgetLedger:
     def __len__(self) -> int:
         return len(self._leases)
 
+    def held(self, name: str) -> Lease | None:
+        return self._leases.get(name)
+
     def lease(self, name: str, *, limit: int, ends_at: float, share: int = MANY) -> Lease:
         found = self._leases.get(name)
         if found is None:
@@ -83,8 +95,9 @@ class BudgetLedger:
         lease.used_s = self._clock.monotonic_s()
         if lease.left < amount and not await self._take(lease, amount, is_forced=is_forced):
             return False
-        lease.left -= amount
-        lease.open += 1
+        if not lease.took(amount, lease.used_s):
+            lease.left -= amount  # forced, and the journal away: it is owed
+            lease.open += 1
         self._leases.setdefault(lease.name, lease)
         return True
 
@@ -105,7 +118,7 @@ class BudgetLedger:
             command = TakeBudget(
                 meter=lease.name,
                 amount=amount - lease.left,
-                slice_size=lease.limit // lease.share,
+                slice_size=lease.limit // (FEW if is_forced and lease.is_over else lease.share),
                 limit=lease.limit,
                 ends_at=lease.ends_at,
                 is_forced=is_forced,
