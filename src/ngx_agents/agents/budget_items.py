@@ -100,8 +100,8 @@ def meter_of(item: Item, subject: Subject, period: str) -> str:
 
 
 class Bill(NamedTuple):
-    """A limit as it is charged today. `meter` is None where it depends on the conversation or the turn; `near_at` is how
-    much of it is told; `ends_at` is its period's end, and until `kept_until` its meter is known, both in Unix seconds."""
+    """A limit as it is charged today. `meter` is None where it depends on conversation or turn; from `near_at` on it is
+    told. `ends_at` is its period's end, and until `kept_until` its meter is known, both in Unix seconds."""
 
     item: Item
     period: str
