@@ -133,6 +133,8 @@ class CoachingTeam:
         self._cards = cards
         self.remote = _roster(remote, screen=screen, clock=clock, rng=rng, metrics=metrics)
         self.remote.on_change = self._line_up
+        if spending is not None:
+            self.remote.obey(spending.controls.stopped)
         answering: dict[str, Answering] = {**specialists, **self.remote.agents}
         self._crew = Crew(answering, self._synthesis, closing=Closing(self._safety))
         self._own_router = Router(team)

@@ -251,6 +251,12 @@ async def test_calls_beyond_those_allowed_at_once_are_not_made(weather):
     assert "did not answer in time" in first.result().text
 
 
+async def test_an_agent_that_an_operator_stopped_is_not_asked():
+    async with raw_agent(never_asked) as url, alone(settings(url)) as agent:
+        agent.is_stopped = lambda tenant: tenant == "default"
+        assert AWAY in (await ask(agent)).text
+
+
 async def test_a_name_of_the_teams_own_cannot_be_taken():
     with pytest.raises(ConfigError, match="the team has an agent of that name"):
         async with team_with(settings("http://127.0.0.1:1", id="progress_tracker")):

@@ -68,7 +68,8 @@ class RemoteSettings:
 
 
 class RemoteAgent:
-    """Enter its roster before use. `leave` runs what outlives the turn that asked for it."""
+    """Enter its roster before use. `leave` runs what outlives the turn that asked for it; `is_stopped` tells for a
+    tenant whether an operator has stopped this agent."""
 
     def __init__(
         self, settings: RemoteSettings, *, screen: AnswerScreen, meters: RemoteMeters, clock: Clock, rng: Rng
@@ -90,6 +91,7 @@ class RemoteAgent:
         self._etag: str | None = None
         self._known: RemoteCard | None = None
         self.leave: Leave = _drop
+        self.is_stopped: Callable[[str], bool] = _never
 
     @property
     def id(self) -> str:
@@ -134,6 +136,8 @@ class RemoteAgent:
 
     async def _asked(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
         hearing, gate, said = Hearing(), self._screen.gate(brief.language), ""
+        if self.is_stopped(brief.task.owner.tenant):
+            raise RemoteUnavailable("an operator has stopped it")
         with self._call(hearing) as card:
             async with aclosing(self._tried(card, brief, hearing)) as texts:
                 async for text in texts:
@@ -225,6 +229,10 @@ class RemoteAgent:
             await self._client.cancel(card, task_id)
         except RemoteError as exc:
             _log.info("remote.not_cancelled", agent=self.id, code=exc.code)
+
+
+def _never(_: str) -> bool:
+    return False
 
 
 def _drop(work: Coroutine[Any, Any, None]) -> None:

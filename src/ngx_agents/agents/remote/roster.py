@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -81,6 +82,11 @@ class RemoteRoster:
         """As callers see them, with whether each can be asked now."""
         return [_shown(agent) for agent in self.agents.values()]
 
+    def obey(self, stopped: Callable[[str, str], str | None]) -> None:
+        """`stopped(tenant, agent)` names the operator's stop that holds for them."""
+        for agent in self.agents.values():
+            agent.is_stopped = partial(_is_stopped, stopped, agent.id)
+
     def leave(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs what a turn leaves to be done after it; not done when too much of it is under way."""
         if self._farewells >= MAX_FAREWELLS:
@@ -113,6 +119,10 @@ class RemoteRoster:
                 self.on_change()
             looked.set()
             await self._clock.sleep(max(LEAST_REFRESH_S if not failures else 0.1, delay_s))
+
+
+def _is_stopped(stopped: Callable[[str, str], str | None], agent: str, tenant: str) -> bool:
+    return stopped(tenant, agent) is not None
 
 
 def _shown(agent: RemoteAgent) -> AgentCard:
