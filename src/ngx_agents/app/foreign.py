@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
+from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.remote.agent import RemoteSettings
 from ngx_agents.agents.remote.http import auth_headers
 from ngx_agents.agents.tools.mcp.channel import Channel
@@ -15,6 +18,13 @@ from ngx_agents.app.config_named import McpServerConfig
 from ngx_agents.app.config_sections import Config
 
 USUAL_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+@asynccontextmanager
+async def elsewhere(team: CoachingTeam) -> AsyncIterator[None]:
+    """The team's agents and tools elsewhere are there while the context is entered."""
+    async with team.remote, team.tool_servers:
+        yield
 
 
 def remote_settings(config: Config) -> tuple[RemoteSettings, ...]:

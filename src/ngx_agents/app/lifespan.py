@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from ngx_agents.app.admission import build_gate
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.drain import Drain
+from ngx_agents.app.foreign import elsewhere
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.later import later_at_work
 from ngx_agents.app.mode_signals import ModeSignals
@@ -90,9 +91,8 @@ async def running(
         await stack.enter_async_context(parts.governance.key_uses)
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
-        await stack.enter_async_context(parts.team.remote)
+        await stack.enter_async_context(elsewhere(parts.team))
         await stack.enter_async_context(parts.bus)
-        await stack.enter_async_context(parts.team.tool_servers)
         peers: Peers | None = None
         if (signature := peer_signature(parts)) is not None:
             peers = await stack.enter_async_context(HttpPeers(signature, ca_file=config.server.tls_ca))
