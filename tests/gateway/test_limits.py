@@ -152,6 +152,27 @@ async def test_bytes_are_counted_and_what_can_never_fit_is_refused(journal: Sqli
     assert refused.value.quota == "bytes"
 
 
+async def test_batches_leave_a_part_of_every_limit_to_what_the_user_says(
+    journal: SqliteJournal, tmp_path: Path
+) -> None:
+    limits = Limits(
+        await board(tmp_path, journal, HandClock(), running_turns=5), clock=HandClock(), metrics=Metrics()
+    )  # fmt: skip
+    taken = [await limits.take(ANA, 0, is_batch=True) for _ in range(4)]
+    with pytest.raises(RateLimited) as refused:
+        await limits.take(ANA, 0, is_batch=True)
+    assert refused.value.quota == "running"
+    taken.append(await limits.take(ANA, 0))
+    for one in taken:
+        one.free()
+    for _ in range(3):
+        (await limits.take(ANA, 0, is_batch=True)).free()
+    with pytest.raises(RateLimited) as refused:
+        await limits.take(ANA, 0, is_batch=True)
+    assert refused.value.quota == "minute"
+    assert await passed(limits, 5) == 2
+
+
 async def test_a_turn_that_never_began_counts_for_nothing(journal: SqliteJournal, tmp_path: Path) -> None:
     limits = Limits(await board(tmp_path, journal, SystemClock()), clock=SystemClock(), metrics=Metrics())
     for _ in range(30):

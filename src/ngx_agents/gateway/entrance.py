@@ -20,6 +20,7 @@ from ngx_agents.resilience.admission_line import Asker, Entry
 from ngx_agents.resilience.fairness import cost_of
 from ngx_agents.resilience.modes import Mode, Modes
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.settings import BATCH_CLASS
 
 READ_ONLY = "history is served, new turns are refused for now"
 BUSY = "more is asked than can be answered now"
@@ -119,7 +120,7 @@ class Entrance:
             raise ReadOnly(READ_ONLY, retry_after_s=self._modes.retry_after_s)
         if self._limits is None:
             return await self._admitted(principal, turn_class, within_s)
-        taken = await self._limits.take(principal.owner, size_bytes)
+        taken = await self._limits.take(principal.owner, size_bytes, is_batch=turn_class == BATCH_CLASS)
         try:
             ticket = await self._admitted(principal, turn_class, within_s)
         except BaseException:

@@ -27,6 +27,8 @@ RUNNING_RETRY_S = 5.0
 """What is said to who has too many turns at once: about as long as a turn takes."""
 QUOTAS = (("minute", 60), ("hour", 3600), ("day", 86_400), ("bytes", 86_400))
 BYTES = 3
+SPARED = 5
+"""One of so many is left to the user by their batches."""
 Told = tuple[tuple[bytes, bytes], ...]
 
 
@@ -57,8 +59,8 @@ class Limits:
         """How many users are remembered."""
         return len(self._users)
 
-    async def take(self, owner: Owner, size_bytes: int) -> Taken:
-        """Raises Forbidden (suspended), RateLimited."""
+    async def take(self, owner: Owner, size_bytes: int, *, is_batch: bool = False) -> Taken:
+        """Batches leave a part of each limit to what the user says. Raises Forbidden (suspended), RateLimited."""
         rules = self._controls.rules_of(owner)
         if rules.is_suspended:
             raise Forbidden("this account is suspended")
@@ -69,9 +71,12 @@ class Limits:
             if spent is not None:
                 raise self._too_many(QUOTAS[spent][0], user.ends_in_s(spent, self._now_s()), user, rules)
             await self._ask(owner, user, amounts)
+        if is_batch and (place := user.short_for_a_batch()) is not None:
+            raise self._too_many(QUOTAS[place][0], user.ends_in_s(place, self._now_s()), user, rules)
         at_once = self._running.get(owner.tenant, 0)
         most = rules.tenant_running_turns
-        if user.running >= plan.running_turns or (most is not None and at_once >= most):
+        mine = plan.running_turns - (plan.running_turns // SPARED if is_batch else 0)
+        if user.running >= mine or (most is not None and at_once >= most):
             raise self._too_many("running", RUNNING_RETRY_S, user, rules)
         user.use(amounts)
         user.running += 1
@@ -185,6 +190,13 @@ class _User:
         for place in range(len(QUOTAS) - 1, -1, -1):
             window = self.windows[place]
             if not window.has(amounts[place]) and (window.is_final or window.used + amounts[place] > window.limit):
+                return place
+        return None
+
+    def short_for_a_batch(self) -> int | None:
+        """The first of the windows of turns in which no more is left than what batches leave alone."""
+        for place in range(BYTES):
+            if self.windows[place].left <= self.windows[place].limit // SPARED:
                 return place
         return None
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.errors import NgxError, Unavailable
+from ngx_agents.errors import NgxError, RateLimited, Unavailable
 from ngx_agents.resilience.modes import Mode, Modes
 from ngx_agents.state.commands import Batch, Grant, OpenBatch, OpenBatches, SettleBatch, TakeItems, Taken
 from ngx_agents.state.journal import Journal
@@ -45,6 +45,13 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_s: float = 0.5
     enter_s: float = 0.1
     refused_s: float = 60.0
+
+
+def put_off_s(refused: NgxError, otherwise_s: float) -> float:
+    """How long not to ask again. Who has too many turns at once has room as soon as one of them has ended."""
+    if isinstance(refused, RateLimited) and refused.quota == "running":
+        return 0.0
+    return refused.retry_after_s if isinstance(refused, RateLimited | Unavailable) else otherwise_s
 
 
 class BatchTaker:
@@ -158,8 +165,7 @@ class BatchTaker:
                 while len(tickets) < limit:
                     tickets.append(await self._enter(owner, BATCH_CLASS))
         except NgxError as refused:
-            later_s = refused.retry_after_s if isinstance(refused, Unavailable) else self._settings.refused_s
-            self._later_s[owner] = self._clock.monotonic_s() + later_s
+            self._later_s[owner] = self._clock.monotonic_s() + put_off_s(refused, self._settings.refused_s)
         except TimeoutError:
             self._later_s[owner] = self._clock.monotonic_s() + self._settings.look_s
         return tickets

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.errors import NgxError, Unavailable
+from ngx_agents.errors import NgxError
 from ngx_agents.resilience.modes import Mode, Modes
 from ngx_agents.state.commands import DueSchedules, Fired, FireSchedule, Grant, Schedule
 from ngx_agents.state.ids import Ids, shard_in
@@ -19,7 +19,7 @@ from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
-from ngx_agents.turns.batches.taker import Enter
+from ngx_agents.turns.batches.taker import Enter, put_off_s
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.schedules.calendar import Rule, missed, next_after
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S
@@ -95,8 +95,7 @@ class ScheduleRunner:
         try:
             ticket = await self._enter(schedule.owner, BACKGROUND)
         except NgxError as refused:
-            later_s = refused.retry_after_s if isinstance(refused, Unavailable) else REFUSED_S
-            self._later_s[schedule.owner] = self._clock.monotonic_s() + later_s
+            self._later_s[schedule.owner] = self._clock.monotonic_s() + put_off_s(refused, REFUSED_S)
             return
         command = self._command(schedule)
 
