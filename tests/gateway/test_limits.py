@@ -217,3 +217,20 @@ async def test_instances_over_redis_keep_one_limit(journal: SqliteJournal, tmp_p
         for store in stores:
             await store.close()
     assert 56 <= let_pass <= 64 + 2 * (64 // 16)
+
+
+@pytest.mark.parametrize(("sharers", "each"), [(1, 10), (3, 4), (20, 1)])
+async def test_processes_that_share_nothing_divide_a_limit(
+    journal: SqliteJournal, tmp_path: Path, sharers: int, each: int
+) -> None:
+    clock = HandClock()
+    controls = await board(tmp_path, journal, clock)
+    limits = Limits(controls, clock=clock, metrics=Metrics(), sharers=sharers)
+    assert await passed(limits, 12) == each
+
+
+async def test_processes_that_share_a_count_divide_nothing(journal: SqliteJournal, tmp_path: Path) -> None:
+    clock = HandClock()
+    controls = await board(tmp_path, journal, clock)
+    limits = Limits(controls, clock=clock, metrics=Metrics(), sharers=3, shared=LocalShared(clock=clock))
+    assert await passed(limits, 12) == 10

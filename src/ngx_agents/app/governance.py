@@ -33,7 +33,7 @@ def governance_of(config: Config, journal: Journal, foundation: Foundation, *, m
     ledger = BudgetLedger(journal, clock=clock)
     limits = spending = None
     if config.auth.mode != "none":
-        limits = Limits(controls, clock=clock, metrics=metrics, shared=foundation.shared)
+        limits = Limits(controls, clock=clock, metrics=metrics, shared=foundation.shared, sharers=config.server.workers)
     if model is not None:
         settings = SpendingSettings(
             model=model,

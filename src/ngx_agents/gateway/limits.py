@@ -12,6 +12,8 @@ import hashlib
 import zlib
 from collections import OrderedDict
 
+import msgspec
+
 from ngx_agents.clock import Clock
 from ngx_agents.coordination.commands import Count
 from ngx_agents.coordination.shared import Shared
@@ -29,11 +31,16 @@ QUOTAS = (("minute", 60), ("hour", 3600), ("day", 86_400), ("bytes", 86_400))
 BYTES = 3
 SPARED = 5
 """One of so many is left to the user by their batches."""
+WINDOWED = ("turns_per_minute", "turns_per_hour", "turns_per_day", "bytes_per_day")
 Told = tuple[tuple[bytes, bytes], ...]
 
 
 class Limits:
-    """`take` for each turn that begins; `free` is called when it has ended, `undo` when it was refused after all."""
+    """`take` for each turn that begins; `free` is called when it has ended, `undo` when it was refused after all.
+
+    `sharers` is how many processes of this server count for themselves where nothing is shared: each has that part of
+    a window's limit, so that all of them together let pass no more than it.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class Limits:
         metrics: Metrics,
         shared: Shared | None = None,
         max_users: int = MAX_USERS,
+        sharers: int = 1,
     ) -> None:
         self._controls = controls
         self._now_s = clock.now_s
@@ -51,7 +59,10 @@ class Limits:
         self._users: OrderedDict[Owner, _User] = OrderedDict()
         self._running: dict[str, int] = {}
         self._policies: dict[Plan, bytes] = {}
+        self._sharers = sharers if shared is None else 1
+        self._parts: dict[Plan, Plan] = {}
         controls.on_change(self._policies.clear)
+        controls.on_change(self._parts.clear)
         refused = metrics.counter("ngx_rate_limited_total", "Turns refused by a limit of the plan.", "quota")
         self._refused = {name: refused.labels(name) for name in (*(name for name, _ in QUOTAS), "running")}
 
@@ -61,7 +72,7 @@ class Limits:
 
     async def take(self, owner: Owner, size_bytes: int, *, is_batch: bool = False) -> Taken:
         """Batches leave a part of each limit to what the user says. Raises Forbidden (suspended), RateLimited."""
-        rules = self._controls.rules_of(owner)
+        rules = self._rules_of(owner)
         if rules.is_suspended:
             raise Forbidden("this account is suspended")
         user, plan = self._user(owner), rules.plan
@@ -82,6 +93,15 @@ class Limits:
         user.running += 1
         self._running[owner.tenant] = at_once + 1
         return Taken(self, owner, user, size_bytes, self._told(user, plan))
+
+    def _rules_of(self, owner: Owner) -> Rules:
+        rules = self._controls.rules_of(owner)
+        if self._sharers == 1:
+            return rules
+        part = self._parts.get(rules.plan)
+        if part is None:
+            part = self._parts[rules.plan] = part_of(rules.plan, self._sharers)
+        return msgspec.structs.replace(rules, plan=part)
 
     def _user(self, owner: Owner) -> _User:
         user = self._users.get(owner)
@@ -224,6 +244,12 @@ class _User:
 
 def _limits(plan: Plan) -> tuple[int, ...]:
     return plan.turns_per_minute, plan.turns_per_hour, plan.turns_per_day, plan.bytes_per_day
+
+
+def part_of(plan: Plan, sharers: int) -> Plan:
+    """What one of several processes may let pass; never nothing of something."""
+    per_window = {name: -(-getattr(plan, name) // sharers) for name in WINDOWED}
+    return msgspec.structs.replace(plan, **per_window)
 
 
 def _policy(plan: Plan) -> bytes:
