@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from tests.state.journal_conformance import ANA, BEN, NOW, accept, conversation, finish, ids, tell
 
+from ngx_agents.clock import SystemClock
 from ngx_agents.errors import NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.journal import Journal
@@ -113,3 +114,8 @@ async def test_what_a_cancelled_caller_asked_for_is_done_all_the_same(journal: J
 async def test_migrating_again_changes_nothing(journal: Journal) -> None:
     version = await journal.query(c.Ping())
     assert await journal.migrate() == version
+
+
+async def test_the_journal_tells_its_own_time_or_none(journal: Journal) -> None:
+    told = await journal.query(c.GetTime())
+    assert told is None or abs(told - SystemClock().now_s()) < 30

@@ -38,7 +38,7 @@ def build_later(parts: Parts, engine: TurnEngine, entrance: Entrance) -> Later:
         journal=parts.journal,
         modes=parts.foundation.modes,
         enter=enter,
-        clock=parts.clock,
+        clock=engine.clock,
         rng=Rng(),
         metrics=parts.metrics,
         settings=BatchSettings(share=parts.config.batches.places_share),
@@ -48,7 +48,7 @@ def build_later(parts: Parts, engine: TurnEngine, entrance: Entrance) -> Later:
         journal=parts.journal,
         taker=taker,
         ids=parts.ids,
-        clock=parts.clock,
+        clock=engine.clock,
         max_open=parts.config.batches.max_open,
     )
     schedules = ScheduleRunner(
@@ -57,7 +57,7 @@ def build_later(parts: Parts, engine: TurnEngine, entrance: Entrance) -> Later:
         modes=parts.foundation.modes,
         enter=enter,
         ids=parts.ids,
-        clock=parts.clock,
+        clock=engine.clock,
         rng=Rng(),
         metrics=parts.metrics,
     )

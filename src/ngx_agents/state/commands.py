@@ -60,6 +60,7 @@ from ngx_agents.state.model import (
 )
 from ngx_agents.state.operations import Beat as Beat
 from ngx_agents.state.operations import GetPosition as GetPosition
+from ngx_agents.state.operations import GetTime as GetTime
 from ngx_agents.state.operations import HeldLane as HeldLane
 from ngx_agents.state.operations import HeldLanes as HeldLanes
 from ngx_agents.state.operations import Holder as Holder
@@ -363,7 +364,7 @@ Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
-    | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
+    | GetTime | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
     | GetSchedule | ListSchedules | DueSchedules | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
     | GetTask | ListTasks | ListPushes | ListDeadPushes
 )  # fmt: skip

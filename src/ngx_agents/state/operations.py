@@ -21,6 +21,10 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 6.0
 
 
+class GetTime(msgspec.Struct, frozen=True, kw_only=True):
+    """→ float | None: the journal's own time, in Unix seconds; None where one process has it and its time will do."""
+
+
 class Leave(msgspec.Struct, frozen=True, kw_only=True):
     """→ None. The instance has stopped: whatever lanes it holds can be claimed at once."""
 

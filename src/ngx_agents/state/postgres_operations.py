@@ -72,6 +72,10 @@ async def get_position(connection: Connection, question: c.GetPosition) -> c.Pos
     return c.Position(place=int(row[0]), is_standby=row[1], system=row[2])
 
 
+async def get_time(connection: Connection, question: c.GetTime) -> float:
+    return float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())"))
+
+
 async def list_shard_places(connection: Connection, question: c.ListShardPlaces) -> tuple[c.ShardPlace, ...]:
     if not await connection.fetchval("SELECT to_regclass('ngx.shard_place') IS NOT NULL"):
         return ()

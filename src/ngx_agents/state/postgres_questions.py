@@ -19,6 +19,7 @@ from ngx_agents.state.postgres_migrations import checked_version
 from ngx_agents.state.postgres_operations import (
     find_key,
     get_position,
+    get_time,
     held_lanes,
     holder_of,
     list_dead,
@@ -239,6 +240,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.ListDead: list_dead,
     c.Ping: _ping,
     c.GetPosition: get_position,
+    c.GetTime: get_time,
     c.ListShardPlaces: list_shard_places,
     **STATES,
     **BLOBS,

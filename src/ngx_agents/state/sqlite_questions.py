@@ -372,6 +372,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.ListDead: _list_dead,
     c.Ping: _ping,
     c.GetPosition: _get_position,
+    c.GetTime: lambda db, question: None,
     c.ListShardPlaces: lambda db, question: (),
     **ANSWER,
     **BLOBS,

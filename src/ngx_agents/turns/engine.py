@@ -25,6 +25,7 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.attachments import Attachments
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.hints import Hints
+from ngx_agents.turns.journal_clock import JournalClock
 from ngx_agents.turns.lanes import BatchPlaces, Lanes
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
@@ -59,7 +60,7 @@ class TurnEngine:
         self._journal = journal
         self._team = team
         self._ids = ids
-        self._clock = clock
+        self._clock = clock = JournalClock(clock)
         self._settings = settings
         self._modes = modes or Modes(clock=clock)
         self._modes.on_change(self._tell_mode)
@@ -103,6 +104,11 @@ class TurnEngine:
     def instance(self) -> str:
         """This incarnation's name."""
         return self._instance
+
+    @property
+    def clock(self) -> Clock:
+        """The time that all instances on the journal share."""
+        return self._clock
 
     @property
     def places(self) -> int:

@@ -8,12 +8,12 @@ moves no lease. Producer: the task of `keep`; consumer: `Lanes`.
 
 from __future__ import annotations
 
-from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
 from ngx_agents.state.commands import Beat, Leave
 from ngx_agents.state.journal import Journal
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.journal_clock import JournalClock
 from ngx_agents.turns.settings import TurnSettings
 
 log = event_log("turns")
@@ -23,7 +23,7 @@ class Lease:
     """`instance` is this incarnation's name; the settings say how often it beats, and where others reach it."""
 
     def __init__(
-        self, journal: Journal, *, instance: str, settings: TurnSettings, clock: Clock, metrics: Metrics
+        self, journal: Journal, *, instance: str, settings: TurnSettings, clock: JournalClock, metrics: Metrics
     ) -> None:
         self.instance = instance
         self._journal = journal
@@ -69,4 +69,5 @@ class Lease:
             raise result
         was_held: bool = result
         self._until_s = asked_s + self._held_s
+        await self._clock.listen(self._journal)
         return was_held
