@@ -125,13 +125,13 @@ def test_no_schedule_loses_doubles_or_disorders_a_turn() -> None:
 
 
 def test_without_the_epoch_check_some_schedule_breaks() -> None:
-    broken = 0
+    """About one in three does."""
     for seed in range(40):
         try:
             run_virtually(Story(seed, is_fenced=False).run(), seed)
         except AssertionError:
-            broken += 1
-    assert broken > 0
+            return
+    pytest.fail("the simulation finds nothing any more")
 
 
 def test_the_same_seed_is_the_same_run() -> None:
