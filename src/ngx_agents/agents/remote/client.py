@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -72,7 +73,7 @@ class A2AClient:
                 yield _event(await reply.body(), is_rpc=is_rpc)
 
     async def cancel(self, card: RemoteCard, task_id: str) -> None:
-        url, body = _call(card.interface, "CancelTask", f"tasks/{task_id}:cancel", {"id": task_id})
+        url, body = _call(card.interface, "CancelTask", f"tasks/{quote(task_id, safe='')}:cancel", {"id": task_id})
         async with self._http.asking("POST", url, body=body, timeout_s=CANCEL_TIMEOUT_S, headers=_JSON) as reply:
             reply.check()
 
@@ -80,7 +81,7 @@ class A2AClient:
 def _call(interface: Interface, method: str, path: str, params: dict[str, Any]) -> tuple[str, bytes]:
     """Address and body of one call."""
     if interface.protocol_binding == HTTP_JSON:
-        tenant = f"/{interface.tenant}" if interface.tenant else ""
+        tenant = f"/{quote(interface.tenant, safe='')}" if interface.tenant else ""
         return f"{interface.url.rstrip('/')}{tenant}/{path}", _encode(params)
     if interface.tenant:
         params = {**params, "tenant": interface.tenant}

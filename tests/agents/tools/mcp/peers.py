@@ -91,7 +91,7 @@ def settings(connect: Callable[[], Channel], **changed: Any) -> McpSettings:
         "name": "kitchen",
         "tools": frozenset({"*"}),
         "agents": frozenset({AGENT}),
-        "timeout_s": 5.0,
+        "timeout_s": 20.0,
     }
     return McpSettings(connect=connect, **{**usual, **changed})
 
