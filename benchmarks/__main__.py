@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from benchmarks.answer_cache import answer_cache
+from benchmarks.batches import batches
 from benchmarks.effort import QUICK, Effort
 from benchmarks.governance import governance
 from benchmarks.history import history
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "model_client": model_client,
     "answer_cache": answer_cache,
     "stages": stages,
+    "batches": batches,
     "governance": governance,
 }
 

@@ -260,7 +260,7 @@ def test_the_cap_climbs_while_it_is_used_and_halves_when_the_loop_is_slow() -> N
     assert cap.cap == 45
     for _ in range(20):
         cap.adapt(was_used=True, lag_s=0.05)
-    assert cap.cap == 1
+    assert cap.cap == 2
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 FIRST = 8
-SLOW_LOOP_S = 0.010
-"""One round of the event loop that takes longer says that whoever talks to the server has to wait for batches."""
+LEAST = 2
+SLOW_LOOP_S = 0.004
+"""When rounds of the event loop take longer, whoever talks to the server waits for batches: a turn takes about ten."""
 
 
 class BatchCap:
@@ -19,9 +20,9 @@ class BatchCap:
         self.cap = min(FIRST, self._most)
 
     def adapt(self, *, was_used: bool, lag_s: float) -> None:
-        """`lag_s` is how long one round of the loop took; `was_used`: the last room was filled."""
+        """`lag_s` is how late the loop came round, on average; `was_used`: the last room was filled."""
         if lag_s > SLOW_LOOP_S:
-            self.cap = max(1, self.cap // 2)
+            self.cap = max(min(LEAST, self._most), self.cap // 2)
         elif was_used:
             self.cap = min(self._most, self.cap + max(1, self.cap // 8))
 

@@ -29,6 +29,7 @@ Enter = Callable[[Owner, int], Awaitable[TurnTicket]]
 """The entrance, for a turn of the owner's and of a class. Raises the NgxError that keeps it out."""
 AT_ONCE = 32
 SERVED = 16
+PROBE_S = 0.003
 log = event_log("turns")
 
 
@@ -78,6 +79,7 @@ class BatchTaker:
         self._settings = settings or BatchSettings()
         self._cap = BatchCap(places=engine.places, share=self._settings.share)
         self._was_used = False
+        self._lag_s = 0.0
         self._settle_at_s: dict[str, float] = {}
         self._later_s: dict[Owner, float] = {}
         self._items = metrics.counter("ngx_batch_items_total", "Inputs of batches that became turns here.").labels()
@@ -99,15 +101,29 @@ class BatchTaker:
             await self._wait(delay_s * self._rng.uniform(0.5, 1.0))
 
     async def _wait(self, within_s: float) -> None:
-        """Until half of what may run has ended, or somebody wakes it."""
+        """Until half of what may run has ended, or somebody wakes it; meanwhile looks how quick the loop is."""
         eased = self._engine.batches.eased
         self._engine.batches.low = self._cap.cap // 2
         eased.clear()
+        if self._engine.batches.count:
+            self._lag_s = await self._watched_lag_s(eased, within_s)
+            return
         try:
             async with asyncio.timeout(within_s):
                 await eased.wait()
         except TimeoutError:
             return
+
+    async def _watched_lag_s(self, eased: asyncio.Event, within_s: float) -> float:
+        """How late short sleeps ended on average, while it waited."""
+        began_s = now_s = self._clock.monotonic_s()
+        late_s, rounds = 0.0, 0
+        while rounds == 0 or (not eased.is_set() and now_s - began_s < within_s):
+            await self._clock.sleep(PROBE_S)
+            woke_s = self._clock.monotonic_s()
+            late_s += max(0.0, woke_s - now_s - PROBE_S)
+            now_s, rounds = woke_s, rounds + 1
+        return late_s / rounds
 
     async def _look(self) -> float:
         """Serves who waits; how long to wait before the next look."""
@@ -122,7 +138,7 @@ class BatchTaker:
 
     async def _serve(self, waiting: Sequence[OpenBatch]) -> None:
         """Gives each batch an equal part of the room."""
-        self._cap.adapt(was_used=self._was_used, lag_s=await self._loop_lag_s())
+        self._cap.adapt(was_used=self._was_used, lag_s=self._lag_s)
         room = self._cap.room(used=self._engine.running, at_work=self._engine.batches.count)
         self._cap_now.set(self._cap.cap)
         self._was_used = bool(waiting) and room > 0
@@ -131,11 +147,6 @@ class BatchTaker:
             taken = await self._take(batch, min(part, AT_ONCE, batch.waiting)) if part else 0
             room -= taken
         self._was_used = self._was_used and room <= 0
-
-    async def _loop_lag_s(self) -> float:
-        began_s = self._clock.monotonic_s()
-        await self._clock.sleep(0)
-        return self._clock.monotonic_s() - began_s
 
     async def _take(self, batch: OpenBatch, limit: int) -> int:
         tickets = await self._tickets(batch.owner, limit)

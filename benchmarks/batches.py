@@ -1,0 +1,126 @@
+"""`batches`: many messages in one request against the same messages one by one, and who talks beside a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import time
+from typing import Any
+
+import aiohttp
+
+from benchmarks.effort import Effort
+from benchmarks.processes import REST_CORES, SERVER_CORES, BenchmarkError, Server, emulator, ngx_server
+from benchmarks.report import Line, Outcome
+
+INPUTS = 3000
+TALKERS = 32
+QUESTION = "Dame un consejo breve de entrenamiento, variante {} de la semana {}"
+TALK_EVERY_S = 0.1
+LINES = {"Content-Type": "application/jsonl"}
+POLL_S = 0.05
+ANSWER_MS = 400.0
+LIMIT_S = 300.0
+
+
+def batches(effort: Effort) -> Outcome:
+    """Templates show what a batch costs; a model that takes its time shows how much of the places it fills."""
+    inputs = effort.count(INPUTS)
+    with emulator(cores=REST_CORES) as model:
+        idle = {"NGX_VERTEX_BASE_URL": "", "NGX_VERTEX_CACHE_ENABLED": "false"}
+        with ngx_server(model.url, cores=SERVER_CORES, settings=idle) as server:
+            templates = asyncio.run(_compared(server, inputs))
+    with emulator(ttft_ms=ANSWER_MS / 2, chunks=5, chunk_gap_ms=ANSWER_MS / 10, cores=REST_CORES) as model:
+        slow = {"NGX_VERTEX_CACHE_ENABLED": "false", "NGX_VERTEX_CONNECTION_POOL_SIZE": "256"}
+        with ngx_server(model.url, cores=SERVER_CORES, settings=slow) as server:
+            modelled = asyncio.run(_compared(server, inputs))
+    lines = [*_lines("templates", templates), *_lines(f"answers of {ANSWER_MS:.0f} ms", modelled)]
+    return Outcome(name="batches", lines=lines, data={"templates": templates, "model": modelled})
+
+
+def _lines(what: str, found: dict[str, float]) -> list[Line]:
+    return [
+        Line(what=f"inputs of a batch, {what}", measured=found["batch_per_s"], unit="1/s"),
+        Line(what=f"turns one by one, {TALKERS} at once, {what}", measured=found["turns_per_s"], unit="1/s"),
+        Line(what=f"CPU of an input, {what}", measured=found["batch_cpu_us"], unit="us"),
+        Line(what=f"CPU of a turn, {what}", measured=found["turn_cpu_us"], unit="us"),
+        Line(what=f"turn of who talks alone, median, {what}", measured=found["alone_p50_ms"], unit="ms"),
+        Line(what=f"the same beside a batch, {what}", measured=found["beside_p50_ms"], unit="ms"),
+        Line(what=f"p95 of it, {what}", measured=found["beside_p95_ms"], unit="ms"),
+    ]
+
+
+async def _compared(server: Server, inputs: int) -> dict[str, float]:
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=60)) as session:
+        await _one_by_one(session, server, inputs // 10, week=0)
+        turns_s, turn_cpu_s = await _timed(server, _one_by_one(session, server, inputs, week=1))
+        batch_s, batch_cpu_s = await _timed(server, _in_a_batch(session, server, inputs, week=2))
+        alone = await _talk(session, server, 30)
+        batch = asyncio.ensure_future(_in_a_batch(session, server, 2 * inputs, week=3))
+        beside = await _talk(session, server, 60, until=batch)
+        await batch
+    return {
+        "batch_per_s": inputs / batch_s, "turns_per_s": inputs / turns_s, "batch_cpu_us": batch_cpu_s / inputs * 1e6,
+        "turn_cpu_us": turn_cpu_s / inputs * 1e6, "alone_p50_ms": statistics.median(alone) * 1e3,
+        "beside_p50_ms": statistics.median(beside) * 1e3, "beside_p95_ms": statistics.quantiles(beside, n=20)[-1] * 1e3,
+    }  # fmt: skip
+
+
+async def _timed(server: Server, work: Any) -> tuple[float, float]:
+    began_s, cpu_s = time.perf_counter(), server.cpu_s()
+    await work
+    return time.perf_counter() - began_s, server.cpu_s() - cpu_s
+
+
+async def _in_a_batch(session: aiohttp.ClientSession, server: Server, inputs: int, *, week: int) -> None:
+    body = "\n".join(json.dumps({"text": QUESTION.format(number, week)}) for number in range(inputs))
+    async with session.post(f"{server.url}/v1/batches", data=body, headers=LINES) as answer:
+        made = await answer.json()
+        if answer.status != 201:
+            raise BenchmarkError(f"no batch: {made}")
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            async with session.get(f"{server.url}/v1/batches/{made['id']}") as answer:
+                batch = await answer.json()
+            if batch["finished_at"] is not None:
+                break
+            await asyncio.sleep(POLL_S)
+    if batch["counts"]["completed"] != inputs:
+        raise BenchmarkError(f"not all were answered: {batch['counts']}")
+
+
+async def _one_by_one(session: aiohttp.ClientSession, server: Server, count: int, *, week: int) -> None:
+    """A conversation for each, as a batch has it."""
+    numbers = iter(range(count))
+
+    async def talker() -> None:
+        for number in numbers:
+            await _say(session, server, QUESTION.format(number, week))
+
+    await asyncio.gather(*(talker() for _ in range(TALKERS)))
+
+
+async def _say(session: aiohttp.ClientSession, server: Server, text: str) -> float:
+    async with session.post(f"{server.url}/v1/conversations", json={}) as answer:
+        lane = (await answer.json())["id"]
+    began_s = time.perf_counter()
+    async with session.post(f"{server.url}/v1/conversations/{lane}/turns", json={"text": text}) as answer:
+        turn = await answer.json()
+        if answer.status != 200 or turn["status"] != "completed":
+            raise BenchmarkError(f"a turn was not answered: {turn}")
+    return time.perf_counter() - began_s
+
+
+async def _talk(
+    session: aiohttp.ClientSession, server: Server, times: int, *, until: asyncio.Future[None] | None = None
+) -> list[float]:
+    """Seconds of each turn of somebody who says something ten times a second, while `until` is not done."""
+    found = []
+    for number in range(times):
+        if until is not None and until.done():
+            break
+        found.append(await _say(session, server, QUESTION.format(number, "mía")))
+        await asyncio.sleep(TALK_EVERY_S)
+    return found
