@@ -16,6 +16,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange, Header
 from ngx_agents.gateway.openai_errors import openai_error
+from ngx_agents.gateway.openai_images import Image, images_of, kept
 from ngx_agents.gateway.openai_intake import Said, asked, said_before
 from ngx_agents.gateway.openai_stream import ChunkWriter
 from ngx_agents.gateway.openai_wire import (
@@ -29,6 +30,7 @@ from ngx_agents.gateway.openai_wire import (
     chat_usage,
 )
 from ngx_agents.gateway.problems import status_of_code
+from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.gateway.turns import about_tokens, request_hash
 from ngx_agents.state.commands import DeleteConversation, ImportMessages
 from ngx_agents.state.ids import shard_in
@@ -40,10 +42,11 @@ TITLE_CHARS = 80
 
 
 class ChatRoutes:
-    def __init__(self, deps: GatewayDeps, max_body_bytes: int) -> None:
+    def __init__(self, deps: GatewayDeps, settings: GatewaySettings) -> None:
         self._deps = deps
         self._engine = deps.engine
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = settings.max_body_bytes
+        self._attachments_bytes = settings.attachments_bytes
         self._decoder = msgspec.json.Decoder(ChatBody)
 
     async def models(self, exchange: Exchange) -> None:
@@ -59,6 +62,7 @@ class ChatRoutes:
         raw = await exchange.body(self._max_body_bytes)
         body = decoded(self._decoder, raw)
         agent, text, earlier = exchange.principal.agent_for(self._agent_of(body.model)), asked(body), said_before(body)
+        images = images_of(body)
         key = idempotency_key(exchange.header(b"idempotency-key"))
         given = (body.metadata and body.metadata.conversation_id) or exchange.header(b"x-conversation-id")
         known = known_id("c", given) if given else None
@@ -79,7 +83,7 @@ class ChatRoutes:
                 timeout_s=ticket.left_s(timeout_s),
                 ticket=ticket,
             )
-            turn_id = await self._accept(request, is_new=known is None)
+            turn_id = await self._accept(request, images, is_new=known is None)
         if body.stream:
             await self._stream(exchange, body, request=request, turn_id=turn_id)
         else:
@@ -113,9 +117,10 @@ class ChatRoutes:
             turn_id="",
         )
 
-    async def _accept(self, request: TurnRequest, *, is_new: bool) -> str:
+    async def _accept(self, request: TurnRequest, images: tuple[Image, ...], *, is_new: bool) -> str:
         """The turn's id. A conversation made for a call that is refused or was made before is not left behind."""
         try:
+            request = await kept(self._deps, images, request, most_bytes=self._attachments_bytes)
             accepted = await self._engine.accept(request)
         except NgxError:
             if is_new:

@@ -6,7 +6,7 @@ import msgspec
 
 from ngx_agents.errors import InvalidRequest
 from ngx_agents.gateway.decode import text_of
-from ngx_agents.gateway.openai_wire import ChatBody, ChatMessage
+from ngx_agents.gateway.openai_wire import ChatBody, ChatMessage, ContentPart
 from ngx_agents.gateway.wire import MAX_TEXT_CHARS
 
 
@@ -53,6 +53,10 @@ def _text(message: ChatMessage, where: str) -> str:
     if isinstance(message.content, str):
         return message.content
     parts = message.content or []
-    if any(part.type != "text" or part.text is None for part in parts):
-        raise InvalidRequest("only parts of type text are supported", field=f"{where}.content")
-    return "\n".join(part.text or "" for part in parts)
+    if not all(_is_understood(part) for part in parts):
+        raise InvalidRequest("only parts of type text and image_url are supported", field=f"{where}.content")
+    return "\n".join(part.text or "" for part in parts if part.type == "text")
+
+
+def _is_understood(part: ContentPart) -> bool:
+    return part.text is not None if part.type == "text" else part.type == "image_url" and part.image_url is not None

@@ -1,7 +1,7 @@
 """What OpenAI's chat completion clients send and expect. Source: the OpenAI API reference, chat completions.
 
 Read leniently, because clients send many settings that a team of agents has no use for (temperature, stop, …); what
-would change the meaning of the answer (tools, several choices, images) is refused by `openai_intake`.
+would change the meaning of the answer (tools, several choices, sound) is refused by `openai_intake`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
 
+class ImageUrl(Struct, frozen=True, kw_only=True):
+    """A `data:` URL."""
+
+    url: str
+
+
 class ContentPart(Struct, frozen=True, kw_only=True):
-    """Only parts of type `text` are understood."""
+    """Parts of type `text` and `image_url` are understood."""
 
     type: str
     text: str | None = None
+    image_url: ImageUrl | None = None
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
         *_agents(AgentRoutes(deps)),
         *_me(MeRoutes(deps)),
         *attachment_operations(AttachmentRoutes(deps, settings.attachments_bytes)),
-        *_openai(ChatRoutes(deps, settings.max_body_bytes)),
+        *_openai(ChatRoutes(deps, settings)),
         *mcp_operations(McpRoutes(deps, settings.max_body_bytes)),
         *admin_operations(deps),
         *_health(HealthRoutes(deps)),
