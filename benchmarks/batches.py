@@ -16,7 +16,7 @@ from benchmarks.report import Line, Outcome
 
 INPUTS = 3000
 TALKERS = 32
-QUESTION = "Dame un consejo breve de entrenamiento, variante {} de la semana {}"
+QUESTION = "Short training advice, version {} of week {}"
 TALK_EVERY_S = 0.1
 LINES = {"Content-Type": "application/jsonl"}
 POLL_S = 0.05

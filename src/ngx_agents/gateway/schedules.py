@@ -126,7 +126,7 @@ class ScheduleRoutes:
         rule.check()
         if body.agent is not None and not self._deps.team.knows(body.agent):
             raise InvalidRequest("no agent of this team has that id", field="agent")
-        owner, now_s = exchange.principal.owner, self._deps.clock.now_s()
+        owner, now_s = exchange.principal.owner, self._deps.engine.clock.now_s()
         shard = shard_of(owner.user)
         if former is None:
             former = Schedule(
@@ -149,7 +149,9 @@ class ScheduleRoutes:
     def _view(self, schedule: Schedule) -> ScheduleView:
         modes = self._deps.modes
         is_held = (
-            modes.at_least(Mode.DEGRADED_1) and not schedule.is_paused and schedule.next_at <= self._deps.clock.now_s()
+            modes.at_least(Mode.DEGRADED_1)
+            and not schedule.is_paused
+            and schedule.next_at <= self._deps.engine.clock.now_s()
         )
         late_s = None
         if schedule.last_run_at is not None and schedule.last_due_at is not None:
