@@ -194,25 +194,29 @@ async def test_a_call_that_fails_before_it_answered_costs_nothing(house: House, 
     assert sum((await house.meters()).values()) == 0
 
 
-async def test_a_budget_that_queues_waits_and_goes_on_when_it_is_raised(house: House) -> None:
+@pytest.mark.parametrize(
+    "body", [{"scope": "tenant", "tokens": 10**9, "action": "queue"}, {}], ids=["raised", "removed"]
+)
+async def test_a_budget_that_queues_waits_and_goes_on_when_an_operator_lets_it(
+    house: House, body: dict[str, Any]
+) -> None:
     await house.put("budget", "month", scope="tenant", tokens=0, action="queue")
     waiting = await see(house.team, a_task(TRAIN, timeout_s=3.0))
     assert waiting.answered.source == "template"
-    house.spending.clock = _Raising(house)  # type: ignore[assignment]
+    house.spending.clock = _Meanwhile(house, body)
     seen = await see(house.team, a_task(TRAIN, timeout_s=20.0))
     assert seen.answered.source == "model"
 
 
-class _Raising(SystemClock):
-    """While somebody waits, an operator raises the budget."""
+class _Meanwhile(SystemClock):
+    """While somebody waits, an operator changes the budget."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, body: dict[str, Any]) -> None:
+        self._house, self._body = house, body
 
     async def sleep(self, delay_s: float) -> None:
         await super().sleep(delay_s)
-        lease = next(iter(self._house.ledger._leases.values()))
-        lease.limit = 10**6
+        await self._house.put("budget", "month", **self._body)
 
 
 async def test_a_model_without_a_price_is_not_counted_in_usd_and_that_is_told(house: House) -> None:

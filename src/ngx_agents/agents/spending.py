@@ -47,6 +47,8 @@ TOOL_TOKENS = 250
 MEDIA_TOKENS = 1_500
 BYTES_PER_MEDIA_TOKEN = 200
 REMEMBERED = 10_000
+FORCED = ("warn", "degrade")
+"""Actions that count what goes beyond the limit, and refuse nothing."""
 
 
 class SpendingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,32 +204,44 @@ class Purse:
 
     async def _charge(self, bill: Bill, agent: str, amount: int) -> Lease:
         """The lease, with the amount taken from it. Raises SpendingStopped."""
-        spending, task, budget = self._spending, self._task, bill.item.budget
-        subject = Subject(self._owner, agent, task.conversation_id, task.turn_id)
-        lease = spending.ledger.lease(
-            bill.meter or meter_of(bill.item, subject, bill.period),
-            limit=bill.item.limit,
-            ends_at=bill.kept_until,
-            share=MANY if budget.scope in ("tenant", "agent") else FEW,
-        )
-        is_forced = budget.action in ("warn", "degrade") or task.turn_class == 0
+        spending, budget = self._spending, bill.item.budget
+        lease = self._lease(bill, agent)
+        is_forced = budget.action in FORCED or self._task.turn_class == 0
         if await spending.ledger.reserve(lease, amount, is_forced=is_forced):
             return lease
         spending.actions[budget.action].inc()
-        if budget.action == "queue" and await self._waited(lease, amount):
-            return lease
+        if budget.action == "queue":
+            waited = await self._waited(bill, agent, amount)
+            if waited is not None:
+                return waited
         retry_after_s = max(1.0, bill.ends_at - spending.clock.now_s())
         raise SpendingStopped("the budget is spent", by=f"budget {bill.item.name}", retry_after_s=retry_after_s)
 
-    async def _waited(self, lease: Lease, amount: int) -> bool:
-        clock = self._spending.clock
-        began_s = clock.monotonic_s()
+    def _lease(self, bill: Bill, agent: str) -> Lease:
+        task, scope = self._task, bill.item.budget.scope
+        subject = Subject(self._owner, agent, task.conversation_id, task.turn_id)
+        return self._spending.ledger.lease(
+            bill.meter or meter_of(bill.item, subject, bill.period),
+            limit=bill.item.limit,
+            ends_at=bill.kept_until,
+            share=MANY if scope in ("tenant", "agent") else FEW,
+        )
+
+    async def _waited(self, bill: Bill, agent: str, amount: int) -> Lease | None:
+        """The lease when there was room in time, by what the budget is by then; a removed one lets pass."""
+        spending, what = self._spending, (bill.item.name, bill.item.is_cost)
+        began_s = spending.clock.monotonic_s()
         until_s = began_s + (self._task.deadline_s - began_s) / 2
-        while clock.monotonic_s() + AGAIN_S < until_s:
-            await clock.sleep(AGAIN_S)
-            if await self._spending.ledger.reserve(lease, amount, is_forced=False):
-                return True
-        return False
+        while spending.clock.monotonic_s() + AGAIN_S < until_s:
+            await spending.clock.sleep(AGAIN_S)
+            self._refuse_stopped(agent)
+            bills = spending.bills(self._task, agent, spending.clock.now_s())
+            now = next((one for one in bills.all if (one.item.name, one.item.is_cost) == what), None)
+            is_forced = now is None or now.item.budget.action in FORCED
+            lease = self._lease(now or bill, agent)
+            if await spending.ledger.reserve(lease, amount, is_forced=is_forced):
+                return lease
+        return None
 
     def _is_beyond(self, item: Item, lease: Lease) -> bool:
         """Of a meter that is near its limit or beyond: whether the cheaper model is to be asked because of it."""

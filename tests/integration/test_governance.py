@@ -1,0 +1,116 @@
+"""Operators and several real servers on one Postgres: what is decided at one holds at the other within seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.integration.several import instances
+from tests.postgres_process import PostgresServer, postgres_server
+from tests.server_process import ServerProcess
+
+__all__ = ["postgres_server"]
+
+WITHIN_S = 5.0
+TRAIN = "quiero una rutina de gimnasio para ganar fuerza"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[list[ServerProcess]]:
+    folder = tmp_path_factory.mktemp("governed")
+    with instances(folder, postgres_server, "ab", chunk_gap_ms=0, NGX_AUTH="api_key") as started:
+        yield started
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as made:
+        yield made
+
+
+def ngx(server: ServerProcess, *words: str) -> str:
+    """What a command prints, run beside the server."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ngx_agents.cli.main", *words],
+        env={**os.environ, **server.environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+class Caller:
+    def __init__(self, session: aiohttp.ClientSession, server: ServerProcess, secret: str) -> None:
+        self._session, self._server, self._secret = session, server, secret
+
+    async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        url, headers = self._server.base_url + path, {"x-api-key": self._secret}
+        async with self._session.request(method, url, json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None) if answer.status != 204 else None
+
+    async def source(self) -> str:
+        _, made = await self.call("POST", "/v1/conversations", {})
+        _, turn = await self.call("POST", f"/v1/conversations/{made['id']}/turns", {"text": TRAIN})
+        return str(turn["source"])
+
+
+async def test_a_stop_and_a_revoked_key_hold_everywhere_within_five_seconds(
+    servers: list[ServerProcess], session: aiohttp.ClientSession
+) -> None:
+    secret = await asyncio.to_thread(ngx, servers[0], "keys", "create", "--user", "ana", "--tenant", "acme")
+    operator = await asyncio.to_thread(ngx, servers[0], "keys", "create", "--user", "ops", "--role", "operator")
+    here, there = Caller(session, servers[0], secret), Caller(session, servers[1], secret)
+    ops = Caller(session, servers[0], operator)
+    assert (await here.source(), await there.source()) == ("model", "model")
+    assert (await ops.call("PUT", "/v1/admin/stops/tenant:acme", {"reason": "a drill"}))[0] == 200
+    began_s = time.monotonic()
+    assert await here.source() == "template", "where it was said it holds at once"
+    while await there.source() != "template":
+        assert time.monotonic() - began_s < WITHIN_S
+    assert (await ops.call("DELETE", "/v1/admin/stops/tenant:acme"))[0] == 204
+    _, listed = await ops.call("GET", "/v1/admin/keys")
+    [key_id] = [one["id"] for one in listed["items"] if one["user"] == "ana"]
+    assert (await there.call("GET", "/v1/me/profile"))[0] == 200
+    assert (await ops.call("DELETE", f"/v1/admin/keys/{key_id}"))[0] == 204
+    began_s = time.monotonic()
+    while (await there.call("GET", "/v1/me/profile"))[0] != 401:
+        assert time.monotonic() - began_s < WITHIN_S
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_a_budget_is_one_for_both_and_outlives_them(
+    servers: list[ServerProcess], session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    secret = await asyncio.to_thread(ngx, servers[0], "keys", "create", "--user", "ben", "--tenant", "umbrella")
+    words = (
+        "budgets",
+        "set",
+        "umbrella",
+        "--scope",
+        "tenant",
+        "--of",
+        "umbrella",
+        "--tokens",
+        "1",
+        "--action",
+        "block",
+    )
+    await asyncio.to_thread(ngx, servers[0], *words)
+    callers = [Caller(session, server, secret) for server in servers]
+    await asyncio.sleep(3.0)
+    sources = [await callers[number % 2].source() for number in range(4)]
+    assert sources == ["model", "template", "template", "template"]
+    servers[0].kill()
+    await asyncio.to_thread(servers[0].start)
+    assert await Caller(session, servers[0], secret).source() == "template"
