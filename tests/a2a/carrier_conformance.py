@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from tests.a2a.teams import Gate, echo, failing, quiet, soon, until
 
-from ngx_agents.a2a.carrier import MAX_ATTEMPTS, Carrier, Frame, Parcel, Room
+from ngx_agents.a2a.carrier import MAX_ATTEMPTS, Carrier, Frame, Parcel, Patience, Room, patience_left_s
 from ngx_agents.a2a.message import Budget
 from ngx_agents.a2a.pool import Instance
 from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy, AgentFailed, AgentSuspended, CallsUnbounded
@@ -133,11 +133,61 @@ async def test_the_capacity_is_exact_and_is_freed_by_replies(connect):
         for turn_class in (1, 2, 3):
             await asker.post(parcel(agent, 1, turn_class))
         with pytest.raises(AgentBusy) as refused:
-            await asker.post(parcel(agent))
+            await asker.post(parcel(agent, 1, 3))
         assert refused.value.retry_after_s > 0
         await until(lambda: len(serving.deliveries) == 3)
         await server.reply(serving.deliveries[0], last(serving.deliveries[0]))
         await asker.post(parcel(agent))
+
+
+async def test_a_full_queue_gives_up_the_newest_of_the_least_urgent_and_tells_its_caller(connect):
+    async with ends(connect, 3, capacity=4) as [(asker, asking), (other, at_other), (server, serving)]:
+        agent = fresh()
+        await server.serve(agent, room := Room(lambda: 0))
+        kept, gone, last_one = (parcel(agent, content, 3) for content in ("kept", "gone", "refused"))
+        for each in (kept, parcel(agent, "two", 2), parcel(agent, "critical", 0)):
+            await asker.post(each)
+        await other.post(gone)
+        await asker.post(parcel(agent, "urgent", 1))
+        await until(lambda: at_other.frames)
+        assert [(frame.id, frame.kind, frame.fault.name) for frame in at_other.frames] == [
+            (gone.id, "error", "AgentBusy")
+        ]
+        assert at_other.frames[0].fault.fields["reason"] == "displaced"
+        with pytest.raises(AgentBusy):
+            await asker.post(last_one)
+        for number in range(2):  # the last of class 3, then that of class 2
+            await asker.post(parcel(agent, number, 0))
+        await asker.post(parcel(agent, 2, 0))
+        with pytest.raises(AgentBusy):
+            await asker.post(parcel(agent, "one critical too many", 0))
+        await until(lambda: len(asking.frames) == 3)
+        room.count = lambda: 10
+        room.changed.set()
+        await until(lambda: len(serving.deliveries) == 4)
+        assert contents(serving) == ["critical", 0, 1, 2]
+
+
+async def test_what_is_worked_on_is_not_given_up_for_what_is_more_urgent(connect):
+    async with ends(connect, capacity=2) as [(asker, _), (server, serving)]:
+        agent = fresh()
+        await server.serve(agent, Room(lambda: 10))
+        for number in range(2):
+            await asker.post(parcel(agent, number, 3))
+        await until(lambda: len(serving.deliveries) == 2)
+        with pytest.raises(AgentBusy):
+            await asker.post(parcel(agent, "critical", 0))
+
+
+def test_a_parcel_may_wait_as_long_as_in_a_mailbox():
+    def left_s(waited_s: float, standing_s: float) -> float:
+        return round(patience_left_s(Patience(waited_s=waited_s, max_wait_s=5.0), standing_s=standing_s), 6)
+
+    assert left_s(0.5, 0.5) == 4.5
+    assert left_s(0.5, 3.0) == 2.0  # the load may stand by then
+    assert left_s(0.2, 60.0) == 0.3
+    assert left_s(0.5, 5.0) == 0.0
+    assert left_s(5.0, 0.0) == 0.0
 
 
 async def test_whom_nobody_serves_is_told_at_once(connect):
@@ -172,10 +222,11 @@ async def test_a_cancel_withdraws_what_waits_and_reaches_who_holds_it(connect):
         await until(lambda: serving.deliveries)
         await asker.post(waits)
         await asker.post(after)
-        await asker.cancel(held.id)
-        assert not await asker.cancel(held.id, only_waiting=True)
-        assert await asker.cancel(waits.id, only_waiting=True)
-        assert not await asker.cancel("never heard of")
+        assert await asker.cancel(held.id, patience=Patience(waited_s=9.0, max_wait_s=5.0)) > 0.0
+        assert 3.9 < await asker.cancel(waits.id, patience=Patience(waited_s=1.0, max_wait_s=5.0)) <= 4.0
+        assert await asker.cancel(held.id) > 0.0
+        assert await asker.cancel(waits.id, patience=Patience(waited_s=5.1, max_wait_s=5.0)) == 0.0
+        assert await asker.cancel("never heard of") > 0.0
         await until(lambda: serving.cancels == [held.id])
         room.count = lambda: 10
         room.changed.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,10 +11,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.a2a import kill
 from tests.a2a.carrier_conformance import *  # noqa: F403
 from tests.a2a.carrier_conformance import fresh, until_served
-from tests.a2a.teams import echo, soon, until
-from tests.valkey_process import ValkeyProcess, free_port, valkey
+from tests.a2a.teams import Gate, echo, soon, until
+from tests.valkey_process import SERVICE, ValkeyProcess, free_port, valkey, valkey_sentinels
 
 from ngx_agents.a2a.redis_carrier import RedisCarrier
+from ngx_agents.a2a.refusals import AgentBusy
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.errors import NgxError, SharedUnavailable
@@ -90,11 +92,60 @@ async def test_everything_in_redis_expires_and_nothing_is_left_of_what_was_answe
         for number in range(20):
             await a2a.request(agent, number)
         keys = server.say("KEYS", "*").split(b"\r\n")[2::2]
-        assert len(keys) == 7  # four queues, served, two inboxes
+        assert len(keys) == 8  # four queues, served, standing, two inboxes
         for key in keys:
             assert 0 < int(server.say("PTTL", key)[1:]) <= 600_000
         for queue in range(4):
             await until(lambda queue=queue: server.say("XLEN", f"ngx:a2a:{{{agent}}}:q{queue}") == b":0\r\n")
+
+
+async def test_under_standing_load_a_message_waits_half_a_second_also_in_redis(server):
+    agent, gate = fresh(), Gate()
+
+    async def held(message):
+        return await gate(message) if message.payload == "first" else message.payload
+
+    async with (
+        A2AServer(carrier=carrier_to(server.port)) as a2a,
+        A2AServer(carrier=carrier_to(server.port), worker_threads=1, max_pending_requests=1) as other,
+    ):
+        other.register(agent, held)
+        await until_served(a2a, agent)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(a2a.request(agent, "first", deadline_s=soon()))
+            await until(lambda: gate.entered)
+            waiting = [group.create_task(refused_after_s(a2a, agent)) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            standing = f"ngx:a2a:{{{agent}}}:standing"
+            since_ms = int(server.say("GET", standing).split(b"\r\n")[1])
+            server.say("SET", standing, str(since_ms - 5000), "PX", "60000")
+            took_s = [await each for each in waiting]
+            gate.open()
+        assert running.result() == "first"
+        assert all(0.4 < each < 2.0 for each in took_s)
+
+
+async def refused_after_s(a2a: A2AServer, agent: str) -> float:
+    began_s = time.monotonic()
+    with pytest.raises(AgentBusy) as refused:
+        await a2a.request(agent, "later", deadline_s=soon())
+    assert refused.value.reason == "waited"
+    return time.monotonic() - began_s
+
+
+async def test_a_process_that_stands_still_loses_what_it_holds_to_the_other(server):
+    await kill.what_a_stopped_process_holds_is_answered_by_the_other(f"redis://127.0.0.1:{server.port}")
+
+
+async def test_when_the_only_process_stands_still_callers_are_told_in_time(server):
+    await kill.callers_of_a_stopped_process_are_told(f"redis://127.0.0.1:{server.port}")
+
+
+@pytest.mark.slow
+async def test_messages_go_on_after_a_failover_by_sentinels():
+    with valkey_sentinels() as ([master, _], sentinels):
+        url = "redis+sentinel://" + ",".join(f"127.0.0.1:{one.port}" for one in sentinels) + f"/{SERVICE}"
+        await kill.messages_go_on_after_a_failover(url, master.kill)
 
 
 async def test_spans_are_linked_across_processes(server):

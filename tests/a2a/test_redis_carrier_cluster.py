@@ -30,5 +30,11 @@ def connect(nodes):
 
 
 @pytest.mark.slow
+async def test_messages_go_on_after_the_failover_of_a_node():
+    with valkey_cluster() as nodes:
+        await kill.messages_go_on_after_a_failover(url_of(nodes), nodes[0].kill)
+
+
+@pytest.mark.slow
 async def test_a_killed_process_costs_no_request_its_answer_and_none_gets_two(nodes):
     await kill.every_request_is_answered_once_or_fails_typed_in_time(url_of(nodes))

@@ -183,8 +183,8 @@ class Admission:
             self._office.peer(name).meters.refused("pending", turn_class, self._clock.monotonic_s())
         raise AgentBusy(name, "pending", retry_after_s=1.0 if agent is None else agent.retry_after_s)
 
-    def _admit_here(self, agent: LocalAgent, call: Call, remaining_s: float) -> None:
-        agent.admit(call)
+    def _admit_here(self, agent: LocalAgent, call: Call, remaining_s: float, *, waited_s: float = 0.0) -> None:
+        agent.admit(call, waited_s=waited_s)
         self._began(call, remaining_s)
 
     async def _overflow(self, office: PostOffice, call: Call, busy: AgentBusy, remaining_s: float) -> None:
@@ -259,5 +259,5 @@ class Admission:
         self._require_pending(parcel.agent, parcel.turn_class)
         message_id = parcel.id.removeprefix(f"{parcel.agent}:")
         call = Call(A2AMessage(message_id, parcel.agent, payload, context), sink)
-        self._admit_here(agent, call, remaining_s)
+        self._admit_here(agent, call, remaining_s, waited_s=delivery.age_s)
         return call

@@ -18,8 +18,11 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from ngx_agents.a2a.mailbox import STANDING_S, STANDING_WAIT_S
+
 MAX_ATTEMPTS = 3
 MAX_PARCEL_BYTES = 2**20
+LOOK_AGAIN_S = 2.0
 FrameKind = Literal["piece", "done", "error"]
 
 
@@ -75,6 +78,21 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     is_mute: bool = False
 
 
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a parcel has waited and may wait at most; less, when its queue has not been empty for long (CoDel)."""
+
+    waited_s: float
+    max_wait_s: float
+
+
+def patience_left_s(patience: Patience, *, standing_s: float) -> float:
+    """How long a waiting parcel may still wait, as a mailbox would have it; 0 or less: no longer. `standing_s` is how
+    long its queue has not been empty."""
+    usual_s = patience.max_wait_s - patience.waited_s
+    shortened_s = max(STANDING_S - standing_s, min(patience.max_wait_s, STANDING_WAIT_S) - patience.waited_s)
+    return min(usual_s, shortened_s)
+
+
 class Receiver(Protocol):
     """The process's end of the carrier."""
 
@@ -117,15 +135,19 @@ class Carrier(Protocol):
         ...
 
     async def post(self, parcel: Parcel) -> None:
-        """Raises AgentBusy (full), AgentAbsent (no process serves it), SharedUnavailable, InvalidRequest (size)."""
+        """A full queue gives up the newest waiting parcel of the least urgent class for a more urgent one, and tells
+        its caller. Raises AgentBusy (full of what is as urgent), AgentAbsent (no process serves it),
+        SharedUnavailable, InvalidRequest (size)."""
         ...
 
     async def reply(self, delivery: Delivery, frame: Frame) -> None:
         """Sends a part of the reply; one that is not a piece is the last. Raises SharedUnavailable."""
         ...
 
-    async def cancel(self, parcel_id: str, *, only_waiting: bool = False) -> bool:
-        """Whether a parcel of ours still waited and was withdrawn; if not, its holder is told, unless `only_waiting`.
-        With that, one whose holder has fallen silent, and that nobody has taken over, counts as waiting.
+    async def cancel(self, parcel_id: str, *, patience: Patience | None = None) -> float:
+        """0.0 when a parcel of ours still waited and was withdrawn; if not, its holder is told to stop.
+
+        With `patience` it is withdrawn only when it has waited too long, or when its holder has fallen silent and
+        nobody has taken it over; nobody is told, and the answer is in how many seconds another look is worth it.
         Best effort: raises nothing of the carrier's."""
         ...

@@ -110,15 +110,17 @@ class LocalAgent:
         drain_s = (len(self._mailbox) + 1) * self._service_s / self._limits.workers
         return min(MAX_RETRY_S, max(MIN_RETRY_S, drain_s * self._around.rng.uniform(1.0, 1.5)))
 
-    def admit(self, call: Call) -> None:
-        """Starts it or lets it wait. Raises AgentSuspended, AgentBusy; then nothing has been kept."""
+    def admit(self, call: Call, *, waited_s: float = 0.0) -> None:
+        """Starts it or lets it wait; `waited_s` is what it has waited elsewhere. Raises AgentSuspended, AgentBusy; then
+        nothing has been kept."""
         now_s = self._now_s()
         ticket = self._pass_breaker(call, now_s)
+        call.entered_s -= waited_s
         call.stop = self._leave_mailbox
         if self.is_free:
             self._start(call, now_s)
             return
-        displaced = self._mailbox.put(call, call.turn_class, now_s)
+        displaced = self._mailbox.put(call, call.turn_class, now_s, waited_s=waited_s)
         if displaced is call:
             ticket.ignored()
             self.meters.refused("mailbox", call.turn_class, now_s)

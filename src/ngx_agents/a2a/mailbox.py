@@ -36,8 +36,10 @@ class Mailbox(Generic[T]):
     def waiting(self, turn_class: int) -> int:
         return len(self._classes[turn_class])
 
-    def put(self, entry: T, turn_class: int, now_s: float) -> T | None:
-        """What is given up for lack of room: nothing, another entry, or `entry` itself, which then was not let in."""
+    def put(self, entry: T, turn_class: int, now_s: float, *, waited_s: float = 0.0) -> T | None:
+        """`waited_s` is what it has waited before.
+
+        What is given up for lack of room: nothing, another entry, or `entry` itself, which then was not let in."""
         displaced: T | None = None
         if self._size >= self.capacity:
             displaced = self._displace(turn_class)
@@ -45,7 +47,7 @@ class Mailbox(Generic[T]):
                 return entry
         if not self._size:
             self._standing_since_s = now_s
-        self._classes[turn_class][entry] = now_s
+        self._classes[turn_class][entry] = now_s - waited_s
         self._size += 1
         return displaced
 
@@ -64,12 +66,20 @@ class Mailbox(Generic[T]):
         self._left()
         return entry
 
+    def displace(self, turn_class: int) -> T | None:
+        """Takes out the newest entry of the least urgent class below this one, for whoever keeps count elsewhere."""
+        return self._displace(turn_class)
+
     def remove(self, entry: T, turn_class: int) -> bool:
         """Whether it was still waiting."""
         if self._classes[turn_class].pop(entry, None) is None:
             return False
         self._left()
         return True
+
+    def standing_s(self, now_s: float) -> float:
+        """For how long it has not been empty."""
+        return 0.0 if self._standing_since_s is None else now_s - self._standing_since_s
 
     def max_wait_s(self, now_s: float) -> float:
         """How long an entry may wait, as things stand."""

@@ -10,7 +10,17 @@ import asyncio
 
 import msgspec
 
-from ngx_agents.a2a.carrier import MAX_ATTEMPTS, Delivery, Frame, Parcel, Receiver, Room
+from ngx_agents.a2a.carrier import (
+    LOOK_AGAIN_S,
+    MAX_ATTEMPTS,
+    Delivery,
+    Frame,
+    Parcel,
+    Patience,
+    Receiver,
+    Room,
+    patience_left_s,
+)
 from ngx_agents.a2a.mailbox import Mailbox
 from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy, AgentFailed
 from ngx_agents.a2a.wire import fault_of
@@ -132,7 +142,7 @@ class MemoryCarrier:
         if line is None or not line.servers:
             raise AgentAbsent(parcel.agent)
         if len(line.lying) >= self._capacity:
-            raise AgentBusy(parcel.agent, "mailbox", retry_after_s=RETRY_AFTER_S)
+            self._displace(line, parcel)
         addressed = msgspec.structs.replace(parcel, reply_to=self._address if parcel.wants_reply else "")
         one = _Lying(self._exchange.new_receipt(), addressed, self._now_s())
         if parcel.wants_reply:
@@ -150,20 +160,37 @@ class MemoryCarrier:
         if not delivery.is_mute:
             self._exchange.answer(parcel.reply_to, frame)
 
-    async def cancel(self, parcel_id: str, *, only_waiting: bool = False) -> bool:
+    async def cancel(self, parcel_id: str, *, patience: Patience | None = None) -> float:
         one = self._posted.get(parcel_id)
         if one is None:
-            return False
+            return LOOK_AGAIN_S
         line = self._exchange.line(one.parcel.agent)
+        if patience is not None:
+            left_s = self._left_s(line, one, patience)
+            if left_s > 0.0:
+                return left_s
         is_waiting = line.waiting.remove(one.receipt, one.parcel.turn_class)
         if is_waiting:
             del line.lying[one.receipt]
-        elif only_waiting:
-            return False
         elif one.holder is not None and one.receipt in line.lying:
             one.holder.receiver.cancelled(parcel_id)
         self._posted.pop(parcel_id, None)
-        return is_waiting
+        return 0.0 if is_waiting else LOOK_AGAIN_S
+
+    def _left_s(self, line: _Line, one: _Lying, patience: Patience) -> float:
+        """How long it may still wait; a holder of this process does not fall silent."""
+        if one.holder is not None:
+            return LOOK_AGAIN_S
+        return patience_left_s(patience, standing_s=line.waiting.standing_s(self._now_s()))
+
+    def _displace(self, line: _Line, parcel: Parcel) -> None:
+        """Raises AgentBusy when nothing less urgent waits."""
+        receipt = line.waiting.displace(parcel.turn_class)
+        if receipt is None:
+            raise AgentBusy(parcel.agent, "mailbox", retry_after_s=RETRY_AFTER_S)
+        gone = line.lying.pop(receipt).parcel
+        fault = fault_of(AgentBusy(gone.agent, "displaced", retry_after_s=RETRY_AFTER_S))
+        self._exchange.answer(gone.reply_to, Frame(id=gone.id, kind="error", attempt=1, seq=0, fault=fault))
 
     def replied(self, frame: Frame) -> None:
         if frame.kind != "piece":

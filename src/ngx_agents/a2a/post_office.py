@@ -17,7 +17,8 @@ import msgspec
 from typing_extensions import override
 
 from ngx_agents.a2a.call import Call, ChannelSink, Sink
-from ngx_agents.a2a.carrier import Carrier, Delivery, Frame, Parcel, Receiver
+from ngx_agents.a2a.carrier import Carrier, Delivery, Frame, Parcel, Patience, Receiver
+from ngx_agents.a2a.mailbox import STANDING_WAIT_S
 from ngx_agents.a2a.meters import AgentMeters, Meters
 from ngx_agents.a2a.post_sinks import AwaySink, ReplySink
 from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, AgentUnknown, StreamBroken, is_fault
@@ -30,7 +31,6 @@ from ngx_agents.telemetry.log import event_log
 
 REPLY_TRIES = 3
 RETRY_BASE_S = 0.1
-LOOK_AGAIN_S = 2.0
 MAX_UNREAD_PIECES = 4096
 MAX_KEPT_FRAMES = 512
 KEPT_S = 120.0
@@ -135,7 +135,7 @@ class PostOffice(Receiver):
         elif not wants_reply:
             call.finish(None)
         else:
-            sent.patience = asyncio.get_running_loop().call_later(self._max_wait_s, self._impatient, sent)
+            self._look_in(sent, min(self._max_wait_s, STANDING_WAIT_S))
 
     async def open(self, capacity: int) -> None:
         self._is_closed = False
@@ -244,6 +244,9 @@ class PostOffice(Receiver):
     async def _cancel(self, parcel_id: str) -> None:
         await self.carrier.cancel(parcel_id)
 
+    def _look_in(self, sent: _Sent, seconds: float) -> None:
+        sent.patience = asyncio.get_running_loop().call_later(seconds, self._impatient, sent)
+
     def _impatient(self, sent: _Sent) -> None:
         self._spawn(self._withdraw_waiting(sent))
 
@@ -251,7 +254,9 @@ class PostOffice(Receiver):
         """Nobody may have taken it yet: as in a mailbox, a message does not wait longer than that. Whoever has taken it
         may have fallen silent: looked at again and again."""
         call = sent.call
-        if await self.carrier.cancel(sent.parcel.id, only_waiting=True):
+        patience = Patience(waited_s=self._clock.monotonic_s() - call.entered_s, max_wait_s=self._max_wait_s)
+        again_s = await self.carrier.cancel(sent.parcel.id, patience=patience)
+        if not again_s:
             if sent.next_seq:
                 call.fail(StreamBroken(call.agent))
                 return
@@ -259,8 +264,7 @@ class PostOffice(Receiver):
             peer.meters.refused("waited", call.turn_class, self._clock.monotonic_s())
             call.fail(AgentBusy(call.agent, "waited", retry_after_s=self._max_wait_s))
         elif not call.is_settled:
-            again_s = min(self._max_wait_s, LOOK_AGAIN_S)
-            sent.patience = asyncio.get_running_loop().call_later(again_s, self._impatient, sent)
+            self._look_in(sent, again_s)
 
     def _settled(self, call: Call, error: NgxError | None) -> None:
         sent = self._sent.pop(_parcel_id(call), None)

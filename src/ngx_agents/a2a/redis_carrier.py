@@ -13,12 +13,14 @@ from typing import Any
 
 import msgspec
 
-from ngx_agents.a2a.carrier import Delivery, Frame, Parcel, Receiver, Room
+from ngx_agents.a2a.carrier import LOOK_AGAIN_S, MAX_ATTEMPTS, Delivery, Frame, Parcel, Patience, Receiver, Room
+from ngx_agents.a2a.mailbox import STANDING_S, STANDING_WAIT_S
 from ngx_agents.a2a.redis_inbox import RedisInbox
-from ngx_agents.a2a.redis_intake import RedisIntake
+from ngx_agents.a2a.redis_intake import QUEUE_TTL_MS, RedisIntake
 from ngx_agents.a2a.redis_keys import GROUP, AgentKeys, agent_keys, inbox_key
-from ngx_agents.a2a.redis_scripts import END, POST, WITHDRAW
+from ngx_agents.a2a.redis_scripts import END, GIVE_UP, POST, WITHDRAW
 from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy
+from ngx_agents.a2a.wire import fault_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.address import read_address
 from ngx_agents.coordination.failures import Refusal
@@ -27,6 +29,7 @@ from ngx_agents.coordination.scripts import Script
 from ngx_agents.coordination.switchboard import Switchboard
 from ngx_agents.coordination.tasks import Tasks
 from ngx_agents.errors import SharedUnavailable
+from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 
 TIMEOUT_S = 1.0
@@ -34,6 +37,8 @@ LEASE_S = 2.0
 LEASES_UNTIL_GONE = 2.0  # another process would have taken it long before
 RETRY_AFTER_S = 0.5
 MAX_INBOX = 20_000
+LEAST_LOOK_S = 0.01
+log = event_log("a2a")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -59,7 +64,7 @@ class RedisCarrier:
         self._readers = Tasks()
         self._lines = Tasks()
         self._switchboard = Switchboard(
-            address, self._lines, clock=clock, rng=rng, meters=Meters(metrics), timeout_s=timeout_s
+            address, self._lines, clock=clock, rng=rng, meters=Meters(metrics, use="agents"), timeout_s=timeout_s
         )
         self._dead = metrics.counter("ngx_a2a_dead_total", "Parcels given up, by reason.", "agent", "reason")
         self._capacity = 0
@@ -124,18 +129,27 @@ class RedisCarrier:
         if parcel.wants_reply:
             self._posted[parcel.id] = (queue, "")
         try:
-            entry = await self._run(
-                POST, (*keys.queues, keys.served), self._capacity, parcel.turn_class + 1, _encode(parcel)
-            )
-            if entry == -1:
-                raise AgentAbsent(parcel.agent)
-            if entry == -2:
-                raise AgentBusy(parcel.agent, "mailbox", retry_after_s=RETRY_AFTER_S)
+            entry, displaced = await self._add(parcel, keys)
         except BaseException:
             self._posted.pop(parcel.id, None)
             raise
         if parcel.id in self._posted:
             self._posted[parcel.id] = (queue, entry.decode())
+        if displaced is not None:
+            await self._tell_displaced(displaced)
+
+    async def _add(self, parcel: Parcel, keys: AgentKeys) -> tuple[bytes, bytes | None]:
+        """The entry's id, and the parcel that was given up for it."""
+        posted = await self._run(
+            POST, (*keys.queues, keys.served, keys.standing),
+            GROUP, self._capacity, parcel.turn_class + 1, _encode(parcel), QUEUE_TTL_MS,
+        )  # fmt: skip
+        if posted == -1:
+            raise AgentAbsent(parcel.agent)
+        if posted == -2:
+            raise AgentBusy(parcel.agent, "mailbox", retry_after_s=RETRY_AFTER_S)
+        entry, displaced = posted
+        return entry, displaced
 
     async def reply(self, delivery: Delivery, frame: Frame) -> None:
         parcel = delivery.parcel
@@ -149,23 +163,51 @@ class RedisCarrier:
             queue = self._keys_of(parcel.agent).queues[parcel.turn_class]
             await self._run(END, (queue,), GROUP, self._me, delivery.receipt)
 
-    async def cancel(self, parcel_id: str, *, only_waiting: bool = False) -> bool:
-        queue, entry = self._posted.get(parcel_id, ("", ""))
-        if not only_waiting:
-            self._posted.pop(parcel_id, None)
+    async def cancel(self, parcel_id: str, *, patience: Patience | None = None) -> float:
+        if patience is not None:
+            return await self._give_up(parcel_id, patience)
+        queue, entry = self._posted.pop(parcel_id, ("", ""))
         if not entry:
-            return False
+            return LOOK_AGAIN_S
         try:
-            gone_ms = int(LEASES_UNTIL_GONE * self._lease_s * 1000) if only_waiting else 0
-            holder = await self._run(WITHDRAW, (queue,), GROUP, entry, gone_ms)
-            if holder and not only_waiting:
+            holder = await self._run(WITHDRAW, (queue,), GROUP, entry)
+            if holder:
                 inbox = inbox_key(self._namespace, holder.decode())
                 await self._send(inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "c", parcel_id))
         except SharedUnavailable:
-            return False  # whoever works on it stops at its deadline
-        if not holder:
+            return LOOK_AGAIN_S  # whoever works on it stops at its deadline
+        return LOOK_AGAIN_S if holder else 0.0
+
+    async def _give_up(self, parcel_id: str, patience: Patience) -> float:
+        queue, entry = self._posted.get(parcel_id, ("", ""))
+        if not entry:
+            return LOOK_AGAIN_S
+        usual_ms = round((patience.max_wait_s - patience.waited_s) * 1000)
+        shortened_ms = round((min(patience.max_wait_s, STANDING_WAIT_S) - patience.waited_s) * 1000)
+        limits = (round(LEASES_UNTIL_GONE * self._lease_s * 1000), usual_ms, shortened_ms, round(STANDING_S * 1000))
+        standing = f"{queue[:-2]}standing"
+        try:
+            left_ms = await self._run(GIVE_UP, (queue, standing), GROUP, entry, *limits)
+        except SharedUnavailable:
+            return LOOK_AGAIN_S
+        if not left_ms:
             self._posted.pop(parcel_id, None)
-        return not holder
+            return 0.0
+        return LOOK_AGAIN_S if left_ms < 0 else max(LEAST_LOOK_S, left_ms / 1000.0)
+
+    async def _tell_displaced(self, packed: bytes) -> None:
+        """Best effort: a caller that does not hear of it finds its parcel gone when its patience ends."""
+        try:
+            parcel = msgspec.msgpack.decode(packed, type=Parcel)
+            fault = fault_of(AgentBusy(parcel.agent, "displaced", retry_after_s=RETRY_AFTER_S))
+            if parcel.reply_to:
+                frame = Frame(id=parcel.id, kind="error", attempt=MAX_ATTEMPTS, seq=0, fault=fault)
+                inbox = inbox_key(self._namespace, parcel.reply_to)
+                await self._send(
+                    inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "f", _encode(frame))
+                )
+        except (msgspec.MsgspecError, SharedUnavailable) as error:
+            log.warning("a2a.displaced_not_told", reason=type(error).__name__)
 
     @property
     def _me(self) -> str:

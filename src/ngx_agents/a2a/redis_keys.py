@@ -11,17 +11,19 @@ GROUP = "ngx"
 
 @dataclass(frozen=True, slots=True)
 class AgentKeys:
-    """`queues` are streams of parcels by class, `served` is there while a process serves the agent, `dead` a stream."""
+    """`queues` are streams of parcels by class, `served` is there while a process serves the agent, `standing` tells
+    since when parcels have been waiting without a break, `dead` is a stream."""
 
     queues: tuple[str, ...]
     served: str
+    standing: str
     dead: str
 
 
 def agent_keys(namespace: str, agent: str) -> AgentKeys:
     start = f"{namespace}:a2a:{{{quote(agent, safe='')}}}:"
     queues = tuple(f"{start}q{turn_class}" for turn_class in range(CLASSES))
-    return AgentKeys(queues, f"{start}served", f"{start}dead")
+    return AgentKeys(queues, f"{start}served", f"{start}standing", f"{start}dead")
 
 
 def inbox_key(namespace: str, address: str) -> str:

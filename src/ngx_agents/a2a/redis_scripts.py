@@ -8,14 +8,35 @@ from __future__ import annotations
 
 from ngx_agents.coordination.scripts import Script
 
-# keys: the four queues, served; arguments: capacity, number of the queue from 1, parcel
-# answer: the entry's id, or -1 nobody serves, -2 full
+# keys: the four queues, served, standing; arguments: group, capacity, number of the queue from 1, parcel, ttl (ms)
+# answer: -1 nobody serves, -2 full; the entry's id, and the parcel that was given up for it
+# full: the newest waiting entry of the least urgent class goes, when that is less urgent than what comes
 POST = Script("""
 if redis.call('EXISTS', KEYS[5]) == 0 then return -1 end
-local lying = 0
-for i = 1, 4 do lying = lying + redis.call('XLEN', KEYS[i]) end
-if lying >= tonumber(ARGV[1]) then return -2 end
-return redis.call('XADD', KEYS[tonumber(ARGV[2])], '*', 'p', ARGV[3])
+local lying, held = 0, 0
+for i = 1, 4 do
+  lying = lying + redis.call('XLEN', KEYS[i])
+  local told = redis.pcall('XPENDING', KEYS[i], ARGV[1])
+  if not told.err then held = held + told[1] end
+end
+local own = tonumber(ARGV[3])
+local displaced = false
+if lying >= tonumber(ARGV[2]) then
+  for i = 4, own + 1, -1 do
+    local newest = redis.call('XREVRANGE', KEYS[i], '+', '-', 'COUNT', 1)[1]
+    if newest and not redis.call('XPENDING', KEYS[i], ARGV[1], newest[1], newest[1], 1)[1] then
+      redis.call('XDEL', KEYS[i], newest[1])
+      displaced = newest[2][2]
+      break
+    end
+  end
+  if not displaced then return -2 end
+end
+if lying == held then
+  local now = redis.call('TIME')
+  redis.call('SET', KEYS[6], now[1] * 1000 + math.floor(now[2] / 1000), 'PX', ARGV[5])
+end
+return {redis.call('XADD', KEYS[own], '*', 'p', ARGV[4]), displaced}
 """)
 
 # keys: a queue; arguments: group, consumer, entry; answer: 1 when it was still this consumer's
@@ -71,15 +92,31 @@ redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 return redis.call('XDEL', KEYS[1], ARGV[3])
 """)
 
-# keys: a queue; arguments: group, entry, idle (ms) from which a holder counts as gone, 0 never
-# answer: who holds it, or nothing: then it is withdrawn
+# keys: a queue; arguments: group, entry; answer: who holds it, or nothing: then it is withdrawn
 WITHDRAW = Script("""
 local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
-local gone_ms = tonumber(ARGV[3])
-if held and (gone_ms == 0 or held[3] < gone_ms) then return held[2] end
-if held then redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) end
+if held then return held[2] end
 redis.call('XDEL', KEYS[1], ARGV[2])
 return ''
+""")
+
+# keys: a queue, standing; arguments: group, entry, idle (ms) from which a holder counts as gone, how long it may still
+# wait (ms) usually, and under standing load, from when on the load stands (ms)
+# answer: 0 withdrawn, or in how many ms to look again, -1 for one that somebody holds
+GIVE_UP = Script("""
+local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
+if held then
+  if held[3] < tonumber(ARGV[3]) then return -1 end
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+else
+  local now = redis.call('TIME')
+  local since = tonumber(redis.call('GET', KEYS[2]) or '0')
+  local standing = since > 0 and now[1] * 1000 + math.floor(now[2] / 1000) - since or 0
+  local left = math.min(tonumber(ARGV[4]), math.max(tonumber(ARGV[6]) - standing, tonumber(ARGV[5])))
+  if left > 0 then return left end
+end
+redis.call('XDEL', KEYS[1], ARGV[2])
+return 0
 """)
 
 # keys: a queue; arguments: group, ttl (ms), how long consumers without entries are kept (ms)

@@ -16,7 +16,10 @@ log = event_log("coordination")
 
 
 class Meters:
-    def __init__(self, metrics: Metrics) -> None:
+    """`use` tells apart those of one process that keep connections of their own, and breakers with them."""
+
+    def __init__(self, metrics: Metrics, *, use: str = "shared") -> None:
+        self._use = use
         self._commands = metrics.counter(
             "ngx_shared_commands_total", "Commands to what instances share, by outcome.", "command", "outcome"
         )
@@ -24,7 +27,7 @@ class Meters:
             "ngx_shared_seconds", "Time from command to answer.", "command", buckets=SECONDS
         )
         self._breakers = metrics.gauge(
-            "ngx_shared_breaker_state", "0 closed, 1 half-open, 2 open, per Redis server.", "server"
+            "ngx_shared_breaker_state", "0 closed, 1 half-open, 2 open, per Redis server and use.", "server", "use"
         )
         self._corrupt = metrics.counter(
             "ngx_shared_corrupt_total", "Entries in Redis that were foreign or damaged, treated as absent."
@@ -52,5 +55,5 @@ class Meters:
         self._reconnects.inc()
 
     def breaker(self, server: str, state: BreakerState, reason: str) -> None:
-        self._breakers.labels(server).set(STATES[state])
-        log.warning("shared.breaker", server=server, state=state, reason=reason)
+        self._breakers.labels(server, self._use).set(STATES[state])
+        log.warning("shared.breaker", server=server, use=self._use, state=state, reason=reason)
