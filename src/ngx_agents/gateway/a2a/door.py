@@ -65,7 +65,7 @@ class A2aDoor:
             await (await self.edge()).show_card(exchange, agent)
             return
         exchange.route = ROOT
-        exchange.principal = await self._auth.principal(exchange.headers)
+        exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
         edge = self._edge or await self.edge()
         body = await exchange.raw_body(self._settings.max_body_bytes)
         if path in (ROOT, f"{ROOT}/"):
