@@ -17,7 +17,7 @@ from tests.server_process import ServerProcess
 
 __all__ = ["postgres_server"]
 
-INPUTS = 150
+INPUTS = 100
 WITHIN_S = 60.0
 QUESTION = "Dame un consejo breve de entrenamiento numero {}"
 
@@ -73,7 +73,7 @@ async def test_a_killed_server_goes_on_with_its_batch(tmp_path: Path, session: a
         server = ServerProcess(tmp_path, NGX_VERTEX_BASE_URL=model_url, NGX_SERVER_LOG_LEVEL="error").start()
         try:
             batch_id = await _handed_in(session, server.base_url)
-            for part in (15, 60):
+            for part in (10, 40):
                 batch = await _until(session, server.base_url, batch_id, completed=part)
                 assert batch["finished_at"] is None, "the kill must come in the middle"
                 server.kill()
@@ -90,7 +90,7 @@ async def test_the_other_instance_goes_on_with_the_batch_of_a_killed_one(
 ) -> None:
     with instances(tmp_path, postgres_server, "ab", chunk_gap_ms=10) as servers:
         batch_id = await _handed_in(session, servers[0].base_url)
-        batch = await _until(session, servers[1].base_url, batch_id, completed=15)
+        batch = await _until(session, servers[1].base_url, batch_id, completed=10)
         assert batch["finished_at"] is None, "the kill must come in the middle"
         servers[0].kill()
         batch = await _until(session, servers[1].base_url, batch_id, completed=INPUTS + 1)

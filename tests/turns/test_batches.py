@@ -245,22 +245,25 @@ async def test_more_inputs_than_a_batch_may_have_are_refused(house: House) -> No
             await intake.add("x")
 
 
-def test_the_cap_climbs_while_it_is_used_and_halves_when_the_loop_is_slow() -> None:
+def test_the_cap_climbs_while_it_is_used_and_halves_when_batches_slow_the_loop() -> None:
     cap = BatchCap(places=100, share=0.9)
     seen = []
     for _ in range(40):
-        cap.adapt(was_used=True, lag_s=0.001)
+        cap.adapt(was_used=True, lag_s=0.001, ended_per_s=500.0)
         seen.append(cap.cap)
     assert seen[0] == 9
     assert seen == sorted(seen)
     assert seen[-1] == 90
-    cap.adapt(was_used=False, lag_s=0.001)
+    cap.adapt(was_used=False, lag_s=0.001, ended_per_s=500.0)
     assert cap.cap == 90
-    cap.adapt(was_used=True, lag_s=0.05)
+    cap.adapt(was_used=True, lag_s=0.05, ended_per_s=500.0)
     assert cap.cap == 45
     for _ in range(20):
-        cap.adapt(was_used=True, lag_s=0.05)
+        cap.adapt(was_used=True, lag_s=0.05, ended_per_s=500.0)
     assert cap.cap == 2
+    for _ in range(60):
+        cap.adapt(was_used=True, lag_s=0.05, ended_per_s=1.0)
+    assert cap.cap == 90, "a loop that somebody else slows holds nothing back"
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,22 @@ LEAST_LOOK_S = 0.05
 
 
 class BatchPlaces:
-    """How many lanes at work have a turn of the batch class; `eased` is set when that falls to `low`."""
+    """How many lanes at work have a turn of the batch class; `eased` is set when that falls to `low`.
 
-    __slots__ = ("count", "eased", "low")
+    `ended` counts those that have had their time.
+    """
+
+    __slots__ = ("count", "eased", "ended", "low")
 
     def __init__(self) -> None:
         self.count = 0
         self.low = 0
+        self.ended = 0
         self.eased = asyncio.Event()
 
     def end_one(self) -> None:
         self.count -= 1
+        self.ended += 1
         if self.count <= self.low:
             self.eased.set()
 

@@ -6,10 +6,13 @@ FIRST = 8
 LEAST = 2
 SLOW_LOOP_S = 0.004
 """When rounds of the event loop take longer, whoever talks to the server waits for batches: a turn takes about ten."""
+BUSY_PER_S = 50.0
+"""Turns of batches that end in a second. Fewer do not slow the loop: then somebody else does, and to hold back turns
+that wait for a model would help nobody."""
 
 
 class BatchCap:
-    """Climbs by an eighth while all that was allowed was used and the loop is quick; halves when the loop is slow.
+    """Climbs by an eighth while all that was allowed was used; halves when many turns of batches slow the loop.
 
     Never above `share` of the `places`: the rest stays free, so that whoever comes finds a place at once.
     """
@@ -19,9 +22,9 @@ class BatchCap:
         self._most = max(1, min(places, int(places * share)))
         self.cap = min(FIRST, self._most)
 
-    def adapt(self, *, was_used: bool, lag_s: float) -> None:
+    def adapt(self, *, was_used: bool, lag_s: float, ended_per_s: float) -> None:
         """`lag_s` is how late the loop came round, on average; `was_used`: the last room was filled."""
-        if lag_s > SLOW_LOOP_S:
+        if lag_s > SLOW_LOOP_S and ended_per_s >= BUSY_PER_S:
             self.cap = max(min(LEAST, self._most), self.cap // 2)
         elif was_used:
             self.cap = min(self._most, self.cap + max(1, self.cap // 8))

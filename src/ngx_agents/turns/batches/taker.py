@@ -79,7 +79,7 @@ class BatchTaker:
         self._settings = settings or BatchSettings()
         self._cap = BatchCap(places=engine.places, share=self._settings.share)
         self._was_used = False
-        self._lag_s = 0.0
+        self._lag_s = self._ended_per_s = 0.0
         self._settle_at_s: dict[str, float] = {}
         self._later_s: dict[Owner, float] = {}
         self._items = metrics.counter("ngx_batch_items_total", "Inputs of batches that became turns here.").labels()
@@ -106,7 +106,7 @@ class BatchTaker:
         self._engine.batches.low = self._cap.cap // 2
         eased.clear()
         if self._engine.batches.count:
-            self._lag_s = await self._watched_lag_s(eased, within_s)
+            await self._watch(eased, within_s)
             return
         try:
             async with asyncio.timeout(within_s):
@@ -114,16 +114,18 @@ class BatchTaker:
         except TimeoutError:
             return
 
-    async def _watched_lag_s(self, eased: asyncio.Event, within_s: float) -> float:
-        """How late short sleeps ended on average, while it waited."""
+    async def _watch(self, eased: asyncio.Event, within_s: float) -> None:
+        """Measures meanwhile how late short sleeps end on average, and how many turns of batches end."""
         began_s = now_s = self._clock.monotonic_s()
+        ended = self._engine.batches.ended
         late_s, rounds = 0.0, 0
         while rounds == 0 or (not eased.is_set() and now_s - began_s < within_s):
             await self._clock.sleep(PROBE_S)
             woke_s = self._clock.monotonic_s()
             late_s += max(0.0, woke_s - now_s - PROBE_S)
             now_s, rounds = woke_s, rounds + 1
-        return late_s / rounds
+        self._lag_s = late_s / rounds
+        self._ended_per_s = (self._engine.batches.ended - ended) / max(PROBE_S, now_s - began_s)
 
     async def _look(self) -> float:
         """Serves who waits; how long to wait before the next look."""
@@ -138,7 +140,7 @@ class BatchTaker:
 
     async def _serve(self, waiting: Sequence[OpenBatch]) -> None:
         """Gives each batch an equal part of the room."""
-        self._cap.adapt(was_used=self._was_used, lag_s=self._lag_s)
+        self._cap.adapt(was_used=self._was_used, lag_s=self._lag_s, ended_per_s=self._ended_per_s)
         room = self._cap.room(used=self._engine.running, at_work=self._engine.batches.count)
         self._cap_now.set(self._cap.cap)
         self._was_used = bool(waiting) and room > 0
