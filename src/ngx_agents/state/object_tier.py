@@ -28,6 +28,7 @@ log = event_log("state")
 PLACE = "objects/"
 ORPHAN_S = 3600.0
 PAGES_A_SWEEP = 100
+LOOK_S = 2.0
 DELETES_AT_ONCE = 16
 Concerned = c.PutBlob | c.DeleteBlob | c.EraseUser
 
@@ -47,6 +48,15 @@ class ObjectTier:
         except BaseException:
             await self._store.close()
             raise
+        await self._look()
+
+    async def _look(self) -> None:
+        """One clear line at the start for a store that cannot be used; it keeps nobody from starting."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._store.page(most=1)
+        except (ObjectsUnavailable, TimeoutError) as error:
+            log.error("objects.unusable", reason=str(error) or "the object store does not answer")
 
     async def close(self) -> None:
         await self._journal.close()
