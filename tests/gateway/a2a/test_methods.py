@@ -307,3 +307,18 @@ async def test_a_server_that_takes_no_turns_says_when_to_come_back(tmp_path: Pat
                 await on.send("hi")
             assert (caught.value.status, caught.value.headers["Retry-After"].isdecimal()) == (status, True)
             assert (await on.call("ListTasks", {}))["totalSize"] == 0
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_key_for_some_agents_sends_messages_to_no_other(tmp_path: Path, binding: str) -> None:
+    gateway = GatewaySettings(auth=AuthSettings(mode="api_key"))
+    async with serving(tmp_path, gateway, has_auth=True) as (url, made), aiohttp.ClientSession() as session:
+        secret, digest = new_api_key()
+        key = ApiKey(
+            id="k_1", digest=digest, owner=Owner("acme", "ana"), roles=(), created_at=1.0, agents=("owl", "parrot")
+        )
+        await made.deps.tell(PutKey(key=key))
+        on = Caller(session, url, binding, {"A2A-Version": "1.0", "Authorization": f"Bearer {secret}"})
+        assert state(await on.task("say x", tenant="owl")) == "COMPLETED"
+        with pytest.raises(Refused):
+            await on.task("say x")

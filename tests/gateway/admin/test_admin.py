@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jwt
 import pytest
 from tests.gateway.admin.keyed import keyed
 
 from ngx_agents.errors import NotFound
 from ngx_agents.gateway.admin.audit import MASK, AuditTrail, masked
 from ngx_agents.gateway.principal import Principal
+from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.resilience.modes import Mode
 from ngx_agents.state.commands import PutControl, ReplayTurn
 from ngx_agents.state.model import Owner
@@ -83,3 +85,19 @@ def test_secrets_are_masked_by_the_names_of_their_fields_and_counts_of_tokens_ar
         "token": "",
     }
     assert MASK in str(masked(deep))
+
+
+async def test_a_token_with_the_role_is_an_operators_and_one_without_is_not(tmp_path: Path) -> None:
+    secret = "s" * 32
+    settings = GatewaySettings(auth=AuthSettings(mode="jwt", jwt_secret=secret))
+    async with keyed(tmp_path, settings) as it:
+        for claims, expected in (
+            ({"roles": ["operator"]}, 200),
+            ({"app_metadata": {"roles": ["operator"]}}, 200),
+            ({"roles": ["Operator"]}, 403),
+            ({"roles": "operator"}, 403),
+            ({}, 403),
+        ):
+            token = jwt.encode({"sub": "ops", "exp": it.house.deps.clock.now_s() + 60, **claims}, secret)
+            headers = {"authorization": f"Bearer {token}"}
+            assert (await it.api.call("GET", "/v1/admin/status", headers=headers))[0] == expected, claims

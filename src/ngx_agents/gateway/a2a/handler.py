@@ -114,7 +114,7 @@ class TaskHandler(RequestHandler):
     ) -> tuple[TurnRequest, str]:
         """The turn as it was asked for, and its id: durable."""
         call = call_of(context)
-        agent = self._agent(context)
+        agent = call.principal.agent_for(self._agent(context))
         request = await self._intake.request(params, call, agent, streamed=streamed)
         ticket = await self._deps.entrance.enter(
             call.principal,
