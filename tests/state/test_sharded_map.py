@@ -52,6 +52,7 @@ def test_every_command_and_question_has_a_place() -> None:
             c.FindKey,
             c.TouchKey,
             c.TryElect,
+            c.GetTime,
             c.PutControl,
             c.WriteAudit,
             c.ListControls,
