@@ -16,6 +16,7 @@ from benchmarks.governance import governance
 from benchmarks.history import history
 from benchmarks.model_client import model_client
 from benchmarks.open_streams import streams3000
+from benchmarks.overload import overload
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import Outcome, save, table
 from benchmarks.stages import stages
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "stages": stages,
     "batches": batches,
     "governance": governance,
+    "overload": overload,
 }
 
 

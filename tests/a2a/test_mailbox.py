@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.resilience.hand_clock import HandClock
 
 from ngx_agents.a2a.mailbox import CLASS_WAIT_S, STANDING_S, STANDING_WAIT_S, Mailbox
+from ngx_agents.resilience.fairness import Fairness
 
 STEPS = st.lists(
     st.one_of(
@@ -123,3 +125,18 @@ def test_no_wait_is_ever_lengthened(max_wait_s, gaps):
         now_s += gap_s
         box.put(number, 1, now_s)
         assert box.max_wait_s(now_s) <= max_wait_s
+
+
+def test_inside_a_class_tenants_take_turns_and_work_of_nobody_is_one_of_them():
+    box = Mailbox(20, max_wait_s=5.0, fairness=Fairness(clock=HandClock()))
+    for number in range(4):
+        box.put(("loud", number), 1, 0.0, tenant="loud")
+    box.put(("quiet", 0), 1, 0.1, tenant="quiet")
+    box.put(("", 0), 1, 0.2)
+    box.put(("urgent", 0), 0, 0.3, tenant="loud")
+    order = [box.take(0.4) for _ in range(7)]
+    assert order[0] == ("urgent", 0)
+    assert sorted(order[1:4]) == [("", 0), ("loud", 0), ("quiet", 0)]
+    assert order[4:] == [("loud", 1), ("loud", 2), ("loud", 3)]
+    assert box.take(0.4) is None
+    assert not box._tenants

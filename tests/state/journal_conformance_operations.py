@@ -53,6 +53,16 @@ async def test_who_runs_a_turn_is_told_to_its_owner_alone_and_only_while_it_runs
     assert await journal.query(c.HolderOf(turn_id=turn.turn_id, owner=ANA)) is None
 
 
+async def test_a_lane_that_stands_behind_is_claimed_as_if_it_had_come_later(journal: Journal) -> None:
+    noisy, quiet = await conversation(journal), await conversation(journal)
+    await tell(journal, accept(noisy, grant_to=None, behind_s=30.0))
+    await tell(journal, accept(quiet, grant_to=None, now=NOW + 20))
+    grants = await journal.claim(1, instance="one", now=NOW + 20)
+    assert [grant.conversation_id for grant in grants] == [quiet]
+    grants = await journal.claim(1, instance="one", now=NOW + 20)
+    assert [grant.conversation_id for grant in grants] == [noisy]
+
+
 async def test_an_instance_does_not_claim_what_it_holds_itself(journal: Journal) -> None:
     lane = await conversation(journal)
     assert await tell(journal, c.Beat(instance="one")) in (True, False)

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.resilience.hand_clock import HandClock
 
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.vertex.permit_line import PermitLine, Waiter
 
 
@@ -30,6 +32,27 @@ def test_the_urgent_go_first_and_inside_a_class_the_first_come() -> None:
     assert [waiters.index(line.pop()) for _ in range(4)] == [2, 1, 3, 0]
     with pytest.raises(IndexError):
         line.pop()
+
+
+def test_inside_a_class_the_tenant_that_was_given_less_is_next_and_then_they_take_turns() -> None:
+    fairness = Fairness(clock=HandClock())
+    fairness.charge("loud", "u", 1_000.0)
+    line: PermitLine[int] = PermitLine(20, fairness)
+    loop = asyncio.new_event_loop()
+    for number in range(12):
+        each = waiter(loop, 1, float(number))
+        each.tenant = "loud" if number < 8 else "quiet"
+        line.add(each)
+    loop.close()
+    assert [line.pop().tenant for _ in range(12)][:5] == ["quiet", "quiet", "quiet", "quiet", "loud"]
+    line = PermitLine(20, Fairness(clock=HandClock()))
+    loop = asyncio.new_event_loop()
+    for number in range(6):
+        each = waiter(loop, 1, float(number))
+        each.tenant = "a" if number < 4 else "b"
+        line.add(each)
+    loop.close()
+    assert [line.pop().tenant for _ in range(6)] == ["a", "b", "a", "b", "a", "a"]
 
 
 def test_thirty_seconds_of_waiting_are_worth_a_class() -> None:

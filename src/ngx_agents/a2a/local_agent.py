@@ -25,6 +25,8 @@ from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, Busy
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import NgxError, TurnCancelled
 from ngx_agents.resilience.breaker import Breaker, BreakerRules, Ticket
+from ngx_agents.resilience.caller import tenant_now
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.traceparent import parse_traceparent
 from ngx_agents.telemetry.traces import Traces
@@ -44,6 +46,7 @@ class AgentLimits:
     workers: int
     max_wait_s: float
     breaker: BreakerRules
+    fairness: Fairness | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,7 @@ class LocalAgent:
         self._limits = limits
         self._around = around
         self._now_s = around.clock.monotonic_s
-        self._mailbox: Mailbox[Call] = Mailbox(limits.mailbox, max_wait_s=limits.max_wait_s)
+        self._mailbox: Mailbox[Call] = Mailbox(limits.mailbox, max_wait_s=limits.max_wait_s, fairness=limits.fairness)
         self._running: set[Call] = set()
         self._service_s = FIRST_SERVICE_S
         self._sweep: asyncio.TimerHandle | None = None
@@ -120,7 +123,7 @@ class LocalAgent:
         if self.is_free:
             self._start(call, now_s)
             return
-        displaced = self._mailbox.put(call, call.turn_class, now_s, waited_s=waited_s)
+        displaced = self._mailbox.put(call, call.turn_class, now_s, waited_s=waited_s, tenant=tenant_now())
         if displaced is call:
             ticket.ignored()
             self.meters.refused("mailbox", call.turn_class, now_s)

@@ -1,6 +1,7 @@
 """What waits for one agent: bounded, the most urgent first, nobody for ever. Pure: no I/O, no task, no timer.
 
-Four classes, 0 the most urgent; thirty seconds of waiting are worth a class, and inside a class the oldest goes first.
+Four classes, 0 the most urgent; thirty seconds of waiting are worth a class. Inside a class tenants take turns, the one
+that was given least first (`resilience/fairness.py`), and of its entries the oldest goes first.
 Full, it gives up the newest entry of the least urgent class for one that is more urgent than that, and refuses
 otherwise. How long an entry may wait is shortened under standing load (CoDel) and never lengthened.
 Everything put in leaves exactly once: taken, given up (by `put` or `expired`), or removed.
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
+
+from ngx_agents.resilience.fairness import CALL_COST, Fairness
 
 T = TypeVar("T")
 CLASSES = 4
@@ -23,7 +26,9 @@ class Mailbox(Generic[T]):
     """`capacity` counts entries over all classes; `max_wait_s` is from entering to being taken. Entries are hashable
     and different from one another."""
 
-    def __init__(self, capacity: int, *, max_wait_s: float) -> None:
+    def __init__(self, capacity: int, *, max_wait_s: float, fairness: Fairness | None = None) -> None:
+        self._fairness = fairness
+        self._tenants: dict[T, str] = {}
         self.capacity = capacity
         self._max_wait_s = max_wait_s
         self._classes: tuple[OrderedDict[T, float], ...] = tuple(OrderedDict() for _ in range(CLASSES))
@@ -36,7 +41,7 @@ class Mailbox(Generic[T]):
     def waiting(self, turn_class: int) -> int:
         return len(self._classes[turn_class])
 
-    def put(self, entry: T, turn_class: int, now_s: float, *, waited_s: float = 0.0) -> T | None:
+    def put(self, entry: T, turn_class: int, now_s: float, *, waited_s: float = 0.0, tenant: str = "") -> T | None:
         """`waited_s` is what it has waited before.
 
         What is given up for lack of room: nothing, another entry, or `entry` itself, which then was not let in."""
@@ -48,6 +53,8 @@ class Mailbox(Generic[T]):
         if not self._size:
             self._standing_since_s = now_s
         self._classes[turn_class][entry] = now_s - waited_s
+        if tenant and self._fairness is not None:
+            self._tenants[entry] = tenant
         self._size += 1
         return displaced
 
@@ -62,8 +69,9 @@ class Mailbox(Generic[T]):
                     best, best_key = waiting, key
         if best is None:
             return None
-        entry, _ = best.popitem(last=False)
-        self._left()
+        entry = next(iter(best)) if self._fairness is None or not self._tenants else self._fairest(best, self._fairness)
+        del best[entry]
+        self._left(entry)
         return entry
 
     def displace(self, turn_class: int) -> T | None:
@@ -74,7 +82,7 @@ class Mailbox(Generic[T]):
         """Whether it was still waiting."""
         if self._classes[turn_class].pop(entry, None) is None:
             return False
-        self._left()
+        self._left(entry)
         return True
 
     def standing_s(self, now_s: float) -> float:
@@ -98,7 +106,7 @@ class Mailbox(Generic[T]):
                 if entered_s > limit_s:
                     break
                 del waiting[entry]
-                self._left()
+                self._left(entry)
                 gone.append(entry)
         return gone
 
@@ -115,11 +123,23 @@ class Mailbox(Generic[T]):
         for waiting in reversed(self._classes[turn_class + 1 :]):
             if waiting:
                 entry, _ = waiting.popitem(last=True)
-                self._left()
+                self._left(entry)
                 return entry
         return None
 
-    def _left(self) -> None:
+    def _fairest(self, waiting: OrderedDict[T, float], fairness: Fairness) -> T:
+        oldest: dict[str, T] = {}
+        for entry in waiting:
+            oldest.setdefault(self._tenants.get(entry, ""), entry)
+        if len(oldest) == 1:
+            return next(iter(waiting))
+        tenant = fairness.next_of(oldest)
+        fairness.tenants.served(tenant)
+        fairness.tenants.charge(tenant, CALL_COST)
+        return oldest[tenant]
+
+    def _left(self, entry: T) -> None:
+        self._tenants.pop(entry, None)
         self._size -= 1
         if not self._size:
             self._standing_since_s = None

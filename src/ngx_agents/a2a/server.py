@@ -25,6 +25,7 @@ from ngx_agents.a2a.reply_stream import ReplyStream
 from ngx_agents.clock import Clock, Rng, SystemClock
 from ngx_agents.errors import ConfigError, DeadlineExceeded, InvalidRequest, NgxError
 from ngx_agents.resilience.breaker import BreakerRules
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
 
@@ -51,6 +52,7 @@ class A2AServer:
         circuit_breaker_threshold: int = 20,
         circuit_breaker_reset_timeout: float = 60,
         carrier: Carrier | None = None,
+        fairness: Fairness | None = None,
         clock: Clock | None = None,
         rng: Rng | None = None,
         metrics: Metrics | None = None,
@@ -67,7 +69,11 @@ class A2AServer:
             min_calls=circuit_breaker_threshold, open_s=open_s, max_open_s=max(open_s, MAX_BREAKER_OPEN_S)
         )
         limits = AgentLimits(
-            mailbox=message_queue_size, workers=worker_threads, max_wait_s=message_timeout, breaker=rules
+            mailbox=message_queue_size,
+            workers=worker_threads,
+            max_wait_s=message_timeout,
+            breaker=rules,
+            fairness=fairness,
         )
         means = Means(clock=self._clock, rng=self._rng, traces=self._traces, meters=self._meters, carrier=carrier)
         self._admission = Admission(self, limits, means, max_pending=max_pending_requests)

@@ -234,6 +234,7 @@ def build_bus(config: Config, foundation: Foundation) -> A2AServer:
         circuit_breaker_threshold=bus.circuit_breaker_threshold,
         circuit_breaker_reset_timeout=bus.circuit_breaker_reset_timeout_s,
         carrier=carrier,
+        fairness=foundation.gate.fairness,
         clock=foundation.clock,
         metrics=foundation.metrics,
         traces=foundation.traces,
@@ -259,6 +260,7 @@ def build_client(config: Config, settings: VertexSettings, foundation: Foundatio
         courtesy=foundation.courtesy,
         traces=foundation.traces,
         pace=foundation.gate.limit,
+        fairness=foundation.gate.fairness,
     )
 
 

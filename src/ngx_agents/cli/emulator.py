@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=known.sigma,
         help="above 0: both times are lognormal with this sigma (default: %(default)s)",
     )
+    add(
+        "--seats",
+        type=int,
+        default=known.seats,
+        help="above 0: so many streams go at full speed, more share them (default: no bound)",
+    )
     _add_capacity(parser, known)
     add("--require-auth", action="store_true", help="refuse calls without a token or key")
     add("--http2", action="store_true", help="speak HTTP/2 too; needs the extra `emulator`")
@@ -93,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         jitter=args.jitter,
         seed=args.seed,
         sigma=args.sigma,
+        seats=args.seats,
         requests_per_s=args.requests_per_s,
         concurrent=args.concurrent,
         tokens_per_min=args.tokens_per_min,

@@ -29,6 +29,7 @@ from ngx_agents.gateway.peers import PeerRoutes
 from ngx_agents.gateway.problems import status_of
 from ngx_agents.gateway.reconnects import Reconnects
 from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.resilience.caller import CALLER, Caller
 from ngx_agents.resilience.modes import Mode, ModeChange
 from ngx_agents.telemetry.log import event_log
 
@@ -104,6 +105,8 @@ class Gateway:
                 raise Forbidden(f"this is for the role {operation.role}")
             if exchange.principal.agents is not None and not operation.is_for_scoped:
                 raise Forbidden("a key for some agents alone may not do this")
+            owner = exchange.principal.owner
+            CALLER.set(Caller(owner.tenant, owner.user))
         await operation.handler(exchange)
 
     async def _dispatch(self, exchange: Exchange) -> None:

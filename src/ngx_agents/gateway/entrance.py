@@ -16,7 +16,7 @@ from ngx_agents.errors import DeadlineExceeded, Overloaded, ReadOnly, ShareExcee
 from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.resilience.admission import Decision, Gate, Holding, Refusal
-from ngx_agents.resilience.admission_line import Asker, Entry
+from ngx_agents.resilience.admission_line import AGE_S, Asker, Entry
 from ngx_agents.resilience.fairness import cost_of
 from ngx_agents.resilience.modes import Mode, Modes
 from ngx_agents.telemetry.metrics import Metrics
@@ -48,6 +48,11 @@ class Ticket:
     def on_spent(self, act: Callable[[int, int], None]) -> None:
         """`act(input_tokens, output_tokens)` is called before the release, with what the turn used of the model."""
         self._on_spent.append(act)
+
+    @property
+    def behind_s(self) -> float:
+        """Where lanes wait in the journal, those of a noisy tenant wait as long as the next class."""
+        return AGE_S if self._gate.crowds_others(self._holding.asker.tenant) else 0.0
 
     def left_s(self, within_s: float | None) -> float | None:
         """What is left of the time that the caller gave, after the wait to be let in."""

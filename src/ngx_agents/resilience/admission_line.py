@@ -123,10 +123,10 @@ class _Class:
             del self.users[tenant]
 
     def next(self, fairness: Fairness, *, is_newest_first: bool) -> Entry:
-        tenants, counters = self.tenants.by_key, fairness.tenants
+        tenants = self.tenants.by_key
         tenant = next(iter(tenants))
         if len(tenants) > 1:
-            tenant = min(tenants, key=lambda name: (fairness.is_noisy(name), counters.of(name)))
+            tenant = fairness.next_of(tenants)
         if len(tenants[tenant]) == 1:
             return next(iter(tenants[tenant]))
         promised = next((entry for entry in tenants[tenant] if entry.is_promised), None)

@@ -11,12 +11,14 @@ Source: "Fairness in Serving Large Language Models" (VTC), arXiv 2401.00588; the
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ngx_agents.clock import Clock
 
 INPUT_WEIGHT = 1.0
 OUTPUT_WEIGHT = 2.0
+CALL_COST = 100.0  # of a call that waited, in tokens: so that tenants take turns before they are charged
 MAX_KEYS = 10_000
 
 
@@ -80,6 +82,10 @@ class Fairness:
         self._in_flight = 0.0
         self._seconds = 0.0
         self._halved_s = clock.monotonic_s()
+
+    def next_of(self, tenants: Iterable[str]) -> str:
+        """Who of those who wait is next: the quiet before the noisy, then who was given least."""
+        return min(tenants, key=lambda name: (self.is_noisy(name), self.tenants.of(name)))
 
     def served(self, tenant: str, user: str) -> None:
         """Somebody who waited is next."""

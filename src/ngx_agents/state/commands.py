@@ -152,7 +152,7 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     `idempotency_hash` covers path and body. `grant_to` names the instance that gets the lane if it is free.
     `deadline_at` and `now` are Unix seconds. `attachments` are ids, which the caller has looked at; a message that has
     any is never coalesced. With `task` the turn is one of a task, and what TaskEntry names is raised. `push` is a
-    webhook of that task, or (kind `turn`) of the turn.
+    webhook of that task, or (kind `turn`) of the turn. A free lane waits as if accepted `behind_s` later.
     """
 
     conversation_id: str
@@ -173,6 +173,7 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     attachments: tuple[str, ...] = ()
     task: TaskEntry | None = None
     push: PushConfig | None = None
+    behind_s: float = 0.0
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

@@ -101,7 +101,7 @@ class LaneBatch:
     def _append(self, lane: Lane, command: c.AcceptTurn, interrupt: str | None) -> c.Accepted:
         position, number = lane.pending, lane.next_turn
         granted = position == 0 and command.grant_to is not None
-        sort_key = command.now + command.turn_class * AGEING_S_PER_CLASS
+        sort_key = command.now + command.behind_s + command.turn_class * AGEING_S_PER_CLASS
         lane.sort_key = sort_key if position == 0 else min(lane.sort_key, sort_key)
         lane.next_turn += 1
         lane.pending += 1

@@ -1,22 +1,27 @@
 """The readers: a few tasks with a connection each, that do one reading call after the other.
 
 A caller that stops waiting leaves the connection as it is: its call runs to its end, and nobody is told. A call that
-lost its connection is made once more on a new one; one that took too long is not.
+lost its connection is made once more on a new one; one that took too long is not. The more urgent class goes first, and
+in a class tenants take turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any, TypeAlias
 
 from ngx_agents.errors import JournalUnavailable
+from ngx_agents.resilience.caller import tenant_now, urgency_of
+from ngx_agents.resilience.fair_order import FairOrder
 from ngx_agents.state.postgres_connections import Connector, Session
 from ngx_agents.state.postgres_errors import understood
 
 Call: TypeAlias = "Callable[[Session], Awaitable[Any]]"
 MAX_WAITING = 10_000
-_Item: TypeAlias = "tuple[Call, asyncio.Future[Any]] | None"
+INTERACTIVE, LAST = 1, 9
+_Item: TypeAlias = "tuple[int, int, int, tuple[Call, asyncio.Future[Any]] | None]"
 
 
 class Readers:
@@ -24,7 +29,9 @@ class Readers:
 
     def __init__(self, connector: Connector, *, size: int) -> None:
         self._sessions = [Session(connector) for _ in range(size)]
-        self._calls: asyncio.Queue[_Item] = asyncio.Queue(MAX_WAITING)
+        self._calls: asyncio.PriorityQueue[_Item] = asyncio.PriorityQueue(MAX_WAITING)
+        self._order = FairOrder()
+        self._numbers = count()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -34,7 +41,7 @@ class Readers:
         """Lets what was asked be answered, then ends the readers."""
         tasks, self._tasks = self._tasks, []
         for _ in tasks:
-            await self._calls.put(None)
+            await self._calls.put((LAST, 0, next(self._numbers), None))
         if tasks:
             await asyncio.wait(tasks)
         for session in self._sessions:
@@ -46,13 +53,18 @@ class Readers:
             raise JournalUnavailable("the journal is closed")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._calls.put_nowait((call, future))
+            tag = self._order.tag(tenant_now())
+            self._calls.put_nowait((urgency_of(INTERACTIVE), tag, next(self._numbers), (call, future)))
         except asyncio.QueueFull:
             raise JournalUnavailable("too much is waiting to be read", retry_after_s=2.0) from None
         return future
 
     async def _read(self, session: Session) -> None:
-        while (item := await self._calls.get()) is not None:
+        while True:
+            _, tag, _, item = await self._calls.get()
+            if item is None:
+                return
+            self._order.served(tag)
             call, future = item
             if future.done():
                 continue

@@ -143,7 +143,7 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
         {
             "now": command.now,
             "title": command.text[:TITLE_CHARS],
-            "sort_key": command.now + command.turn_class * AGEING_S_PER_CLASS,
+            "sort_key": command.now + command.behind_s + command.turn_class * AGEING_S_PER_CLASS,
             "owner": command.grant_to,
             "turn_id": command.turn_id,
             "id": command.conversation_id,

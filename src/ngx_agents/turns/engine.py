@@ -270,7 +270,8 @@ class TurnEngine:
             when_busy=request.when_busy, now=now, deadline_at=now + timeout_s,
             grant_to=self._instance if grant else None, agent=request.agent, locale=request.locale,
             idempotency_key=request.idempotency_key, idempotency_hash=request.idempotency_hash,
-            max_waiting=self._settings.max_waiting_per_conversation, attachments=request.attachments,
+            max_waiting=self._settings.max_waiting_per_conversation,
+            behind_s=0.0 if request.ticket is None else request.ticket.behind_s, attachments=request.attachments,
             task=request.task, push=request.push,
         )  # fmt: skip
 

@@ -13,6 +13,9 @@ from ngx_agents.state.model import Answer, Artifact, Durability, Owner, Source, 
 class TurnTicket(Protocol):
     """What let a turn in. The turn tells what it spent and gives it back when it ends; more than once is nothing."""
 
+    @property
+    def behind_s(self) -> float: ...
+
     def weigh(self, calls: int) -> None: ...
 
     def spent(self, *, input_tokens: int, output_tokens: int) -> None: ...

@@ -26,6 +26,7 @@ from ngx_agents.agents.turn import (
 )
 from ngx_agents.clock import Clock
 from ngx_agents.errors import DeadlineExceeded, JournalUnavailable, LeaseLost, NgxError, Unavailable
+from ngx_agents.resilience.caller import CALLER, Caller
 from ngx_agents.state.commands import Finished, FinishTurn, GetProfile, Grant, RecentMessages, ReleaseLane
 from ngx_agents.state.ids import Ids, shard_in
 from ngx_agents.state.journal import Journal
@@ -141,6 +142,7 @@ class TurnRunner:
     async def _answer_with(
         self, live: LiveTurn, grant: Grant, desk: TurnDesk, attachments: tuple[Attachment, ...]
     ) -> Answered:
+        CALLER.set(Caller(grant.owner.tenant, grant.owner.user, grant.turn_class))
         live.stream.publish("turn.started", {"turn_id": grant.turn_id})
         history = await self._journal.query(
             RecentMessages(

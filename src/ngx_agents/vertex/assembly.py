@@ -16,6 +16,7 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import ConfigError
 from ngx_agents.resilience.breaker import BreakerRules
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.resilience.governor import GovernorRules
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.answering import Answering, Keeping
@@ -81,6 +82,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     courtesy: Courtesy
     shared: Shared | None
     secrets: tuple[bytes, ...]
+    fairness: Fairness | None = None
 
 
 class Assembly(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +106,7 @@ async def assembled(settings: VertexSettings, limits: ClientLimits, around: Surr
         GovernorRules(max_in_flight=MAX_IN_FLIGHT, ramp_floor_per_s=RAMP_FLOOR_PER_S),
         clock=around.clock,
         metrics=around.metrics,
+        fairness=around.fairness,
         took=around.measures.pace.permit_took if around.measures.pace is not None else None,
     )
     contexts = Contexts(settings.contexts, targets.context_call, clock=around.clock)

@@ -17,6 +17,7 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import ModelError
 from ngx_agents.resilience.breaker import BreakerState
 from ngx_agents.resilience.courtesy import Courtesy
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
 from ngx_agents.vertex.assembly import Assembly, ClientLimits, Surroundings, assembled
@@ -39,7 +40,7 @@ class VertexAIClient:
     `retry_delay` (seconds) is the base of full jitter; a breaker opens at `circuit_breaker_threshold` calls of which
     half failed, for `circuit_breaker_timeout` seconds. Without `settings` the environment decides. `shared` is what
     instances share, opened and closed by the caller; it is used when `secrets`, the same on all of them, are given.
-    `pace` hears how fast the model is.
+    `pace` hears how fast the model is, `fairness` says which tenant's call is next.
     """
 
     def __init__(  # noqa: PLR0913  # the specification's constructor, and the client's surroundings
@@ -62,6 +63,7 @@ class VertexAIClient:
         courtesy: Courtesy | None = None,
         traces: Traces | None = None,
         pace: Pace | None = None,
+        fairness: Fairness | None = None,
     ) -> None:
         self._limits = ClientLimits(
             cache_enabled=cache_enabled,
@@ -85,6 +87,7 @@ class VertexAIClient:
             courtesy=courtesy or Courtesy(),
             shared=shared,
             secrets=tuple(secrets),
+            fairness=fairness,
         )
         self._traces = traces or Traces()
         self._stack = AsyncExitStack()

@@ -17,6 +17,8 @@ from weakref import WeakValueDictionary
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import ConfigError, ModelThrottled
+from ngx_agents.resilience.caller import tenant_now, urgency_of
+from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.resilience.governor import Governor, GovernorRules
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.permit_line import CLASSES, PermitLine, Waiter
@@ -71,11 +73,19 @@ class LaneView:
 class Lane:
     """One governor and the line before it. Permits are asked for and given in one event loop."""
 
-    def __init__(self, rules: GovernorRules, *, clock: Clock, max_waiting: int, measures: PermitMeasures) -> None:
+    def __init__(
+        self,
+        rules: GovernorRules,
+        *,
+        clock: Clock,
+        max_waiting: int,
+        measures: PermitMeasures,
+        fairness: Fairness | None = None,
+    ) -> None:
         self.governor = Governor(rules, clock=clock)
         self._now_s = clock.monotonic_s
         self._measures = measures
-        self._line: PermitLine[Permit] = PermitLine(max_waiting)
+        self._line: PermitLine[Permit] = PermitLine(max_waiting, fairness)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -104,7 +114,7 @@ class Lane:
         permit = self.try_permit(urgency)
         if permit is not None:
             return permit
-        waiter = self._enter(min(max(urgency, 0), CLASSES - 1), deadline_s)
+        waiter = self._enter(min(max(urgency_of(urgency), 0), CLASSES - 1), deadline_s)
         timer = asyncio.get_running_loop().call_later(deadline_s - waiter.since_s, self._expire, waiter)
         try:
             permit = await waiter.granted
@@ -136,7 +146,7 @@ class Lane:
                 raise self._refusal("full", governor.estimate_s(len(line)))
             self._refuse(displaced, "displaced", governor.estimate_s(len(line) + 1))
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(granted=granted, urgency=urgency, since_s=now_s, deadline_s=deadline_s)
+        waiter = Waiter(granted=granted, urgency=urgency, since_s=now_s, deadline_s=deadline_s, tenant=tenant_now())
         line.add(waiter)
         self._hand_out()
         return waiter
@@ -197,10 +207,10 @@ class Lane:
 class Governors:
     """The lanes of one client; at most `max_lanes` are kept, the least recently asked for goes when it is idle.
 
-    `took` hears how long each permit was waited for.
+    `took` hears how long each permit was waited for; `fairness` says which tenant is next.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the lanes' surroundings, all by name
         self,
         rules: GovernorRules,
         *,
@@ -209,6 +219,7 @@ class Governors:
         max_waiting: int = 200,
         max_lanes: int = 256,
         took: Callable[[float], None] | None = None,
+        fairness: Fairness | None = None,
     ) -> None:
         if max_waiting < 0 or max_lanes < 1:
             raise ConfigError("a line of permits cannot be shorter than nothing, and there is at least one lane")
@@ -216,6 +227,7 @@ class Governors:
         self._clock = clock
         self._max_waiting = max_waiting
         self._max_lanes = max_lanes
+        self._fairness = fairness
         self._measures = PermitMeasures(metrics, took)
         self._lanes: OrderedDict[Key, Lane] = OrderedDict()
         self._held: WeakValueDictionary[Key, Lane] = WeakValueDictionary()  # who kept a lane and who asks share it
@@ -231,7 +243,13 @@ class Governors:
             self._drop_one()
         lane = self._held.get(key)
         if lane is None:
-            lane = Lane(self._rules, clock=self._clock, max_waiting=self._max_waiting, measures=self._measures)
+            lane = Lane(
+                self._rules,
+                clock=self._clock,
+                max_waiting=self._max_waiting,
+                measures=self._measures,
+                fairness=self._fairness,
+            )
         self._lanes[key] = self._held[key] = lane
         return lane
 

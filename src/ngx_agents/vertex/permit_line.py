@@ -1,6 +1,7 @@
-"""Who waits for a permit, and who is next: four classes, first come first served inside each, bounded.
+"""Who waits for a permit, and who is next: four classes, tenants in turn inside each, bounded.
 
-The next is the least of `since_s + class * AGE_S`: waiting that long is worth a class, so that nobody starves. When the
+The next class is that of the least `since_s + class * AGE_S`: waiting that long is worth a class, so that nobody
+starves. In it the tenant is next that was given least (`resilience/fairness.py`), and of its calls the oldest. When the
 line is full the newest of the least urgent class makes room for a more urgent one. Pure; used by `governors.Lane`.
 """
 
@@ -10,6 +11,8 @@ from asyncio import Future
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from ngx_agents.resilience.fairness import CALL_COST, Fairness
 
 CLASSES = 4
 AGE_S = 30.0
@@ -24,12 +27,14 @@ class Waiter(Generic[P]):
     urgency: int
     since_s: float
     deadline_s: float
+    tenant: str = ""
 
 
 class PermitLine(Generic[P]):
-    """At most `max_waiting` waiters."""
+    """At most `max_waiting` waiters; without `fairness` first come, first served."""
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, fairness: Fairness | None = None) -> None:
+        self._fairness = fairness
         self._max_waiting = max_waiting
         self._classes: tuple[OrderedDict[Waiter[P], None], ...] = tuple(OrderedDict() for _ in range(CLASSES))
         self._count = 0
@@ -70,8 +75,21 @@ class PermitLine(Generic[P]):
         if not heads:
             raise IndexError("nobody waits")
         waiter = min(heads, key=lambda head: head.since_s + head.urgency * AGE_S)
+        if self._fairness is not None:
+            waiter = self._fairest(self._classes[waiter.urgency], self._fairness)
         self.remove(waiter)
         return waiter
+
+    def _fairest(self, waiters: OrderedDict[Waiter[P], None], fairness: Fairness) -> Waiter[P]:
+        oldest: dict[str, Waiter[P]] = {}
+        for waiter in waiters:
+            oldest.setdefault(waiter.tenant, waiter)
+        if len(oldest) == 1:
+            return next(iter(waiters))
+        tenant = fairness.next_of(oldest)
+        fairness.tenants.served(tenant)
+        fairness.tenants.charge(tenant, CALL_COST)
+        return oldest[tenant]
 
     def waiters(self) -> list[Waiter[P]]:
         """All, in no order that matters."""

@@ -59,6 +59,7 @@ class ControlState:
             jitter=settings.jitter,
             sigma=settings.sigma,
             chunks=settings.chunks,
+            seats=settings.seats,
         )
         self.tokens: dict[str, float] = {}
         self.tokens_issued = 0

@@ -110,7 +110,7 @@ class CallService:
         if self._fault is not None and self._fault.kind == "truncated":
             frames[-1] = frames[-1][: len(frames[-1]) // 2]
         latency, rng, traffic = self._state.latency, self._state.rng, self._traffic
-        gap_s = (lambda: latency.gap_s(rng)) if latency.chunk_gap_ms else None
+        gap_s = (lambda: latency.gap_s(rng) * latency.crowding(traffic.streams_open)) if latency.chunk_gap_ms else None
         traffic.open_stream()
         end = "left"
         try:
@@ -178,7 +178,8 @@ class CallService:
 
     async def _wait_for_first_byte(self, *, streams: bool) -> None:
         """Raises _Ended when the client leaves meanwhile, Refusal when its own timeout is shorter."""
-        delay_s = self._state.latency.ttft_s(self._state.rng)
+        latency = self._state.latency
+        delay_s = latency.ttft_s(self._state.rng) * latency.crowding(self._traffic.streams_open)
         if self._fault is not None and self._fault.kind == "stall_first":
             delay_s += self._fault.delay_ms / 1000
         if delay_s <= 0:

@@ -11,6 +11,7 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`ttft_ms`: time to the first byte of any answer; `chunk_gap_ms`: time between pieces of a stream.
 
     `jitter` in [0, 1] spreads both by that share up and down, `sigma` > 0 makes both lognormal; drawn from `seed`.
+    `seats` bounds the streams at full speed, more share them; 0 is no bound.
     `requests_per_s`, `concurrent` and `tokens_per_min` bound one shared pool, 0 is no bound. `body_limit_bytes` and
     `cache_min_tokens` are the service's. `port` 0 takes a free one.
     `require_auth` answers 401 unless the call bears an API key or a token issued here and not revoked.
@@ -26,6 +27,7 @@ class EmulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     jitter: float = 0.0
     seed: int = 1
     sigma: float = 0.0
+    seats: int = 0
     requests_per_s: float = 0.0
     concurrent: int = 0
     tokens_per_min: float = 0.0
