@@ -11,7 +11,6 @@ DIVIDED = (
     ("edge", "max_connections"),
     ("admission", "capacity"),
     ("turns", "max_running"),
-    ("admission", "capacity"),
     ("vertex", "connection_pool_size"),
     ("vertex", "max_cache_size"),
     ("journal", "memory_bytes"),
