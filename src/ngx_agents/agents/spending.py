@@ -128,12 +128,13 @@ Charge = tuple[Lease, int, bool]
 class Purse:
     """What one turn spends with. Any number of its agents may reserve at once."""
 
-    __slots__ = ("_owner", "_spending", "_task")
+    __slots__ = ("_owner", "_spending", "_task", "stops")
 
     def __init__(self, spending: Spending, task: TurnTask) -> None:
         self._spending = spending
         self._task = task
         self._owner = task.owner
+        self.stops = spending.controls.stops
 
     async def reserve(self, agent: str, request: ModelRequest) -> Grant:
         """To be settled, whatever happens. Raises SpendingStopped."""
@@ -269,7 +270,7 @@ class Purse:
 class Grant:
     """One call may be made: `request` as it is to be sent. `is_degraded`: a budget chose the cheaper model."""
 
-    __slots__ = ("_agent", "_charges", "_purse", "is_degraded", "request")
+    __slots__ = ("_agent", "_charges", "_purse", "_stops", "is_degraded", "request")
 
     def __init__(
         self,
@@ -282,14 +283,14 @@ class Grant:
     ) -> None:
         self._purse = purse
         self._agent = agent
+        self._stops = purse.stops
         self._charges = charges
         self.request = request
         self.is_degraded = is_degraded
 
     def refuse_stopped(self) -> None:
         """Raises SpendingStopped when it was stopped while the call runs."""
-        stop = self._purse.stopped_by(self._agent)
-        if stop is not None:
+        if self._stops and (stop := self._purse.stopped_by(self._agent)) is not None:
             raise SpendingStopped("the model is not asked any more", by=f"stop {stop}")
 
     def settle(self, reply: ModelReply | None, *, is_begun: bool) -> None:

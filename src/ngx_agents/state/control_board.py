@@ -16,7 +16,7 @@ import msgspec
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
 from ngx_agents.state.commands import Control, ListControls
-from ngx_agents.state.controls import ACCOUNT_JOIN, Account, Budget, Document, Flag, Plan, Stop, Tenant, read_document
+from ngx_agents.state.controls import ACCOUNT_JOIN, Account, Budget, Document, Flag, Plan, Tenant, read_document
 from ngx_agents.state.flags import is_on_for
 from ngx_agents.state.governance import ControlKind
 from ngx_agents.state.journal import Journal
@@ -56,7 +56,8 @@ class ControlBoard:
         self._rules: dict[str, Rules] = {}
         self._default = Rules(plan_name=DEFAULT_PLAN, plan=Plan())
         self._listeners: list[Callable[[], None]] = []
-        self._stops: dict[str, Document] = {}
+        self.stops: dict[str, Document] = {}
+        """The same object for ever, so that who looks often may keep it."""
         self._flags: dict[str, Document] = {}
         self._accounts: dict[str, Document] = {}
         failures = metrics.counter("ngx_control_refresh_failed_total", "Refreshes of the controls that failed.")
@@ -86,9 +87,9 @@ class ControlBoard:
 
     def stopped(self, tenant: str, agent: str) -> str | None:
         """The name of the stop that keeps the model from being asked for them, None when none does."""
-        if not self._stops:
+        if not self.stops:
             return None
-        return next((name for name in ("all", f"tenant:{tenant}", f"agent:{agent}") if name in self._stops), None)
+        return next((name for name in ("all", f"tenant:{tenant}", f"agent:{agent}") if name in self.stops), None)
 
     async def __aenter__(self) -> Self:
         """Reads what there is; a journal that is away is asked again later."""
@@ -146,7 +147,8 @@ class ControlBoard:
 
     def _settle(self) -> None:
         self._rules.clear()
-        self._stops = {name: one for name, one in self._known.get("stop", {}).items() if isinstance(one, Stop)}
+        self.stops.clear()
+        self.stops.update(self._known.get("stop", {}))
         self._flags = self._known.get("flag", {})
         self._accounts = self._known.get("account", {})
         self._default = Rules(plan_name=DEFAULT_PLAN, plan=self._plan(DEFAULT_PLAN))
