@@ -14,6 +14,7 @@ def _counted(turns: float, running: float, breaker: float, *seconds: float) -> S
     metrics.counter("ngx_turns_total", "Turns.", "status").labels("completed").inc(turns)
     metrics.gauge("ngx_turns_running", "At work.").labels().set(running)
     metrics.gauge("ngx_model_breaker_state", "0 closed, 2 open.", "location").labels("eu").set(breaker)
+    metrics.gauge("ngx_mcp_connected", "1 while connected.", "server").labels("s").set(float(breaker < 2))
     for each in seconds:
         metrics.histogram("ngx_turn_seconds", "Seconds.", buckets=(1.0, 2.0)).labels().observe(each)
     wire = msgspec.msgpack.encode(snapshot_of(metrics))
@@ -25,6 +26,7 @@ def test_counts_are_added_and_a_state_is_that_of_the_worst() -> None:
     assert 'ngx_turns_total{status="completed"} 8.0' in text
     assert "ngx_turns_running 3.0" in text
     assert 'ngx_model_breaker_state{location="eu"} 2.0' in text
+    assert 'ngx_mcp_connected{server="s"} 0.0' in text
     assert 'ngx_turn_seconds_bucket{le="1.0"} 1.0' in text
     assert 'ngx_turn_seconds_bucket{le="2.0"} 2.0' in text
     assert "ngx_turn_seconds_count 3.0" in text

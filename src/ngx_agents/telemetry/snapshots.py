@@ -13,7 +13,9 @@ import msgspec
 
 from ngx_agents.telemetry.metrics import Counter, Gauge, Histogram, Metrics
 
-WORST_OF = ("_state", "_mode", "_up", "_lag_bytes", "_lag_seconds")  # endings of gauges that are not added
+# endings of gauges that are not added: the greatest counts, or the least
+GREATEST_OF = ("_state", "_mode", "_lag_bytes", "_seconds")
+LEAST_OF = ("_up", "_connected", "_threshold")
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -83,12 +85,14 @@ def _add(whole: Metrics, family: Family) -> None:
 
 
 def _add_gauge(whole: Metrics, family: Family) -> None:
-    is_worst = family.name.endswith(WORST_OF)
+    is_greatest, is_least = family.name.endswith(GREATEST_OF), family.name.endswith(LEAST_OF)
     gauge = whole.gauge(family.name, family.help, *family.labels)
     known = {values for values, _ in gauge.cells()}
     for values, (number,) in family.rows:
         cell = gauge.labels(*values)
-        if is_worst and values in known:
+        if is_greatest and values in known:
             cell.set(max(cell.value, number))
+        elif is_least and values in known:
+            cell.set(min(cell.value, number))
         else:
             cell.set(cell.value + number)
