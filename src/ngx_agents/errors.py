@@ -68,6 +68,13 @@ class NgxError(Exception):
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
+    first_aid: str | None = None
+    """What a person must read although their message was refused; set where the message is known."""
+
+    @property
+    def words(self) -> str:
+        """The text of the error, after what must be read first."""
+        return str(self) if self.first_aid is None else f"{self.first_aid}\n\n{self}"
 
 
 class ConfigError(NgxError):

@@ -36,6 +36,12 @@ async def test_a_red_flag_wins_over_an_explicit_agent() -> None:
     assert "988" in seen.text
 
 
+def test_a_message_that_cannot_be_taken_still_gets_the_words_of_its_red_flag() -> None:
+    assert "988" in (TEAM.first_aid("I want to kill myself", "en-US") or "")
+    assert "112" in (TEAM.first_aid("me duele mucho el pecho", "es-ES") or "")
+    assert TEAM.first_aid("I want to lift more", "en-US") is None
+
+
 async def test_a_training_request_gets_a_computed_plan() -> None:
     seen = await see(TEAM, a_task("Quiero un plan de entrenamiento de fuerza de 8 semanas"))
     assert seen.answered.agents == (T,)

@@ -74,6 +74,19 @@ async def test_a_refusal_is_told_by_its_code_in_the_users_language_and_can_be_re
     assert await chat.shown() == await chat.stored()
 
 
+async def test_a_refused_emergency_is_told_whom_to_call(chat, server):
+    problem = {"status": 503, "code": "read_only", "request_id": "r", "first_aid": "**Llama al 112** ahora."}
+
+    async def refuse(route):
+        await route.fulfill(status=503, content_type="application/problem+json", body=json.dumps(problem))
+
+    await chat.open(server)
+    await chat.page.route("**/turns", refuse, times=1)
+    await chat.send("me duele mucho el pecho")
+    await chat.page.locator(".notice").wait_for()
+    assert await chat.page.locator("strong", has_text="Llama al 112").is_visible()
+
+
 async def test_a_code_nobody_has_words_for_is_shown_as_it_is(chat, server):
     async def refuse(route):
         await route.fulfill(status=418, content_type="application/problem+json", body='{"code": "teapot"}')

@@ -45,6 +45,9 @@ class ScriptTeam:
     def knows(self, agent_id: str) -> bool:
         return agent_id in ("parrot", "owl")
 
+    def first_aid(self, text: str, locale: str | None) -> str | None:
+        return "Call 112." if "emergency" in text else None
+
     async def answer(self, task: TurnTask, desk: Desk) -> AsyncIterator[AgentEvent]:
         self.tasks.append(task)
         agent = task.agent or "parrot"

@@ -44,6 +44,20 @@ async def test_read_only_serves_history_refuses_every_way_in_and_stores_nothing(
         assert (await api.say(conversation_id, "say after"))[0] == 200
 
 
+async def test_an_emergency_that_is_refused_is_told_whom_to_call(tmp_path: Path) -> None:
+    async with house(tmp_path) as made, served(made.app) as url, aiohttp.ClientSession() as session:
+        api = Client(session, url)
+        conversation_id = await api.conversation()
+        made.modes.force(Mode.READ_ONLY, by="ana", reason="moving house")
+        status, problem = await api.say(conversation_id, "an emergency")
+        assert (status, problem["code"], problem["first_aid"]) == (503, "read_only", "Call 112.")
+        _, problem = await api.say(conversation_id, "say hello")
+        assert "first_aid" not in problem
+        chat = {"model": "ngx", "messages": [{"role": "user", "content": "an emergency"}]}
+        async with session.post(f"{url}/v1/chat/completions", json=chat) as response:
+            assert (await response.json())["error"]["message"].startswith("Call 112.\n\n")
+
+
 async def test_streams_are_told_the_mode_that_is_and_every_change(tmp_path: Path) -> None:
     async with house(tmp_path) as made, served(made.app) as url, aiohttp.ClientSession() as session:
         api = Client(session, url)

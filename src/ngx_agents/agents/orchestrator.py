@@ -48,6 +48,7 @@ from ngx_agents.agents.wording import normalise, words_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import ConfigError, DeadlineExceeded
 from ngx_agents.resilience.modes import Modes
+from ngx_agents.state.model import Profile
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
@@ -153,6 +154,17 @@ class CoachingTeam:
         """Takes in what the agents elsewhere show of themselves now."""
         self._lineup = LineUp(self._team, crew=self._crew, own=self._own_router, roster=self.remote)
         self._synthesis.call_upon(callable_cards(self._cards, self.remote))
+
+    def first_aid(self, text: str, locale: str | None) -> str | None:
+        """Whom to call, when the text alone raises a red flag: for a message that cannot be taken as a turn."""
+        plain = normalise(text)
+        words, profile = words_of(plain), Profile()
+        language = choose_language(words, locale=locale, profile_locale=None)
+        flag = self._safety.red_flag(plain, words, language=language, locale=locale, profile=profile)
+        if flag is None:
+            return None
+        self._flags.labels(flag.id).inc()
+        return flag.text
 
     async def answer(self, task: TurnTask, desk: Desk) -> AsyncGenerator[AgentEvent]:
         """Raises LeaseLost, DeadlineExceeded."""

@@ -42,6 +42,10 @@ class Roster(Protocol):
 
     def knows(self, agent_id: str) -> bool: ...
 
+    def first_aid(self, text: str, locale: str | None) -> str | None:
+        """What must be said to this message whatever else can be; None for nearly all."""
+        ...
+
 
 def always() -> bool:
     return True

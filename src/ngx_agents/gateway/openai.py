@@ -15,6 +15,7 @@ from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, timeou
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange, Header
+from ngx_agents.gateway.first_aid import first_aid
 from ngx_agents.gateway.openai_errors import openai_error
 from ngx_agents.gateway.openai_images import Image, images_of, kept
 from ngx_agents.gateway.openai_intake import Said, asked, said_before
@@ -67,9 +68,10 @@ class ChatRoutes:
         given = (body.metadata and body.metadata.conversation_id) or exchange.header(b"x-conversation-id")
         known = known_id("c", given) if given else None
         timeout_s = timeout_of(exchange.header(b"x-server-timeout"))
-        ticket = await self._deps.entrance.enter(
-            exchange.principal, tokens_hint=about_tokens(text), size_bytes=len(raw), within_s=timeout_s
-        )
+        with first_aid(self._deps.team, text):
+            ticket = await self._deps.entrance.enter(
+                exchange.principal, tokens_hint=about_tokens(text), size_bytes=len(raw), within_s=timeout_s
+            )
         exchange.announced += ticket.told
         with ticket:
             request = TurnRequest(

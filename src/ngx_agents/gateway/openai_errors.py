@@ -32,5 +32,6 @@ def openai_error(*, status: int, message: str, code: str, param: str | None = No
 
 def render_openai_error(problem: Problem) -> tuple[bytes, bytes]:
     """Media type and body."""
-    error: Any = openai_error(status=problem.status, message=problem.detail, code=problem.code, param=problem.field)
+    message = problem.detail if problem.first_aid is None else f"{problem.first_aid}\n\n{problem.detail}"
+    error: Any = openai_error(status=problem.status, message=message, code=problem.code, param=problem.field)
     return MEDIA_TYPE, msgspec.json.encode(error)

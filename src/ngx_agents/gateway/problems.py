@@ -74,7 +74,10 @@ _STATUS_OF_CODE = {error.code: status for error, status in STATUS.items()}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error. `code` is stable; `field` names the JSON path or header at fault, `turn_id` the turn in the way."""
+    """An error. `code` is stable; `field` names the JSON path or header at fault, `turn_id` the turn in the way.
+
+    `first_aid` is for the person who wrote: whom to call, when the message that was refused tells of an emergency.
+    """
 
     title: str
     status: int
@@ -84,6 +87,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     field: str | None = None
     turn_id: str | None = None
     retry_after_s: float | None = None
+    first_aid: str | None = None
 
 
 def status_of(error: NgxError) -> int:
@@ -109,6 +113,7 @@ def problem_of(error: NgxError, request_id: str) -> Problem:
         field=getattr(error, "field", None),
         turn_id=getattr(error, "turn_id", None),
         retry_after_s=getattr(error, "retry_after_s", None),
+        first_aid=error.first_aid,
     )
 
 

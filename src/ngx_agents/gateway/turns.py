@@ -15,6 +15,7 @@ from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_o
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange
+from ngx_agents.gateway.first_aid import first_aid
 from ngx_agents.gateway.preferences import NONE, Preferences, applied, preferences_of
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.wire import CancelReply, TurnBody
@@ -33,6 +34,7 @@ class TurnRoutes:
     def __init__(self, deps: GatewayDeps, max_body_bytes: int) -> None:
         self._engine = deps.engine
         self._entrance = deps.entrance
+        self._team = deps.team
         self._controls = deps.controls
         self._webhooks = deps.webhooks
         self._max_body_bytes = max_body_bytes
@@ -42,18 +44,8 @@ class TurnRoutes:
         conversation_id = known_id("c", exchange.parameters["conversation_id"])
         raw = await exchange.body(self._max_body_bytes)
         request = await self._request(exchange, raw, conversation_id=conversation_id)
-        ticket = await self._entrance.enter(
-            exchange.principal,
-            turn_class=request.turn_class,
-            tokens_hint=about_tokens(request.text),
-            size_bytes=len(raw),
-            within_s=request.timeout_s,
-        )
-        exchange.announced += ticket.told
-        with ticket:
-            accepted = await self._engine.accept(
-                msgspec.structs.replace(request, ticket=ticket, timeout_s=ticket.left_s(request.timeout_s))
-            )
+        with first_aid(self._team, request.text, request.locale):
+            accepted = await self._accept(exchange, request, size_bytes=len(raw))
         if _wants_events(exchange):
             await self._stream(exchange, accepted.turn_id)
         elif (prefers := _preferences(exchange)).is_async:
@@ -61,6 +53,20 @@ class TurnRoutes:
         else:
             view = await self._engine.wait(accepted.turn_id, request.owner)
             await exchange.reply(200, msgspec.json.encode(view), (JSON, _location(view.turn_id)))
+
+    async def _accept(self, exchange: Exchange, request: TurnRequest, *, size_bytes: int) -> Accepted:
+        ticket = await self._entrance.enter(
+            exchange.principal,
+            turn_class=request.turn_class,
+            tokens_hint=about_tokens(request.text),
+            size_bytes=size_bytes,
+            within_s=request.timeout_s,
+        )
+        exchange.announced += ticket.told
+        with ticket:
+            return await self._engine.accept(
+                msgspec.structs.replace(request, ticket=ticket, timeout_s=ticket.left_s(request.timeout_s))
+            )
 
     async def events(self, exchange: Exchange) -> None:
         turn_id = known_id("t", exchange.parameters["turn_id"])

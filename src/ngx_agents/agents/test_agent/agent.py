@@ -62,6 +62,8 @@ class Served(Protocol):
 
     def knows(self, agent_id: str) -> bool: ...
 
+    def first_aid(self, text: str, locale: str | None) -> str | None: ...
+
     def answer(self, task: TurnTask, desk: Desk) -> Events: ...
 
 
@@ -81,6 +83,9 @@ class WithTestAgent:
 
     def knows(self, agent_id: str) -> bool:
         return agent_id == ID or self._team.knows(agent_id)
+
+    def first_aid(self, text: str, locale: str | None) -> str | None:
+        return self._team.first_aid(text, locale)
 
     def answer(self, task: TurnTask, desk: Desk) -> Events:
         return _answer(task, desk) if task.agent == ID else self._team.answer(task, desk)

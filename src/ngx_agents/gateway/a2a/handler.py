@@ -49,6 +49,7 @@ from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.a2a.updates import Event, Tasks, begun
 from ngx_agents.gateway.a2a.views import NAMES, task_of
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.first_aid import first_aid
 from ngx_agents.gateway.turns import about_tokens
 from ngx_agents.state.commands import DeletePush, EndTask, ListPushes, ListTasks, PutPush
 from ngx_agents.state.model import Owner
@@ -116,12 +117,13 @@ class TaskHandler(RequestHandler):
         call = call_of(context)
         agent = call.principal.agent_for(self._agent(context))
         request = await self._intake.request(params, call, agent, streamed=streamed)
-        ticket = await self._deps.entrance.enter(
-            call.principal,
-            turn_class=request.turn_class,
-            tokens_hint=about_tokens(request.text),
-            size_bytes=call.size_bytes or params.ByteSize(),
-        )
+        with first_aid(self._deps.team, request.text, request.locale):
+            ticket = await self._deps.entrance.enter(
+                call.principal,
+                turn_class=request.turn_class,
+                tokens_hint=about_tokens(request.text),
+                size_bytes=call.size_bytes or params.ByteSize(),
+            )
         with ticket:
             try:
                 accepted = await self._deps.engine.accept(msgspec.structs.replace(request, ticket=ticket))

@@ -79,7 +79,7 @@ def translated(error: NgxError) -> A2AError:
         return invalid(str(error), error.field or "message")
     if isinstance(error, errors.Unavailable):
         data = {"code": error.code, "retryAfterS": str(error.retry_after_s)}
-        return InternalError(message=str(error), data=data)
+        return InternalError(message=error.words, data=data)
     if kind is InternalError:
         log.error("a2a.failed", code=error.code)
         return InternalError(message="an internal error")

@@ -16,6 +16,7 @@ from ngx_agents.gateway.decode import known_id, text_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream, frames_of
 from ngx_agents.gateway.exchange import Exchange
+from ngx_agents.gateway.first_aid import first_aid
 from ngx_agents.gateway.mcp.arguments import Ask
 from ngx_agents.gateway.mcp.envelope import Call, result
 from ngx_agents.gateway.turns import about_tokens
@@ -48,7 +49,8 @@ class Asking:
     async def _accepted(self, exchange: Exchange, arguments: Ask, *, size_bytes: int) -> TurnView:
         text, principal = text_of(arguments.text, "text"), exchange.principal
         known = None if arguments.conversation_id is None else known_id("c", arguments.conversation_id)
-        ticket = await self._deps.entrance.enter(principal, tokens_hint=about_tokens(text), size_bytes=size_bytes)
+        with first_aid(self._deps.team, text, arguments.locale):
+            ticket = await self._deps.entrance.enter(principal, tokens_hint=about_tokens(text), size_bytes=size_bytes)
         exchange.announced += ticket.told
         with ticket:
             title = text.strip().splitlines()[0][:TITLE_CHARS]

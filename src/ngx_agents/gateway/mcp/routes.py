@@ -147,11 +147,11 @@ def _held() -> dict[str, Any]:
 def _trouble(error: NgxError) -> dict[str, Any]:
     """An error as a tool's result, with the fields a problem has."""
     data: dict[str, Any] = {"code": error.code, "message": str(error)}
-    for name in ("field", "retry_after_s", "turn_id"):
+    for name in ("field", "retry_after_s", "turn_id", "first_aid"):
         if (value := getattr(error, name, None)) is not None:
             data[name] = value
     return {
-        "content": [{"type": "text", "text": f"{error.code}: {error}"}],
+        "content": [{"type": "text", "text": f"{error.code}: {error.words}"}],
         "structuredContent": data,
         "isError": True,
     }

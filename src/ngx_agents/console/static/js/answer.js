@@ -70,6 +70,7 @@ export class AnswerView {
   /** Ends the answer with a problem. */
   fail(problem) {
     this.#end();
+    if (problem.firstAid) this.prose.replaceChildren(renderMarkdown(problem.firstAid));
     this.foot.append(problemNotice(problem, this.retry));
     this.onChange();
   }
