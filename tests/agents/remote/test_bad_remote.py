@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,10 +28,9 @@ from ngx_agents.errors import ConfigError
 AWAY = "is not available right now"
 
 
-@pytest.fixture(scope="module")
-def weather() -> Iterator[str]:
-    with sdk_agent() as url:
-        yield url
+@pytest.fixture
+def weather(streaming: str) -> str:
+    return streaming
 
 
 async def never_asked(_: web.Request) -> web.Response:
@@ -78,10 +76,9 @@ async def test_what_a_dying_agent_said_is_withdrawn():
     assert AWAY in seen.text
 
 
-async def test_a_flood_is_cut_at_the_bound():
-    with sdk_agent() as url:
-        async with alone(settings(url, max_response_bytes=65_536, timeout_s=20.0)) as agent:
-            assert "cannot be used" in (await ask(agent, "flood please")).text
+async def test_a_flood_is_cut_at_the_bound(weather):
+    async with alone(settings(weather, max_response_bytes=65_536, timeout_s=20.0)) as agent:
+        assert "cannot be used" in (await ask(agent, "flood please")).text
 
 
 async def test_a_failed_task_gives_none_of_its_inner_words(weather):

@@ -29,17 +29,20 @@ def routed(team: CoachingTeam, text: str) -> tuple[str, ...]:
 FORECAST = "Rain until noon. Then it clears up. Wind from the west."
 
 
-@pytest.fixture(scope="module", params=["JSONRPC", "HTTP+JSON", "unary"])
-def weather(request: pytest.FixtureRequest) -> Iterator[str]:
-    options = ("JSONRPC", "--unary") if request.param == "unary" else (request.param,)
-    with sdk_agent(*options) as url:
+@pytest.fixture(scope="module", params=["JSONRPC", "HTTP+JSON, unary"])
+def weather(request: pytest.FixtureRequest, streaming: str) -> Iterator[str]:
+    if request.param == "JSONRPC":
+        yield streaming
+        return
+    with sdk_agent("HTTP+JSON", "--unary") as url:
         yield url
 
 
-@pytest.fixture(scope="module")
-def streaming() -> Iterator[str]:
-    with sdk_agent() as url:
-        yield url
+async def test_a_stream_over_http_and_json_is_an_answer_too():
+    with sdk_agent("HTTP+JSON") as url:
+        async with team_with(settings(url)) as team:
+            seen = await see(team, a_task("the weather please", agent="weather", locale="en"))
+    assert (seen.text, seen.answered.source) == (FORECAST, "remote")
 
 
 async def test_its_answer_is_the_answer(weather):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from tests.agents.tools.mcp.peers import sdk_http_server
 
 from ngx_agents.agents.tools.mcp import stdio
 
@@ -9,3 +12,10 @@ from ngx_agents.agents.tools.mcp import stdio
 def _servers_end_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most servers of these tests do not end by themselves."""
     monkeypatch.setattr(stdio, "CLOSE_S", 0.1)
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """The SDK's server over HTTP, one for all: it takes a second to start."""
+    with sdk_http_server() as url:
+        yield url

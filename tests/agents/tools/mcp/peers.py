@@ -33,7 +33,7 @@ def stdio(*command: str, environment: dict[str, str] | None = None) -> Callable[
     return partial(StdioChannel, command or (*SDK, "stdio"), environment=environment or ENVIRONMENT)
 
 
-def script(code: str) -> Callable[[], Channel]:
+def script(code: str, *, environment: dict[str, str] | None = None) -> Callable[[], Channel]:
     """A server of a few lines. `say(object)` writes a message, `hear()` reads one, `greet()` does the handshake."""
     prelude = """
 import json, os, sys, time
@@ -54,7 +54,7 @@ def greet(tools=({"name": "t", "inputSchema": {"type": "object"}},)):
         elif "id" in m:
             say({"id": m["id"], "error": {"code": -32601, "message": "no"}})
 """
-    return stdio(sys.executable, "-c", prelude + code)
+    return stdio(sys.executable, "-c", prelude + code, environment=environment)
 
 
 def http(url: str, **headers: str) -> Callable[[], Channel]:

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.agents.memory_desk import MemoryDesk
+from tests.agents.remote.peers import until
 from tests.agents.test_with_model import Emulator
-from tests.agents.tools.mcp.peers import AGENT, http, script, sdk_http_server, settings
+from tests.agents.tools.mcp.peers import AGENT, http, script, settings
 from tests.agents.turns import a_task, see
 from tests.emulator_process import start_emulator
 
@@ -22,12 +23,6 @@ from ngx_agents.errors import ConfigError
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.settings import VertexSettings
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with sdk_http_server() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +45,14 @@ async def client(running: str) -> AsyncIterator[VertexAIClient]:
 
 
 @asynccontextmanager
-async def team_of(client: VertexAIClient | None, *servers: McpSettings) -> AsyncIterator[CoachingTeam]:
+async def team_of(
+    client: VertexAIClient | None, *servers: McpSettings, are_there: bool = True
+) -> AsyncIterator[CoachingTeam]:
     bus = A2AServer()
     team = CoachingTeam(model=client, bus=bus, clock=SystemClock(), rng=Rng(1), metrics=Metrics(), tool_servers=servers)
-    async with bus, team.tool_servers:
+    async with bus, team.tool_servers as connected:
+        if are_there:
+            await until(lambda: connected.declarations(AGENT), within_s=40.0)
         yield team
 
 
@@ -116,7 +115,7 @@ async def test_a_server_that_dies_in_the_call_is_told_to_the_model_and_the_chat_
 
 
 async def test_a_server_that_is_away_takes_nothing_from_the_team(client, emulator):
-    async with team_of(client, settings(http("http://127.0.0.1:9/mcp"))) as team:
+    async with team_of(client, settings(http("http://127.0.0.1:9/mcp")), are_there=False) as team:
         assert (await see(team, a_task("hola", agent=AGENT))).answered.source == "model"
         assert "kitchen" not in json.dumps(emulator.state["last_request"])
 

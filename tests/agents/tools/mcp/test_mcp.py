@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.agents.remote.peers import until
-from tests.agents.tools.mcp.peers import (
-    AGENT,
-    ENVIRONMENT,
-    SDK,
-    call,
-    connected,
-    http,
-    sdk_http_server,
-    settings,
-    stdio,
-)
+from tests.agents.tools.mcp.peers import AGENT, call, connected, http, script, settings, stdio
 
 from ngx_agents.agents.tools.mcp import session
 from ngx_agents.agents.tools.mcp.servers import McpServers
 from ngx_agents.errors import RemoteTimeout, RemoteUnavailable
 from ngx_agents.telemetry.metrics import Metrics
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with sdk_http_server() as url:
-        yield url
 
 
 @pytest.fixture(params=["stdio", "stdio, old", "http", "http, old"])
@@ -40,6 +25,7 @@ async def servers(
         monkeypatch.setattr(session.Session, "_discover", _not_known)
     connect = stdio() if request.param.startswith("stdio") else http(address)
     async with connected(settings(connect)) as some:
+        await until(lambda: some.declarations(AGENT), within_s=40.0)
         yield some
 
 
@@ -83,12 +69,19 @@ async def many_at_once_get_each_their_own(servers: McpServers) -> None:
     assert [f"In month {number}:" in str(facts["data"]) for number, facts in enumerate(results, 1)] == [True] * 10
 
 
+NAMES = """
+greet()
+m = hear()
+say({"id": m["id"], "result": {"content": [], "structuredContent": sorted(os.environ)}})
+hear()
+"""
+
+
 async def test_a_server_gets_no_variable_that_was_not_named():
-    environment = {**ENVIRONMENT, "KITCHEN_KEY": "k"}
-    async with connected(settings(stdio(environment=environment))) as some:
-        facts = await call(some, "variables")
-    given = {name for name in facts["data"]["result"] if not name.startswith(("LC_", "__"))}
-    assert given == set(environment)
+    environment = {"PATH": os.environ["PATH"], "KITCHEN_KEY": "k"}
+    async with connected(settings(script(NAMES, environment=environment))) as some:
+        facts = await call(some, "t")
+    assert {name for name in facts["data"] if not name.startswith(("LC_", "__"))} == set(environment)
 
 
 async def test_only_allowed_tools_are_offered(address: str):
@@ -104,14 +97,23 @@ async def test_effects_are_known_from_harmless_tools(address: str):
         assert not some.has_effects(AGENT, "kitchen__season")
 
 
-async def test_a_server_that_ends_is_started_again_and_counted():
+async def test_a_server_that_ends_is_started_again_and_counted(tmp_path):
+    code = f"""
+greet()
+m = hear()
+if not os.path.exists({str(tmp_path / "was_here")!r}):
+    open({str(tmp_path / "was_here")!r}, "w").close()
+    os._exit(7)
+say({{"id": m["id"], "result": {{"content": [{{"type": "text", "text": "hi"}}]}}}})
+hear()
+"""
     metrics = Metrics()
-    async with connected(settings(stdio(*SDK, "stdio")), metrics=metrics) as some:
+    async with connected(settings(script(code)), metrics=metrics) as some:
         with pytest.raises(RemoteUnavailable):
-            await call(some, "die")
+            await call(some, "t")
         await until(lambda: 'ngx_mcp_connected{server="kitchen"} 0.0' in metrics.render().decode())
         await until(lambda: some.declarations(AGENT))
-        assert "data" in await call(some, "season", month=2)
+        assert (await call(some, "t"))["text"] == "hi"
     text = metrics.render().decode()
     assert 'ngx_mcp_calls_total{outcome="completed",server="kitchen"} 1.0' in text
     assert 'ngx_mcp_calls_total{outcome="remote_unavailable",server="kitchen"} 1.0' in text
