@@ -33,7 +33,11 @@ from ngx_agents.vertex.content import Content, ModelReply, ModelRequest, Text, U
 ROUNDS, TIMES, USERS = 7, 10_000, 5_000
 MODEL = "gemini-3.8-flash"
 CONTROLS = (
-    ("plan", "default", {"turns_per_minute": 10**6, "turns_per_hour": 10**7, "turns_per_day": 10**8}),
+    (
+        "plan",
+        "default",
+        {"requests_per_minute": 10**9, "turns_per_minute": 10**6, "turns_per_hour": 10**7, "turns_per_day": 10**8},
+    ),
     ("flag", CHEAPER, {"share_percent": 10}),
     (
         "budget",
@@ -107,6 +111,7 @@ class _Bench:
         key = ApiKey(id="k_1", digest=b"k" * 32, owner=self._owners[0], roles=(), created_at=1.0)
         await self._journal.transact([PutKey(key=key)])
         return [
+            await rounds.one_by_one("any request of 5,000 users", self._asked),
             await rounds.one_by_one("limits of a turn, 5,000 users", self._limited, budget=10.0),
             await rounds.one_by_one("the same, counts shared", self._limited_together, budget=10.0),
             await rounds.one_by_one("a call reserved and settled, three limits and a flag", self._paid, budget=15.0),
@@ -114,6 +119,9 @@ class _Bench:
             await rounds.one_by_one("a known key", self._known),
             await rounds.one_by_one("a wrong key of an address that is cut off", self._guessed),
         ]
+
+    async def _asked(self, number: int) -> None:
+        self._limits.request(self._owners[number % USERS])
 
     async def _limited(self, number: int) -> None:
         (await self._limits.take(self._owners[number % USERS], 400)).free()

@@ -39,7 +39,7 @@ def test_a_plan_is_made_changed_in_part_listed_and_removed_with_a_trace(tmp_path
     [plans, *_], _ = known(tmp_path)
     assert plans == {"gold": Plan(turns_per_minute=300, turns_per_day=7)}
     listed = ngx(tmp_path, "plans", "list").stdout.splitlines()
-    assert listed[1].split()[:4] == ["gold", "300", "1000", "7"]
+    assert listed[1].split()[:5] == ["gold", "1200", "300", "1000", "7"]
     assert ngx(tmp_path, "plans", "remove", "gold").returncode == 0
     [plans, *_], audit = known(tmp_path)
     assert plans == {}

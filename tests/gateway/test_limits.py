@@ -89,6 +89,17 @@ async def test_streams_tell_the_limits_too(tmp_path: Path) -> None:
             assert response.headers["ratelimit"].startswith('"minute";r=59;t=')
 
 
+async def test_requests_of_any_kind_are_bounded_too(tmp_path: Path) -> None:
+    async with keyed(tmp_path, KEYED, is_limited=True) as it:
+        await put(it.house.deps, "plan", "default", requests_per_minute=5)
+        told = [(await it.api.call("GET", "/v1/me/profile", headers=it.user))[0] for _ in range(8)]
+        assert told == [200] * 5 + [429] * 3
+        async with it.api.session.post(it.api.url + "/v1/conversations", json={}, headers=it.user) as response:
+            assert (response.status, int(response.headers["retry-after"]) <= 60) == (429, True)
+        assert (await it.api.call("GET", "/livez"))[0] == 200
+        assert (await it.api.call("GET", "/v1/me/profile", headers=it.operator))[0] == 200
+
+
 async def test_turns_at_once_are_bounded_for_a_user_and_for_a_tenant(tmp_path: Path) -> None:
     async with keyed(tmp_path, KEYED, is_limited=True) as it:
         await put(it.house.deps, "plan", "default", running_turns=1)

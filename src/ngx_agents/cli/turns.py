@@ -6,12 +6,15 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
+from ngx_agents.cli.controls import operator_here
 from ngx_agents.cli.flags import add_config_flags
 from ngx_agents.cli.journal_access import run_on_journal
 from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import NotFound
+from ngx_agents.gateway.admin.audit import AuditTrail
 from ngx_agents.state.commands import ListDead, ReplayTurn
+from ngx_agents.state.ids import Ids
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Page, Turn
 
@@ -56,15 +59,16 @@ async def _dead(args: argparse.Namespace, journal: Journal) -> int:
 
 
 async def _replay(args: argparse.Namespace, journal: Journal) -> int:
-    now = SystemClock().now_s()
-    commands = [ReplayTurn(turn_id=each, now=now, deadline_at=now + args.within_s) for each in args.id]
-    failed = False
-    for turn_id, result in zip(args.id, await journal.transact(commands), strict=True):
-        if isinstance(result, NotFound):
+    clock, failed = SystemClock(), False
+    trail = AuditTrail(journal, Ids(clock), clock)
+    for turn_id in args.id:
+        now = clock.now_s()
+        command = ReplayTurn(turn_id=turn_id, now=now, deadline_at=now + args.within_s)
+        try:
+            await trail.change(operator_here(), "turn.replay", f"turn/{turn_id}", command=command)
+        except NotFound:
             failed = True
             print(f"ngx: {turn_id} is not a dead turn", file=sys.stderr)
-        elif isinstance(result, BaseException):
-            raise result
         else:
             print(f"{turn_id} waits in its conversation again")
     return int(failed)

@@ -58,6 +58,7 @@ class Gateway:
         self._auth = Authenticator(
             settings.auth, journal=deps.journal, clock=deps.clock, pages=self._cross_origin, uses=deps.key_uses
         )
+        self._entrance = deps.entrance
         self._meters = Meters(deps.metrics)
         self._reconnects = Reconnects(deps.metrics, Rng())
         by_path: dict[str, dict[str, Operation]] = {}
@@ -101,6 +102,7 @@ class Gateway:
         exchange.route = operation.path
         if not operation.is_open:
             exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
+            self._entrance.greet(exchange.principal)
             if operation.role is not None and operation.role not in exchange.principal.roles:
                 raise Forbidden(f"this is for the role {operation.role}")
             if exchange.principal.agents is not None and not operation.is_for_scoped:

@@ -105,6 +105,11 @@ class Entrance:
             "ngx_admission_wait_seconds", "Waits before the gate, turns that had to wait and were let in."
         ).labels()
 
+    def greet(self, principal: Principal) -> None:
+        """Any request of a user, before it is looked at. Raises RateLimited."""
+        if self._limits is not None:
+            self._limits.request(principal.owner)
+
     async def enter(
         self,
         principal: Principal,

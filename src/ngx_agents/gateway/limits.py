@@ -1,9 +1,10 @@
-"""What a user's plan allows at the entrance: turns per minute, hour and day, bytes per day, turns at once.
+"""What a user's plan allows at the entrance: turns per minute, hour and day, bytes per day, turns at once, and requests
+of any kind.
 
 Windows are of the clock, and begin at a second of the user's own, so that not everybody begins anew at once. Their
-counts are kept by all instances together where something is shared, else by each for itself; turns at once are counted
-by each instance. Memory is bounded: of users beyond `max_users` the one seen longest ago is forgotten (its shared
-counts are not). Header fields are those of draft-ietf-httpapi-ratelimit-headers-10.
+counts are kept by all instances together where something is shared, else by each for itself; turns at once and requests
+are counted by each instance. Memory is bounded: of users beyond `max_users` the one seen longest ago is forgotten (its
+shared counts are not). Header fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ RUNNING_RETRY_S = 5.0
 """What is said to who has too many turns at once: about as long as a turn takes."""
 QUOTAS = (("minute", 60), ("hour", 3600), ("day", 86_400), ("bytes", 86_400))
 BYTES = 3
+_REFUSALS = {
+    "running": "too many turns at once",
+    "bytes": "too many bytes a day",
+    "requests": "too many requests a minute",
+}
 SPARED = 5
 """One of so many is left to the user by their batches."""
 WINDOWED = ("turns_per_minute", "turns_per_hour", "turns_per_day", "bytes_per_day")
@@ -64,11 +70,18 @@ class Limits:
         controls.on_change(self._policies.clear)
         controls.on_change(self._parts.clear)
         refused = metrics.counter("ngx_rate_limited_total", "Turns refused by a limit of the plan.", "quota")
-        self._refused = {name: refused.labels(name) for name in (*(name for name, _ in QUOTAS), "running")}
+        self._refused = {name: refused.labels(name) for name in (*(name for name, _ in QUOTAS), "running", "requests")}
 
     def __len__(self) -> int:
         """How many users are remembered."""
         return len(self._users)
+
+    def request(self, owner: Owner) -> None:
+        """Any request of a user, counted by this instance alone. Raises RateLimited."""
+        rules = self._controls.rules_of(owner)
+        user, now_s = self._user(owner), self._now_s()
+        if not user.asks(int(now_s), rules.plan.requests_per_minute):
+            raise self._too_many("requests", user.ends_in_s(0, now_s), user, rules)
 
     async def take(self, owner: Owner, size_bytes: int, *, is_batch: bool = False) -> Taken:
         """Batches leave a part of each limit to what the user says. Raises Forbidden (suspended), RateLimited."""
@@ -133,8 +146,7 @@ class Limits:
 
     def _too_many(self, quota: str, retry_after_s: float, user: _User, rules: Rules) -> RateLimited:
         self._refused[quota].inc()
-        what = "turns at once" if quota == "running" else f"a {quota}" if quota != "bytes" else "bytes a day"
-        message = f"too many {what}" if quota in ("running", "bytes") else f"too many turns {what}"
+        message = _REFUSALS.get(quota, f"too many turns a {quota}")
         return RateLimited(
             message, quota=quota, retry_after_s=max(0.001, retry_after_s), told=self._told(user, rules.plan)
         )  # fmt: skip
@@ -183,12 +195,22 @@ class Taken:
 class _User:
     """The windows of one user, in the order of QUOTAS, and how many turns run."""
 
-    __slots__ = ("_offset_s", "running", "windows")
+    __slots__ = ("_offset_s", "_requests", "running", "windows")
 
     def __init__(self, owner: Owner) -> None:
         self._offset_s = zlib.crc32(owner.user.encode("utf-8", "surrogatepass")) % 86_400
         self.running = 0
+        self._requests = Window()
         self.windows = (Window(), Window(), Window(), Window())
+
+    def asks(self, now_s: int, limit: int) -> bool:
+        """One request more, if there may be one."""
+        window = self._requests
+        window.enter((now_s + self._offset_s) // 60, limit, is_shared=False)
+        if window.used >= window.allowed:
+            return False
+        window.used += 1
+        return True
 
     def fits(self, now_s: int, plan: Plan, amounts: tuple[int, ...], *, is_shared: bool) -> bool:
         at_s = now_s + self._offset_s

@@ -32,8 +32,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class Plan(Document, frozen=True, kw_only=True):
     """What one user of a plan may do. Turns and bytes are counted in windows of the clock that begin at the user's own
-    second, minute and hour; `running_turns` is the most that run or wait at once on one instance."""
+    second, minute and hour. On one instance, `running_turns` is the most that run or wait at once, and
+    `requests_per_minute` bounds requests of any kind."""
 
+    requests_per_minute: Turns = 1_200
     turns_per_minute: Turns = 60
     turns_per_hour: Turns = 1_000
     turns_per_day: Turns = 10_000

@@ -66,6 +66,7 @@ class A2aDoor:
             return
         exchange.route = ROOT
         exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
+        self._deps.entrance.greet(exchange.principal)
         edge = self._edge or await self.edge()
         body = await exchange.raw_body(self._settings.max_body_bytes)
         if path in (ROOT, f"{ROOT}/"):
