@@ -11,6 +11,8 @@ import pytest
 from tests.postgres_process import PostgresServer
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, BEN, NOW, accept, finish, ids, tell
+from tests.state.journal_conformance_budgets import *  # noqa: F403
+from tests.state.journal_conformance_governance import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 
 from ngx_agents.clock import SystemClock
