@@ -16,7 +16,7 @@ from ngx_agents.agents.away_desk import AwayDesk
 from ngx_agents.agents.errand import AwayErrand
 from ngx_agents.agents.specialist import Specialist
 from ngx_agents.agents.turn import AgentEvent, TextDelta
-from ngx_agents.errors import ConsentRequired, DeadlineExceeded, JournalUnavailable, LeaseLost
+from ngx_agents.errors import ConsentRequired, JournalUnavailable, LeaseLost
 from ngx_agents.state.model import LogEntry, Message
 from ngx_agents.telemetry.metrics import Metrics
 
@@ -194,8 +194,6 @@ async def test_the_deadline_ends_a_specialist_elsewhere_early_enough_to_answer_f
         seen = await see(team, a_task(PLAN, timeout_s=2.0))
         assert (seen.resets, seen.answered.degraded) == (["agent_failed"], True)
         await asyncio.wait_for(stopped.wait(), 1.0)
-    with pytest.raises(DeadlineExceeded):
-        await see(coaching_team(), a_task(PLAN, timeout_s=0.2))
 
 
 async def test_a_cancel_reaches_every_specialist_within_a_second(monkeypatch) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ngx_agents.a2a.call import Call, Sink
+from ngx_agents.a2a.call import Call, NoSink, Sink
 from ngx_agents.a2a.carrier import Carrier, Delivery, Room
 from ngx_agents.a2a.local_agent import AgentLimits, LocalAgent, Surroundings
 from ngx_agents.a2a.message import A2AContext, A2AMessage, Budget
@@ -19,7 +19,7 @@ from ngx_agents.a2a.meters import Meters
 from ngx_agents.a2a.pool import Pool
 from ngx_agents.a2a.post_office import PostOffice
 from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy, AgentUnknown
-from ngx_agents.a2a.watch import Watch
+from ngx_agents.a2a.seat import Seat
 from ngx_agents.a2a.wire import unpack
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import DeadlineExceeded, Draining, NgxError, SharedUnavailable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ngx_agents.a2a.server import A2AServer
 
 MAX_DEADLINE_S = 86_400.0
+NO_SINK = NoSink()
 log = event_log("a2a")
 
 
@@ -61,7 +62,6 @@ class Admission:
         self._is_draining = False
         self._is_idle = asyncio.Event()
         self._is_idle.set()
-        self._inline = Watch(means.clock)
         self._around = Surroundings(
             clock=means.clock, rng=means.rng, traces=means.traces, spawn=self.spawn, on_ended=self._ended
         )
@@ -110,11 +110,8 @@ class Admission:
             await group.__aexit__(None, None, None)
             self._group = None
 
-    def add(self, name: str, pool: Pool, accepts: type | None, *, runs_inline: bool = False) -> None:
-        agent = LocalAgent(
-            name, pool, limits=self.limits, around=self._around, meters=self._means.meters.of(name),
-            runs_inline=runs_inline,
-        )  # fmt: skip
+    def add(self, name: str, pool: Pool, accepts: type | None) -> None:
+        agent = LocalAgent(name, pool, limits=self.limits, around=self._around, meters=self._means.meters.of(name))
         self.agents[name] = agent
         self._accepts[name] = accepts
         if self._office is not None and self._group is not None:
@@ -141,19 +138,19 @@ class Admission:
         await self._post(office, call, remaining_s, wants_reply=wants_reply)
         return call
 
-    def seat(self, message: A2AMessage, sink: Sink) -> tuple[LocalAgent, Call] | None:
-        """The call, to be worked on by its caller; None when the agent does not run so, or not now. Raises like
-        `admit`, before anything has been kept."""
-        agent = self.agents.get(message.agent)
-        if agent is None or not agent.runs_inline or not agent.is_free:
-            return None
+    def has_seat(self, name: str) -> bool:
+        agent = self.agents.get(name)
+        return agent is not None and agent.is_free
+
+    def seat(self, message: A2AMessage) -> Seat:
+        """A place that `has_seat` has found. Raises like `admit`, before anything has been kept."""
+        agent = self.agents[message.agent]
         self._require_open(message.context)
         self._require_pending(message.agent, message.context.turn_class)
-        call = Call(message, sink)
+        call = Call(message, NO_SINK)
         agent.seat(call)
         self._count_in()
-        self._inline.watch(call)
-        return agent, call
+        return Seat(agent, call, self._means.traces)
 
     def _require_open(self, context: A2AContext) -> float:
         """What remains until the deadline."""
@@ -214,7 +211,6 @@ class Admission:
         self._is_idle.clear()
 
     def _ended(self, call: Call) -> None:
-        self._inline.forget(call)
         self.pending -= 1
         self._means.meters.pending.value = self.pending
         if not self.pending:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ngx_agents.resilience.breaker import Ticket
 
 MAX_UNREAD = 64
-StoppedBy = Literal["", "deadline", "cancel"]
+StoppedBy = Literal["", "deadline", "cancelled"]
 
 
 class Sink(Protocol):
@@ -67,7 +67,7 @@ class Call:
         self._end("deadline", DeadlineExceeded("the time for this call to an agent is over"))
 
     def cancel(self) -> None:
-        self._end("cancel", TurnCancelled("the call to the agent was cancelled"))
+        self._end("cancelled", TurnCancelled("the call to the agent was cancelled"))
 
     def finish(self, value: object) -> None:
         if self._settles():

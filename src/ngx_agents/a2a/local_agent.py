@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from ngx_agents.a2a.call import Call
 from ngx_agents.a2a.mailbox import Mailbox
@@ -60,29 +60,13 @@ class Surroundings:
     on_ended: Callable[[Call], None]
 
 
-class Seat(NamedTuple):
-    """A message at work: by which instance, and since when."""
-
-    instance: Instance
-    began_s: float
-
-
 class LocalAgent:
-    """`pool` has one instance or more; `limits` are those of every agent of the server. `runs_inline`: streams are
-    worked on in their callers' tasks."""
+    """`pool` has one instance or more; `limits` are those of every agent of the server."""
 
     def __init__(
-        self,
-        name: str,
-        pool: Pool,
-        *,
-        limits: AgentLimits,
-        around: Surroundings,
-        meters: AgentMeters,
-        runs_inline: bool = False,
+        self, name: str, pool: Pool, *, limits: AgentLimits, around: Surroundings, meters: AgentMeters
     ) -> None:
         self.name = name
-        self.runs_inline = runs_inline
         self.pool = pool
         self.meters = meters
         self._limits = limits
@@ -144,12 +128,13 @@ class LocalAgent:
         self._pass_breaker(call, self._now_s())
         self._take_place(call, 0.0)
 
-    def begin(self, call: Call) -> Seat:
+    def begin(self) -> tuple[Instance, float]:
+        """Who counts as doing it, and since when."""
         began_s = self._now_s()
-        return Seat(self.pool.choose(began_s), began_s)
+        return self.pool.choose(began_s), began_s
 
-    def end(self, call: Call, seat: Seat, failure: BaseException | None) -> None:
-        self._ended(call, seat.instance, seat.began_s, failure)
+    def end(self, call: Call, instance: Instance, began_s: float, failure: BaseException | None) -> None:
+        self._ended(call, instance, began_s, failure)
 
     def _pass_breaker(self, call: Call, now_s: float) -> Ticket:
         ticket = self.breaker.admit()

@@ -7,7 +7,7 @@ for all above it, also when it ran in another process. Contexts belong to one lo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,7 +15,7 @@ from ngx_agents.a2a.refusals import BudgetSpent, CallsUnbounded
 from ngx_agents.errors import NgxError
 
 if TYPE_CHECKING:
-    from ngx_agents.a2a.reply_stream import ReplyStream
+    from ngx_agents.a2a.seat import Seat
     from ngx_agents.a2a.server import A2AServer
 
 MAX_DEPTH = 8
@@ -88,10 +88,14 @@ class A2AContext:
 
     def stream(
         self, agent: str, payload: object, *, deadline_s: float | None = None, turn_class: int | None = None
-    ) -> ReplyStream:
+    ) -> AsyncGenerator[object]:
         """The reply of another agent, piece by piece. Raises what `A2AServer.stream` does."""
         wanted = self.turn_class if turn_class is None else turn_class
         return self._server.stream(agent, payload, deadline_s=deadline_s, turn_class=wanted, context=self)
+
+    def seat(self, agent: str) -> Seat | None:
+        """A free worker's place of another agent of this process, to do its work here. See `A2AServer.seat`."""
+        return self._server.seat(agent, context=self)
 
     async def send(
         self, agent: str, payload: object, *, deadline_s: float | None = None, turn_class: int | None = None
@@ -137,13 +141,18 @@ class A2AContext:
         self._require_budget()
         self._fan_out += 1
         self.count_calls(1)
-        made = A2AContext(self._server, traceparent=self.traceparent)
+        made = A2AContext.__new__(A2AContext)
+        made._server = self._server
         made._parent = self
+        made._fan_out = 0
         made.agent = agent
-        made.depth = self.depth + 1
-        made.turn_class = min(self.turn_class, turn_class)
         made.deadline_s = _earlier(self.deadline_s, deadline_s)
+        made.turn_class = min(self.turn_class, turn_class)
+        made.depth = self.depth + 1
+        made.traceparent = self.traceparent
         made.tokens_left, made.cost_usd_left, made.calls_left = self.tokens_left, self.cost_usd_left, self.calls_left
+        made.tokens_spent = made.calls_made = 0
+        made.cost_usd_spent = 0.0
         return made
 
     def _require_budget(self) -> None:

@@ -8,12 +8,12 @@ starts; leaving takes nothing new, lets what was accepted finish for `DRAIN_S`, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Self
 
 from ngx_agents.a2a.admission import Admission, Means
-from ngx_agents.a2a.call import Call, FutureSink, NoSink
+from ngx_agents.a2a.call import Call, ChannelSink, FutureSink, NoSink
 from ngx_agents.a2a.carrier import Carrier
 from ngx_agents.a2a.local_agent import AgentLimits, LocalAgent
 from ngx_agents.a2a.message import INTERACTIVE, LEAST_URGENT, UNLIMITED, A2AContext, A2AMessage, Budget, Handler
@@ -21,7 +21,7 @@ from ngx_agents.a2a.meters import Meters
 from ngx_agents.a2a.pool import Instance, Pool
 from ngx_agents.a2a.refusals import AgentUnknown
 from ngx_agents.a2a.remembered import Remembered
-from ngx_agents.a2a.reply_stream import ReplyStream
+from ngx_agents.a2a.seat import Seat
 from ngx_agents.clock import Clock, Rng, SystemClock
 from ngx_agents.errors import ConfigError, DeadlineExceeded, InvalidRequest, NgxError
 from ngx_agents.resilience.breaker import BreakerRules
@@ -105,15 +105,12 @@ class A2AServer:
         *,
         instances: Sequence[Instance] = (),
         accepts: type | None = None,
-        runs_inline: bool = False,
     ) -> None:
         """Lets `agent_id` be asked, from now on or from the start on.
 
         `handler(message)` is a coroutine function that returns the reply, or an async generator function that yields
         its pieces; it runs in this process. `instances` are others that can do the same. `accepts` is what a payload
-        from another process is decoded as; without it plain values come. `runs_inline`: streams asked for in this
-        process are worked on in the caller's own task while a worker is free, which costs no hop; the caller then
-        waits until a stopped handler has ended. Raises ConfigError.
+        from another process is decoded as; without it plain values come. Raises ConfigError.
         """
         if not 0 < len(agent_id) <= MAX_NAME or not agent_id.isprintable():
             raise ConfigError(f"an agent's name is printable and has 1 to {MAX_NAME} characters")
@@ -122,9 +119,7 @@ class A2AServer:
         own = () if handler is None else (Instance("local", handler, capacity=self._admission.limits.workers),)
         if not own and not instances:
             raise ConfigError(f"the agent {agent_id!r} has neither a handler nor instances")
-        self._admission.add(
-            agent_id, Pool((*own, *instances), rng=self._rng), accepts, runs_inline=runs_inline and handler is not None
-        )
+        self._admission.add(agent_id, Pool((*own, *instances), rng=self._rng), accepts)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -182,7 +177,7 @@ class A2AServer:
             call.cancel()
             raise
 
-    def stream(
+    async def stream(
         self,
         agent: str,
         payload: object,
@@ -190,12 +185,30 @@ class A2AServer:
         deadline_s: float | None = None,
         turn_class: int = INTERACTIVE,
         context: A2AContext | None = None,
-    ) -> ReplyStream:
-        """The pieces of the reply as they come (one, when the handler does not stream). Raises like `request`: for what
-        is wrong with the call at once, else at the first piece or in the place of a later one. Left early, within
-        `contextlib.aclosing`, it ends the work."""
+    ) -> AsyncGenerator[object]:
+        """The pieces of the reply as they come (one, when the handler does not stream). Raises like `request`, at the
+        first piece or in the place of a later one. Left early, within `contextlib.aclosing`, it ends the work."""
         inner = self._context(agent, deadline_s, turn_class, context)
-        return ReplyStream(self._admission, A2AMessage(self._new_id(), agent, payload, inner), self._traces)
+        sink = ChannelSink()
+        call = await self._admission.admit(A2AMessage(self._new_id(), agent, payload, inner), sink)
+        try:
+            while True:
+                try:
+                    piece = await sink.next()
+                except StopAsyncIteration:
+                    return
+                yield piece
+        finally:
+            call.cancel()
+
+    def seat(self, agent: str, *, context: A2AContext) -> Seat | None:
+        """A free worker's place of an agent of this process, for a caller that does the work in its own task and keeps
+        its own time (`a2a.seat`); None when there is none, and the message has to be sent. Raises what `request` raises
+        before it is accepted."""
+        if not self._admission.has_seat(agent):
+            return None
+        inner = self._context(agent, None, context.turn_class, context)
+        return self._admission.seat(A2AMessage(self._new_id(), agent, None, inner))
 
     async def send(
         self,

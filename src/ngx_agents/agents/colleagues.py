@@ -51,23 +51,25 @@ class Colleague:
 
     async def answer(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
         """Deltas, resets and artifacts; `work` is complete when they end. Raises what no fallback can cure."""
-        errand, before = self._errand(brief, work), work.usage.total_tokens
         try:
-            async with aclosing(brief.calls.stream(self._name, errand, deadline_s=self._deadline_s(brief))) as pieces:
-                async for told in pieces:
-                    # in this process the pieces are the events
-                    event = told if not isinstance(told, list) else await self._take_in(told, errand)
-                    if event is not None:
-                        yield event  # type: ignore[misc]
-            self._settle(errand, before)
+            seat = brief.calls.seat(self._name)
+            if seat is not None:
+                before = work.usage.total_tokens
+                with seat as calls:
+                    async with aclosing(self._specialist.answer(brief, work)) as events:
+                        async for event in events:
+                            yield event
+                    calls.spend(tokens=work.usage.total_tokens - before)
+                return
+            async with aclosing(self._sent(brief, work)) as events:
+                async for event in events:
+                    yield event
             return
         except NgxError as error:
             if _is_incurable(error) and not self._is_late_elsewhere(error, brief):
                 raise
             self._fallbacks.labels(self._name, type(error).__name__).inc()
             _log.warning("agent.not_answered", agent=self._name, code=error.code, kind=type(error).__name__)
-        finally:
-            errand.settle()
         work.degraded = True
         if work.text:
             work.text = ""
@@ -95,8 +97,20 @@ class Colleague:
         has_time = self._now_s() < brief.task.deadline_s
         return isinstance(error, DeadlineExceeded) and not self._is_here and has_time
 
-    def _errand(self, brief: Brief, work: Work) -> Errand:
-        return Errand(self._name, brief, work, reads=self._specialist.reads, spending=self._spending)
+    async def _sent(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
+        """The events of an errand, from wherever it is worked on."""
+        errand = Errand(self._name, brief, work, reads=self._specialist.reads, spending=self._spending)
+        before = work.usage.total_tokens
+        try:
+            async with aclosing(brief.calls.stream(self._name, errand, deadline_s=self._deadline_s(brief))) as pieces:
+                async for told in pieces:
+                    # in this process the pieces are the events
+                    event = told if not isinstance(told, list) else await self._take_in(told, errand)
+                    if event is not None:
+                        yield event  # type: ignore[misc]
+            self._settle(errand, before)
+        finally:
+            errand.settle()
 
     def _settle(self, errand: Errand, before: int) -> None:
         """Raises StreamBroken when another process ended without its report."""

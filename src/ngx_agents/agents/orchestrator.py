@@ -126,7 +126,7 @@ class CoachingTeam:
         self._bus = bus
         for name, colleague in specialists.items():
             if not agents or name in agents:
-                bus.register(name, colleague.handle, accepts=AwayErrand, runs_inline=True)
+                bus.register(name, colleague.handle, accepts=AwayErrand)
         cards = {name: agent.card for name, agent in team.specialists.items()}
         self._synthesis = Synthesis(
             team.orchestrator, cards, model=model, templates=templates, screen=screen, spending=spending
