@@ -96,3 +96,46 @@ async def test_the_other_instance_goes_on_with_the_batch_of_a_killed_one(
         batch = await _until(session, servers[1].base_url, batch_id, completed=INPUTS + 1)
         assert (batch["status"], batch["counts"]["completed"]) == ("completed", INPUTS)
         await _check_every_input_once(session, servers[1].base_url, batch_id)
+
+
+async def _many_megabytes(line: bytes, count: int) -> AsyncIterator[bytes]:
+    for start in range(0, count, 20):
+        yield line * min(20, count - start)
+
+
+def _rss_mb(server: ServerProcess) -> float:
+    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("the server has ended")
+
+
+@pytest.mark.slow
+async def test_a_batch_of_forty_megabytes_is_never_in_memory(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """The last line is none, so nothing of the batch stays and nothing is answered; what was taken in on the way is."""
+    server = ServerProcess(tmp_path, NGX_SERVER_LOG_LEVEL="error").start()
+    line = b'{"text": "' + b"x" * 8_000 + b'"}\n'
+    try:
+
+        async def send(count: int, last: bytes) -> int:
+            async def body() -> AsyncIterator[bytes]:
+                async for part in _many_megabytes(line, count):
+                    yield part
+                yield last
+
+            headers = {"Content-Type": "application/jsonl"}
+            async with session.post(f"{server.base_url}/v1/batches", data=body(), headers=headers) as answer:
+                return answer.status
+
+        assert await send(400, b"{") == 400
+        before_mb, most_mb = _rss_mb(server), 0.0
+        sending = asyncio.ensure_future(send(5_000, b"{"))
+        while not sending.done():
+            most_mb = max(most_mb, _rss_mb(server))
+            await asyncio.sleep(0.02)
+        assert sending.result() == 400
+        assert most_mb - before_mb < 20.0, (before_mb, most_mb)
+        async with session.get(f"{server.base_url}/v1/batches") as answer:
+            assert (await answer.json())["items"] == []
+    finally:
+        server.kill()
