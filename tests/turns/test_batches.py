@@ -251,7 +251,7 @@ def test_the_cap_climbs_while_it_is_used_and_halves_when_batches_slow_the_loop()
     for _ in range(40):
         cap.adapt(was_used=True, lag_s=0.001, ended_per_s=500.0)
         seen.append(cap.cap)
-    assert seen[0] == 9
+    assert seen[0] == 10
     assert seen == sorted(seen)
     assert seen[-1] == 90
     cap.adapt(was_used=False, lag_s=0.001, ended_per_s=500.0)

@@ -12,7 +12,7 @@ that wait for a model would help nobody."""
 
 
 class BatchCap:
-    """Climbs by an eighth while all that was allowed was used; halves when many turns of batches slow the loop.
+    """Climbs by a quarter while all that was allowed was used; halves when many turns of batches slow the loop.
 
     Never above `share` of the `places`: the rest stays free, so that whoever comes finds a place at once.
     """
@@ -27,7 +27,7 @@ class BatchCap:
         if lag_s > SLOW_LOOP_S and ended_per_s >= BUSY_PER_S:
             self.cap = max(min(LEAST, self._most), self.cap // 2)
         elif was_used:
-            self.cap = min(self._most, self.cap + max(1, self.cap // 8))
+            self.cap = min(self._most, self.cap + max(1, self.cap // 4))
 
     def room(self, *, used: int, at_work: int) -> int:
         """How many more may begin, where `used` places are taken, `at_work` of them by batches."""
