@@ -39,7 +39,6 @@ from ngx_agents.turns.batches.taker import BatchSettings, BatchTaker
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.outbox.guard import Guard
 from ngx_agents.turns.outbox.letter import Sealer
-from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.turns.webhooks import WebhookDesk
 
@@ -98,11 +97,7 @@ async def house(
         batches = BatchDesk(engine=engine, journal=journal, taker=taker, ids=ids, clock=clock, max_open=3)
         keeper = Gatekeeper(door, modes=modes, clock=clock, metrics=metrics, instance=engine.instance)
         webhooks = WebhookDesk(guard=Guard(("127.0.0.1",)), sealer=Sealer([b"test"]), clock=clock)
-        outbox = Outbox(
-            journal, instance=engine.instance, renders=webhooks.renders, guard=Guard(("127.0.0.1",)), clock=clock,
-            rng=Rng(1), metrics=metrics, settings=OutboxSettings(first_delay_s=0.01, look_every_s=0.05),
-        )  # fmt: skip
-        async with engine, outbox, controls, keeper, _at_work(taker):
+        async with engine, controls, keeper, _at_work(taker):
             deps = GatewayDeps(
                 engine=engine,
                 journal=journal,

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
-from tests.gateway.serving import client
+from tests.gateway.serving import Client, client, house, served
 from tests.turns.outbox.hooks import Hooks, hooks
 
-from ngx_agents.clock import SystemClock
+from ngx_agents.clock import Rng, SystemClock
+from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.outbox.guard import Guard
+from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.webhooks import key_of, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@asynccontextmanager
+async def posting(path: Path) -> AsyncIterator[Client]:
+    """A client of a served house whose outbox is sent."""
+    async with house(path) as made, served(made.app) as url, aiohttp.ClientSession() as session, Outbox(
+        made.deps.journal, instance=made.engine.instance, renders=made.deps.webhooks.renders,
+        guard=Guard(("127.0.0.1",)), clock=SystemClock(), rng=Rng(1), metrics=Metrics(),
+        settings=OutboxSettings(first_delay_s=0.01, look_every_s=0.05),
+    ):  # fmt: skip
+        yield Client(session, url)
 
 
 def checked(there: Hooks, number: int = 0) -> dict[str, Any]:
@@ -30,7 +47,7 @@ def checked(there: Hooks, number: int = 0) -> dict[str, Any]:
 
 
 async def test_the_end_of_a_turn_is_told_once_and_signed(tmp_path: Path) -> None:
-    async with hooks() as there, client(tmp_path) as api:
+    async with hooks() as there, posting(tmp_path) as api:
         body = {"text": "say secreto", "webhook": {"url": there.url, "secret": SECRET}}
         path = f"/v1/conversations/{await api.conversation()}/turns"
         headers = {"Prefer": "respond-async", "Idempotency-Key": "k"}
@@ -46,7 +63,7 @@ async def test_the_end_of_a_turn_is_told_once_and_signed(tmp_path: Path) -> None
 
 
 async def test_a_failed_turn_is_told_as_failed(tmp_path: Path) -> None:
-    async with hooks() as there, client(tmp_path) as api:
+    async with hooks() as there, posting(tmp_path) as api:
         path = f"/v1/conversations/{await api.conversation()}/turns"
         body = {"text": "fail", "webhook": {"url": there.url, "secret": SECRET}}
         assert (await api.call("POST", path, json=body))[0] == 200
@@ -55,7 +72,7 @@ async def test_a_failed_turn_is_told_as_failed(tmp_path: Path) -> None:
 
 
 async def test_the_end_of_a_batch_is_told_with_its_counts(tmp_path: Path) -> None:
-    async with hooks() as there, client(tmp_path) as api:
+    async with hooks() as there, posting(tmp_path) as api:
         hook = {"url": there.url, "secret": SECRET}
         _, made = await api.call("POST", "/v1/batches", json={"items": [{"text": "say uno"}], "webhook": hook})
         await there.until(1)
@@ -72,7 +89,7 @@ async def test_the_end_of_a_batch_is_told_with_its_counts(tmp_path: Path) -> Non
 
 
 async def test_a_receiver_that_was_away_is_told_later_with_the_same_id(tmp_path: Path) -> None:
-    async with hooks() as there, client(tmp_path) as api:
+    async with hooks() as there, posting(tmp_path) as api:
         there.answer = lambda number: web.Response(status=503 if number < 3 else 204)
         path = f"/v1/conversations/{await api.conversation()}/turns"
         body = {"text": "say uno", "webhook": {"url": there.url, "secret": SECRET}}
