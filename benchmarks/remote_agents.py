@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from tests.agents.remote.peers import CARD, sdk_agent
 
 from ngx_agents.agents.remote.card import read_card
-from ngx_agents.agents.remote.client import A2AClient
+from ngx_agents.agents.remote.client import A2AClient, Place
 from ngx_agents.agents.remote.hearing import Hearing
 from ngx_agents.agents.remote.http import ForeignHttp
 
@@ -31,7 +31,7 @@ async def ours(url: str, messages: int) -> float:
 
         async def one(number: int) -> str:
             hearing = Hearing()
-            async for event in client.send(card, TEXT, message_id=f"m{number}", context_id=None, timeout_s=10.0):
+            async for event in client.send(card, TEXT, message_id=f"m{number}", place=Place(), timeout_s=10.0):
                 hearing.take(event)
             return hearing.text
 

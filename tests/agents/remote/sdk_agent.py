@@ -25,7 +25,7 @@ from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
-from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
+from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill, TaskState
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -46,11 +46,16 @@ class WeatherAgent(AgentExecutor):
         if word == "message":
             await event_queue.enqueue_event(new_text_message(f"You said: {text}"))
             return
-        task = context.current_task or new_task_from_user_message(context.message)
-        await event_queue.enqueue_event(task)
+        task = context.current_task
+        was_asking = task is not None and task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
+        if task is None:
+            task = new_task_from_user_message(context.message)
+            await event_queue.enqueue_event(task)
         updater = TaskUpdater(event_queue, task.id, task.context_id)
         await updater.start_work()
         behave = getattr(self, f"_{word}", self._chunks)
+        if was_asking:
+            behave = self._city
         await behave(updater)
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
@@ -91,6 +96,10 @@ class WeatherAgent(AgentExecutor):
 
     async def _ask(self, updater: TaskUpdater) -> None:
         await updater.requires_input(updater.new_agent_message([new_text_part("For which city?")]))
+
+    async def _city(self, updater: TaskUpdater) -> None:
+        await updater.add_artifact([new_text_part("There it rains.")], artifact_id="forecast")
+        await updater.complete()
 
     async def _replace(self, updater: TaskUpdater) -> None:
         await updater.add_artifact([new_text_part("It will snow. ")], artifact_id="forecast")

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from aiohttp import web
 from tests.agents.memory_desk import MemoryDesk
@@ -75,6 +76,38 @@ async def test_its_artifacts_are_kept(weather):
 async def test_what_it_asks_back_is_its_answer(weather):
     async with team_with(settings(weather)) as team:
         assert (await see(team, a_task("ask please", agent="weather", locale="en"))).text == "For which city?"
+
+
+async def test_what_is_said_to_its_question_goes_to_the_task_that_asked(streaming):
+    asked = [
+        Message(id="m1", seq=1, role="user", text="ask please", created_at=0, turn_id="t"),
+        Message(id="m2", seq=2, role="assistant", text="For which city?", created_at=0, turn_id="t", agent="weather"),
+    ]
+    async with team_with(settings(streaming)) as team:
+        await see(team, a_task("ask please", agent="weather", locale="en"))
+        follow_up = msgspec.structs.replace(a_task("Lima", locale="en", history=asked), turn_id="t_00t2")
+        seen = await see(team, follow_up)
+        again = await see(team, msgspec.structs.replace(follow_up, turn_id="t_00t3", text="Lima weather"))
+    assert (seen.answered.agents, seen.text) == (("weather",), "There it rains.")
+    assert again.text == FORECAST, "a task that has ended is not gone back to"
+
+
+async def test_a_task_that_is_not_there_any_more_is_begun_anew():
+    bodies: list[bytes] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        if len(bodies) == 1:
+            status = {"state": "TASK_STATE_INPUT_REQUIRED", "message": {"parts": [{"text": "Which city?"}]}}
+            return web.json_response({"result": {"task": {"id": "t-9", "status": status}}})
+        if b'"taskId":"t-9"' in bodies[-1]:
+            return web.json_response({"error": {"code": -32001, "message": "no such task"}})
+        return web.json_response({"result": {"message": {"parts": [{"text": "Sun."}]}}})
+
+    async with raw_agent(answer) as url, team_with(settings(url)) as team:
+        assert (await see(team, a_task("weather", agent="weather", locale="en"))).text == "Which city?"
+        assert (await see(team, a_task("Lima", agent="weather", locale="en"))).text == "Sun."
+    assert [b"taskId" in body for body in bodies] == [False, True, False]
 
 
 async def test_what_it_replaces_is_withdrawn_and_said_anew(streaming):

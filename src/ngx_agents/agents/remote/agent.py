@@ -7,6 +7,7 @@ is known to be foreign by `source: remote` for as long as it is kept.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ngx_agents.agents.answer_screen import AnswerScreen, SentenceGate
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentCard
 from ngx_agents.agents.remote.card import RemoteCard, read_card, unknown_card
-from ngx_agents.agents.remote.client import A2AClient
+from ngx_agents.agents.remote.client import A2AClient, Place
 from ngx_agents.agents.remote.hearing import Hearing
 from ngx_agents.agents.remote.http import ForeignHttp
 from ngx_agents.agents.remote.meters import RemoteMeters
@@ -31,6 +32,7 @@ from ngx_agents.telemetry.log import event_log
 
 _log = event_log("remote")
 RULES = BreakerRules(min_calls=5, window_s=30.0, open_s=15.0, max_open_s=60.0, probes=1)
+MAX_WAITING = 10_000  # conversations whose task waits for the user
 SPARE_S = 1.0  # of the turn's time, kept for saying that the agent did not answer
 _SORRY = {
     "es": (
@@ -90,6 +92,7 @@ class RemoteAgent:
         self._in_flight = 0
         self._etag: str | None = None
         self._known: RemoteCard | None = None
+        self._waiting: OrderedDict[str, Place] = OrderedDict()  # by conversation
         self.leave: Leave = _drop
         self.is_stopped: Callable[[str], bool] = _never
 
@@ -189,30 +192,40 @@ class RemoteAgent:
         return self._known, ticket
 
     async def _tried(self, card: RemoteCard, brief: Brief, hearing: Hearing) -> AsyncGenerator[str]:
-        """The text so far, after each event. A context that it does not take is left out the second time."""
-        try:
-            async with aclosing(self._events(card, brief, context=True)) as events:
-                async for event in events:
-                    hearing.take(event)
-                    yield hearing.text
-        except RemoteRefused:
-            if hearing.task_id is not None or hearing.is_over:
-                raise
-        else:
-            return
-        async with aclosing(self._events(card, brief, context=False)) as events:
-            async for event in events:
-                hearing.take(event)
-                yield hearing.text
+        """The text so far, after each event. Where its place is not taken, the message is sent again without one."""
+        conversation_id = brief.task.conversation_id
+        waiting = self._waiting.pop(conversation_id, None)
+        places = [Place(context_id=_opaque("context", conversation_id, self.id)), Place()]
+        if waiting is not None:
+            places.insert(0, waiting)
+        for place in places:
+            try:
+                async with aclosing(self._events(card, brief, place)) as events:
+                    async for event in events:
+                        hearing.take(event)
+                        yield hearing.text
+            except RemoteRefused:
+                if place is places[-1] or hearing.task_id is not None or hearing.is_over:
+                    raise
+            else:
+                self._remember(conversation_id, hearing)
+                return
 
-    def _events(self, card: RemoteCard, brief: Brief, *, context: bool) -> AsyncGenerator[StreamEvent]:
+    def _remember(self, conversation_id: str, hearing: Hearing) -> None:
+        """The task that waits for the user's next message; only in this process, the oldest are forgotten."""
+        if hearing.is_asking and hearing.task_id is not None:
+            self._waiting[conversation_id] = Place(task_id=hearing.task_id)
+            if len(self._waiting) > MAX_WAITING:
+                self._waiting.popitem(last=False)
+
+    def _events(self, card: RemoteCard, brief: Brief, place: Place) -> AsyncGenerator[StreamEvent]:
         task = brief.task
         left_s = task.deadline_s - self._clock.monotonic_s() - SPARE_S
         return self._client.send(
             card,
             task.text,
             message_id=_opaque("message", task.turn_id, self.id),
-            context_id=_opaque("context", task.conversation_id, self.id) if context else None,
+            place=place,
             timeout_s=min(self.settings.timeout_s, left_s),
         )
 

@@ -33,6 +33,13 @@ class FetchedCard(msgspec.Struct, frozen=True, kw_only=True):
     max_age_s: float | None
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a message belongs: to a context, and to a task that waits for it."""
+
+    context_id: str | None = None
+    task_id: str | None = None
+
+
 class A2AClient:
     """Stateless but for its connections. Everything raises RemoteError."""
 
@@ -49,12 +56,14 @@ class A2AClient:
             )
 
     async def send(
-        self, card: RemoteCard, text: str, *, message_id: str, context_id: str | None, timeout_s: float
+        self, card: RemoteCard, text: str, *, message_id: str, place: Place, timeout_s: float
     ) -> AsyncGenerator[StreamEvent]:
         """The events of the answer: a stream where the agent streams, else one event when it is done."""
         message: dict[str, Any] = {"messageId": message_id, "role": "ROLE_USER", "parts": [{"text": text}]}
-        if context_id is not None:
-            message["contextId"] = context_id
+        if place.context_id is not None:
+            message["contextId"] = place.context_id
+        if place.task_id is not None:
+            message["taskId"] = place.task_id
         params = {"message": message, "configuration": {"acceptedOutputModes": OUTPUT_MODES}}
         method, path = (
             ("SendStreamingMessage", "message:stream") if card.is_streaming else ("SendMessage", "message:send")

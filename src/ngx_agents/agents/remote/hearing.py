@@ -18,11 +18,13 @@ ASKING = {"TASK_STATE_INPUT_REQUIRED", "TASK_STATE_AUTH_REQUIRED"}
 
 
 class Hearing:
-    """One answer. `text` is all of it; `is_over` when nothing more is to come."""
+    """One answer. `text` is all of it; `is_over` when nothing more is to come, `is_asking` when the task waits for
+    what the user says to that."""
 
     def __init__(self) -> None:
         self.task_id: str | None = None
         self.is_over = False
+        self.is_asking = False
         self._texts: dict[str, str] = {}
         self._last_words = ""
         self._things: dict[str, RemoteArtifact] = {}
@@ -84,6 +86,7 @@ class Hearing:
         if status.state not in ENDED | ASKING:
             return
         self.is_over = True
+        self.is_asking = status.state == "TASK_STATE_INPUT_REQUIRED"
         if status.state == "TASK_STATE_FAILED":
             raise RemoteUnavailable("its task failed")
         if status.state in ("TASK_STATE_REJECTED", "TASK_STATE_CANCELED"):
