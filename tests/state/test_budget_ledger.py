@@ -179,3 +179,15 @@ async def test_while_the_journal_is_away_only_what_is_forced_goes_on(journal: Sq
     ledger._journal = journal
     await ledger.give_back(idle_s=0.0)
     assert not await journal.query(ListMeters()), "nothing was taken, so there is no meter to give back to"
+
+
+async def test_a_caller_that_leaves_takes_no_slice_with_it(journal: SqliteJournal) -> None:
+    async with BudgetLedger(journal, clock=SystemClock()) as ledger:
+        lease = ledger.lease(METER, limit=64_000, ends_at=2e9)
+        leaving = asyncio.ensure_future(ledger.reserve(lease, 100, is_forced=False))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert leaving.cancelled()
+    [meter] = await journal.query(ListMeters())
+    assert (meter.leased, meter.spent) == (0, 0)

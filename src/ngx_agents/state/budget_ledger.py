@@ -123,18 +123,29 @@ class BudgetLedger:
                 ends_at=lease.ends_at,
                 is_forced=is_forced,
             )
-            try:
-                [result] = await self._journal.transact([command])
-                if not isinstance(result, Slice):
-                    raise result
-            except NgxError as error:
-                log.warning("budget.not_asked", code=error.code)
-                return is_forced
-            lease.left += result.granted
-            lease.leased = result.leased
-            if not result.granted:
-                lease.is_out_until_s = self._clock.monotonic_s() + AGAIN_S
-            return lease.left >= amount
+            if self._tasks is None:
+                is_asked = await self._ask(lease, command)
+            else:  # a caller that leaves meanwhile must not take with it what the journal grants
+                is_asked = await asyncio.shield(self._tasks.create_task(self._ask(lease, command)))
+            return lease.left >= amount if is_asked else is_forced
+
+    async def _ask(self, lease: Lease, command: TakeBudget) -> bool:
+        """Whether the journal answered; what it granted is in the lease."""
+        lease.open += 1
+        try:
+            [result] = await self._journal.transact([command])
+            if not isinstance(result, Slice):
+                raise result
+        except NgxError as error:
+            log.warning("budget.not_asked", code=error.code)
+            return False
+        finally:
+            lease.open -= 1
+        lease.left += result.granted
+        lease.leased = result.leased
+        if not result.granted:
+            lease.is_out_until_s = self._clock.monotonic_s() + AGAIN_S
+        return True
 
     async def __aenter__(self) -> Self:
         self._tasks = asyncio.TaskGroup()
