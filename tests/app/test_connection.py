@@ -78,6 +78,26 @@ async def test_a_body_of_two_lengths_is_refused(smuggled: bytes) -> None:
         assert _problem(await served.raw(HEAD + smuggled)) == (400, "invalid_request")
 
 
+async def test_requests_that_pile_up_on_one_connection_are_bounded() -> None:
+    app = Echo()
+    async with edge(app, QUICK) as served:
+        answer = await served.raw(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
+        assert answer == b"" or b" 400 " in answer
+        assert len(app.scopes) <= 1
+
+
+async def test_a_few_requests_at_once_are_answered_in_order() -> None:
+    async with edge(Echo(), QUICK) as served:
+        bodies = b"".join(HEAD + b"Content-Length: %d\r\n\r\n" % size + b"a" * size for size in range(8))
+        reader, writer = await asyncio.open_connection(*served.address)
+        writer.write(bodies)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200") < 8:
+            answers += await reader.read(65_536)
+        writer.close()
+    assert [int(part.rpartition(b"\r\n\r\n")[2]) for part in answers.split(b"HTTP/1.1 200")[1:]] == list(range(8))
+
+
 async def _drip(served: Served, first: bytes, drop: bytes) -> tuple[bytes, float]:
     """What comes back while a drop is sent every 50 ms, and after how many seconds the connection ended."""
     reader, writer = await asyncio.open_connection(*served.address)

@@ -17,6 +17,7 @@ from ngx_agents.errors import HeadersTooLarge, InvalidRequest, NgxError, Overloa
 from ngx_agents.gateway.problems import MEDIA_TYPE, status_of, whole_answer
 
 BUSY_S = 5.0
+MAX_PIPELINED = 16  # requests that wait for the answer to the first
 FULL = {
     "connections": "there are as many connections as this server takes",
     "address": "there are as many connections as this server takes from one address",
@@ -76,6 +77,8 @@ class Connection(HttpToolsProtocol):
             self.app = _Refusal(HeadersTooLarge(limit_bytes))
             self.url = b"/"  # uvicorn's parser refuses long ones with less to say
         _on_headers_complete(self)
+        if len(self.pipeline) > MAX_PIPELINED:
+            raise ValueError("too many requests at once on one connection")  # ends the parsing, and the connection
         if self._door.is_closing:
             self.cycle.keep_alive = False
 
@@ -99,7 +102,7 @@ class Connection(HttpToolsProtocol):
 
     @override
     def send_400_response(self, msg: str) -> None:
-        self.refuse(InvalidRequest("this is not HTTP/1.1"))
+        self.refuse(InvalidRequest("this is not HTTP/1.1, or too much of it at once"))
 
     def refuse(self, error: NgxError) -> None:
         """Answers with the error where nothing was answered yet, and ends the connection; at once, when told again."""
