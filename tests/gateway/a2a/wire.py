@@ -23,7 +23,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.turns.outbox.guard import Guard
 
-KEYS = (b"k" * 32,)
+KEYS = (b"test",)
 
 
 def _both(text: str) -> Localized:

@@ -19,6 +19,7 @@ from ngx_agents.gateway.a2a.cards import Cards
 from ngx_agents.gateway.a2a.handler import TaskHandler
 from ngx_agents.gateway.a2a.intake import Intake
 from ngx_agents.gateway.a2a.pushes import Pushes
+from ngx_agents.gateway.a2a.quick import QuickCalls
 from ngx_agents.gateway.a2a.reading import (
     VERSION,
     check_media_type,
@@ -53,6 +54,7 @@ class A2aEdge:
         self.handler = TaskHandler(deps, settings, cards=self.cards, intake=intake, tasks=tasks, pushes=pushes)
         self._settings = settings
         self._since = since
+        self._quick = QuickCalls(self.handler)
         contexts = CallContexts()
         self._rpc = JsonRpcDispatcher(self.handler, contexts, enable_v0_3_compat=settings.speaks_0_3)
         routes = create_rest_routes(self.handler, contexts, enable_v0_3_compat=settings.speaks_0_3)
@@ -97,6 +99,11 @@ class A2aEdge:
             return
         except A2AError as error:
             await exchange.reply_json(build_error_response(_id_of(told), error))
+            return
+        if self._quick.takes(told, call):
+            answered = await self._quick.answer(told, call)
+            refusal = call.refusal
+            await exchange.reply_json(answered, 200, headers_of(refusal) if isinstance(refusal, Unavailable) else ())
             return
         scope = _scope(exchange, call)
         send = _Watched(exchange, call, is_rest=False)

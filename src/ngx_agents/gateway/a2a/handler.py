@@ -87,7 +87,9 @@ class TaskHandler(RequestHandler):
             if params.configuration.return_immediately:
                 record = await self._tasks.record(task_id, owner, request.agent)
             else:
-                record = await self._tasks.settled(task_id, owner, request.agent, within_s=self._settings.wait_s)
+                record = await self._tasks.settled(
+                    task_id, owner, request.agent, within_s=self._settings.wait_s, after=turn_id
+                )
             return task_of(record, history_length=length)
 
     @override

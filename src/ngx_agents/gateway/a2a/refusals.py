@@ -22,6 +22,7 @@ from typing_extensions import override
 from ngx_agents import errors
 from ngx_agents.errors import NgxError
 from ngx_agents.gateway.a2a.call import Call
+from ngx_agents.gateway.a2a.required import is_complete
 from ngx_agents.telemetry.log import event_log
 
 log = event_log("a2a")
@@ -63,6 +64,8 @@ def invalid(message: str, field: str) -> InvalidParamsError:
 
 def check_fields(params: ProtoMessage) -> None:
     """Raises InvalidParamsError naming every required field that is missing, in the names of JSON."""
+    if is_complete(params):
+        return
     try:
         validate_proto_required_fields(params)
     except InvalidParamsError as error:

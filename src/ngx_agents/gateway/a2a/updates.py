@@ -46,10 +46,17 @@ class Tasks:
             raise NotFound("no such task")
         return found
 
-    async def settled(self, task_id: str, owner: Owner, agent: str | None, *, within_s: float) -> TaskRecord:
-        """The task when it has ended or waits for its caller; as it is when the time is up. Raises NotFound."""
+    async def settled(
+        self, task_id: str, owner: Owner, agent: str | None, *, within_s: float, after: str | None = None
+    ) -> TaskRecord:
+        """The task when it has ended or waits for its caller; as it is when the time is up. Raises NotFound.
+
+        `after` is a turn of it that is known to be open.
+        """
         try:
             async with asyncio.timeout(within_s):
+                if after is not None:
+                    await self.engine.wait(after, owner)
                 record = await self.record(task_id, owner, agent)
                 while (turn := record.open_turn) is not None:
                     await self.engine.wait(turn.id, owner)
