@@ -1,0 +1,65 @@
+"""Bounds: streams of one caller, the wait of a blocking call; what callers who leave give back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.gateway.a2a.wire import BINDINGS, Refused, all_of, caller
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_caller_has_so_many_streams_and_gets_them_back_by_leaving(tmp_path: Path, binding: str) -> None:
+    async with caller(tmp_path, binding, max_streams=2) as on:
+        task = await on.task("slow 20", config={"returnImmediately": True})
+        place = {"id": task["id"]}
+        open_ones = [on.stream("SubscribeToTask", place) for _ in range(2)]
+        for stream in open_ones:
+            assert "task" in await anext(stream)
+            assert "statusUpdate" in await anext(stream)
+        with pytest.raises(Refused) as caught:
+            await anext(on.stream("SubscribeToTask", place))
+        assert "Retry-After" in caught.value.headers
+        await open_ones[0].aclose()  # type: ignore[attr-defined]  # a generator
+        for _ in range(100):
+            again = on.stream("SubscribeToTask", place)
+            try:
+                assert "task" in await anext(again)
+                break
+            except Refused:
+                await asyncio.sleep(0.05)
+        else:
+            raise AssertionError("the stream that was left was never given back")
+        await on.call("CancelTask", place)
+        assert (await all_of(again))[-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_CANCELED"
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_blocking_call_answers_with_the_task_as_it_is_when_its_time_is_up(tmp_path: Path, binding: str) -> None:
+    async with caller(tmp_path, binding, wait_s=0.3) as on:
+        task = await on.task("slow 20")
+        assert task["status"]["state"] == "TASK_STATE_WORKING"
+        await on.call("CancelTask", {"id": task["id"]})
+
+
+async def test_a_stream_ends_after_its_time_and_the_task_goes_on(tmp_path: Path) -> None:
+    async with caller(tmp_path, "jsonrpc", stream_s=0.4) as on:
+        task = await on.task("slow 20", config={"returnImmediately": True})
+        events = await all_of(on.stream("SubscribeToTask", {"id": task["id"]}))
+        assert events[-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_WORKING"
+        assert (await on.call("GetTask", {"id": task["id"]}))["status"]["state"] == "TASK_STATE_WORKING"
+        await on.call("CancelTask", {"id": task["id"]})
+
+
+async def test_a_caller_that_leaves_stops_no_task(tmp_path: Path) -> None:
+    async with caller(tmp_path, "jsonrpc") as on:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await on.task("slow 1", contextId="left")
+        for _ in range(200):
+            [task] = (await on.call("ListTasks", {"contextId": "left"}))["tasks"]
+            if task["status"]["state"] == "TASK_STATE_COMPLETED":
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("the task did not go on")
