@@ -110,14 +110,17 @@ async def alone(one: RemoteSettings) -> AsyncIterator[RemoteAgent]:
 
 async def ask(agent: RemoteAgent, text: str = "weather") -> Work:
     """Its whole answer to a turn."""
-    task, work = a_task(text, locale="en"), Work(agent=agent.id)
-    brief = Brief(
-        task=task, desk=MemoryDesk(), calls=A2AServer().context(), language="en", words=(), cautions=(), guidance=(),
-        skills={}, history_tokens=100,
-    )  # fmt: skip
-    async for _ in agent.answer(brief, work):
+    work = Work(agent=agent.id)
+    async for _ in agent.answer(a_brief(text), work):
         pass
     return work
+
+
+def a_brief(text: str) -> Brief:
+    return Brief(
+        task=a_task(text, locale="en"), desk=MemoryDesk(), calls=A2AServer().context(), language="en", words=(),
+        cautions=(), guidance=(), skills={}, history_tokens=100,
+    )  # fmt: skip
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.agents.remote.peers import (
+    a_brief,
     a_card,
     alone,
     ask,
@@ -22,6 +23,7 @@ from tests.agents.remote.peers import (
 )
 from tests.agents.turns import a_task, see
 
+from ngx_agents.agents.brief import Work
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ConfigError
 
@@ -263,3 +265,27 @@ async def test_a_name_of_the_teams_own_cannot_be_taken():
 async def test_a_skill_that_the_card_lacks_is_no_silent_nothing(weather):
     async with alone(settings(weather, skills=("forecast", "astrology"))) as agent:
         assert not agent.is_available
+
+
+async def test_an_answer_that_trickles_ends_at_its_time_wherever_its_reader_is():
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        part = (
+            b'data: {"result":{"artifactUpdate":{"taskId":"t","append":true,"artifact":{"artifactId":"a",'
+            b'"parts":[{"text":"One more. "}]}}}}\n\n'
+        )
+        for _ in range(200):
+            await response.write(part)
+            await asyncio.sleep(0.05)
+        return response
+
+    async with raw_agent(trickle) as url, alone(settings(url, timeout_s=1.0)) as agent:
+        work, slept = Work(agent="weather"), 0
+        began_s = SystemClock().monotonic_s()
+        async for _ in agent.answer(a_brief("weather"), work):
+            await asyncio.sleep(0.2)
+            slept += 1
+        assert SystemClock().monotonic_s() - began_s < 8.0
+        assert slept > 2
+        assert "did not answer in time" in work.text

@@ -6,9 +6,9 @@ that no small answer becomes a big one). What goes wrong is one of the four Remo
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -105,17 +105,15 @@ class ForeignHttp:
         if timeout_s <= 0:
             raise RemoteTimeout("no time is left to ask")
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._session.request(
-                    method,
-                    URL(url),
-                    data=body,
-                    headers={**self._headers, **headers},
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                    allow_redirects=False,
-                ) as response,
-            ):
+            # the client's own timer, not asyncio.timeout: it interrupts reads only, never whoever handles a chunk
+            async with self._session.request(
+                method,
+                URL(url),
+                data=body,
+                headers={**self._headers, **headers},
+                timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S, ceil_threshold=inf),
+                allow_redirects=False,
+            ) as response:
                 yield Reply(response, self._max_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise _translated(exc) from exc
