@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.state.journal_conformance import ANA, NOW, ids, tell
 
-from ngx_agents.errors import InvalidRequest, NotFound
+from ngx_agents.errors import InvalidRequest, NotFound, Overloaded
 from ngx_agents.state import commands as c
 from ngx_agents.state.governance import MAX_CONTROL_BYTES
 from ngx_agents.state.journal import Journal
@@ -103,3 +103,27 @@ async def test_a_keys_use_is_kept_and_never_goes_back(journal: Journal) -> None:
     found = await journal.query(c.FindKey(digest=key.digest))
     assert found == msgspec.structs.replace(key, last_used_at=NOW + 5)
     assert await journal.query(c.ListKeys()) == (found,)
+
+
+async def test_there_are_so_many_controls_and_removed_ones_make_room_after_a_day(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ngx_agents.state.governance.MAX_CONTROLS", 3)
+    for name in ("a", "b", "c"):
+        await tell(journal, put(name))
+    await tell(journal, put("a", b"", now=NOW + 1))
+    with pytest.raises(Overloaded):
+        await tell(journal, put("d", now=NOW + 60))
+    await tell(journal, put("b", b'{"on":false}', now=NOW + 60))
+    await tell(journal, put("d", now=NOW + 86_402))
+    listed = await journal.query(c.ListControls())
+    assert [one.id for one in listed] == ["c", "b", "d"]
+    assert [one.number for one in listed] == sorted({one.number for one in listed})
+
+
+async def test_the_audit_log_lets_go_of_what_is_older_than_it_has_to_be(journal: Journal) -> None:
+    for number in range(4):
+        await tell(journal, c.WriteAudit(entry=entry(at=NOW + number)))
+    assert await tell(journal, c.Expire(kind="audit", before=NOW + 3, now=NOW + 9, limit=2)) == 2
+    assert await tell(journal, c.Expire(kind="audit", before=NOW + 3, now=NOW + 9, limit=2)) == 1
+    assert [one.at for one in (await journal.query(c.ListAudit())).items] == [NOW + 3]

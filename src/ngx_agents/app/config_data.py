@@ -8,7 +8,7 @@ from ngx_agents.app.setting import Section, setting
 
 
 class RetentionConfig(Section, frozen=True, kw_only=True):
-    """How many days users' own data are kept; 0 keeps them. Nothing of a conversation with a turn open is removed."""
+    """How many days users' own data and the audit log are kept; 0 keeps them. Nothing of a conversation with a turn open is removed."""
 
     messages_days: Annotated[
         float,
@@ -21,6 +21,7 @@ class RetentionConfig(Section, frozen=True, kw_only=True):
     workout_days: Annotated[float, setting("Logged workouts.", bounds=(0, 36_500))] = 0.0
     check_in_days: Annotated[float, setting("Logged check-ins.", bounds=(0, 36_500))] = 0.0
     nutrition_days: Annotated[float, setting("Logged meals.", bounds=(0, 36_500))] = 0.0
+    audit_days: Annotated[float, setting("The log of what operators changed.", bounds=(0, 36_500))] = 730.0
 
 
 class BlobsConfig(Section, frozen=True, kw_only=True):

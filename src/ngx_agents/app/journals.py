@@ -125,6 +125,7 @@ def retention_of(config: Config) -> Retention:
         messages_s=_kept_s(kept.messages_days),
         artifacts_s=_kept_s(kept.artifacts_days),
         attachments_s=_kept_s(kept.attachments_days),
+        audit_s=_kept_s(kept.audit_days),
         logs_s={kind: days * DAY_S for kind, days in logs.items() if days},
     )
 

@@ -40,6 +40,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     artifacts_s: float | None = None
     attachments_s: float | None = None
     logs_s: dict[LogKind, float] = {}
+    audit_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.idempotency_s < IDEMPOTENCY_KEPT_S:
@@ -62,6 +63,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
             (("messages", None), self.messages_s),
             (("artifacts", None), self.artifacts_s),
             (("attachments", None), self.attachments_s),
+            (("audit", None), self.audit_s),
             *((("logs", kind), kept_s) for kind, kept_s in self.logs_s.items()),
         ]
         return [(expiring, kept_s) for expiring, kept_s in kinds if kept_s is not None]

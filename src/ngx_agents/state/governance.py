@@ -14,6 +14,8 @@ import msgspec
 ControlKind = Literal["plan", "tenant", "account", "flag", "budget", "stop"]
 MAX_CONTROLS = 100_000
 MAX_CONTROL_BYTES = 16_384
+REMOVED_KEPT_S = 86_400.0
+"""How long the row of a removed control stays at least: every instance has followed it by then."""
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,11 @@ DELETE FROM ngx.{table} x USING (
 WHERE x.shard = k.shard AND x.turn_id = k.turn_id AND x.key = k.key
 """
 _OLD = "SELECT id FROM ngx.conversation WHERE updated_at < $1 AND pending = 0 LIMIT $2 FOR UPDATE SKIP LOCKED"
+_AUDIT = """
+DELETE FROM ngx.audit a USING (
+  SELECT shard, id FROM ngx.audit WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED) k
+WHERE a.shard = k.shard AND a.id = k.id
+"""
 _ELECT = """
 INSERT INTO ngx.election AS e (name, instance, expires_at)
 VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
@@ -71,6 +76,10 @@ async def _expire_conversations(connection: Connection, command: s.Expire) -> in
     return len(lanes)
 
 
+async def _expire_audit(connection: Connection, command: s.Expire) -> int:
+    return count_of(await connection.execute(_AUDIT, command.before, command.limit))
+
+
 async def try_elect(connection: Connection, command: s.TryElect) -> bool:
     found = await connection.fetchval(_ELECT, command.name, command.instance, command.lease_s)
     return found is not None
@@ -85,5 +94,6 @@ _EXPIRE: dict[s.ExpiryKind, Callable[[Connection, s.Expire], Awaitable[int]]] = 
     "artifacts": expire_artifacts,
     "attachments": expire_attachments,
     "logs": expire_logs,
+    "audit": _expire_audit,
 }
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {s.Expire: expire, s.TryElect: try_elect}

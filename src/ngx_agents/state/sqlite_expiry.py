@@ -49,6 +49,13 @@ def _expire_conversations(db: Connection, command: s.Expire) -> int:
     return len(rows)
 
 
+def _expire_audit(db: Connection, command: s.Expire) -> int:
+    return db.execute(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? ORDER BY at LIMIT ?)",
+        (command.before, command.limit),
+    ).rowcount
+
+
 def _try_elect(db: Connection, command: s.TryElect) -> bool:
     row = db.execute(
         f"INSERT INTO election (name, instance, expires_at) VALUES (?1, ?2, {_NOW} + ?3)"
@@ -68,5 +75,6 @@ _EXPIRE: dict[s.ExpiryKind, Callable[[Connection, s.Expire], int]] = {
     "artifacts": expire_artifacts,
     "attachments": expire_attachments,
     "logs": expire_logs,
+    "audit": _expire_audit,
 }
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {s.Expire: _expire, s.TryElect: _try_elect}

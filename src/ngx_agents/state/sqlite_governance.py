@@ -29,7 +29,7 @@ def _put_control(db: Connection, command: g.PutControl) -> g.Control | None:
     row = db.execute(f"{_CONTROL} WHERE kind = ? AND id = ?", (command.kind, command.id)).fetchone()
     if row is None:
         (count,) = db.execute("SELECT count(*) FROM control").fetchone()
-        if count >= g.MAX_CONTROLS:
+        if count >= g.MAX_CONTROLS and not _forget_removed(db, command.now):
             raise Overloaded("there are too many controls", retry_after_s=3600.0)
     db.execute(
         "INSERT OR REPLACE INTO control (kind, id, body, number, changed_at)"
@@ -37,6 +37,14 @@ def _put_control(db: Connection, command: g.PutControl) -> g.Control | None:
         (command.kind, command.id, command.body, command.now),
     )
     return _control(row) if row and row[2] else None
+
+
+def _forget_removed(db: Connection, now_s: float) -> int:
+    """How many rows of removed controls went. The row with the highest number stays: numbers are never given twice."""
+    return db.execute(
+        "DELETE FROM control WHERE body = x'' AND changed_at < ? AND number < (SELECT max(number) FROM control)",
+        (now_s - g.REMOVED_KEPT_S,),
+    ).rowcount
 
 
 def write_audit(db: Connection, entry: g.AuditEntry) -> None:

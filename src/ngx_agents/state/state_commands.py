@@ -14,7 +14,9 @@ import msgspec
 from ngx_agents.errors import InvalidRequest
 from ngx_agents.state.model import LogKind, Message, Owner, Profile
 
-ExpiryKind = Literal["idempotency", "turns", "conversations", "batches", "messages", "artifacts", "attachments", "logs"]
+ExpiryKind = Literal[
+    "idempotency", "turns", "conversations", "batches", "messages", "artifacts", "attachments", "logs", "audit"
+]
 IDEMPOTENCY_KEPT_S = 86_400.0
 
 
@@ -112,6 +114,7 @@ class Expire(msgspec.Struct, frozen=True, kw_only=True):
     artifacts      those made before, unless a turn of their conversation is open
     attachments    those sent before, unless a turn is open that has them or is of their conversation
     logs           entries of `log_kind` about a time before
+    audit          what operators changed before
     """
 
     kind: ExpiryKind
