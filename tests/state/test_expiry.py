@@ -32,7 +32,7 @@ def test_the_settings_say_what_goes_and_when() -> None:
     found = retention_of(msgspec.structs.replace(Config(), retention=retention))
     assert (found.messages_s, found.attachments_s, found.artifacts_s) == (2 * DAY_S, 3 * DAY_S, None)
     assert found.logs_s == {"weight": 1.5 * DAY_S}
-    assert {kind for (kind, _), _ in retention_of(Config()).limits} == {"idempotency", "turns", "batches"}
+    assert {kind for (kind, _), _ in retention_of(Config()).limits} == {"idempotency", "turns", "batches", "audit"}
 
 
 def test_messages_are_never_kept_for_less_than_a_day() -> None:

@@ -8,7 +8,7 @@ from ngx_agents.app.setting import Section, setting
 
 
 class RetentionConfig(Section, frozen=True, kw_only=True):
-    """How many days users' own data and the audit log are kept; 0 keeps them. Nothing of a conversation with a turn open is removed."""
+    """How many days users' own data and the audit log are kept; 0 keeps them. What belongs to an open turn stays."""
 
     messages_days: Annotated[
         float,
