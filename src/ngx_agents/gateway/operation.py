@@ -14,6 +14,7 @@ SCOPED = (
     "/v1/conversations/{conversation_id}/turns",
     "/v1/turns/{turn_id}/cancel",
     "/v1/chat/completions",
+    "/mcp",
 )
 Handler = Callable[[Exchange], Awaitable[None]]
 EVENT_STREAM = "text/event-stream"

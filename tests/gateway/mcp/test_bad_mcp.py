@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.gateway.serving import client
+from tests.gateway.test_key_ring import keyed
 
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 
@@ -127,3 +128,21 @@ async def test_notifications_and_answers_are_taken_and_dropped(tmp_path: Path) -
         ):
             status, text = await api.call("POST", "/mcp", json=message)
             assert (status, text) == (202, "")
+
+
+async def test_a_key_for_some_agents_asks_no_other(tmp_path: Path) -> None:
+    async with keyed(tmp_path) as it:
+        body = {"user": "ana", "tenant": "acme", "agents": ["owl"]}
+        _, made = await it.api.call("POST", "/v1/admin/keys", json=body, headers=it.operator)
+        mine = {**JSON, "x-api-key": made["secret"]}
+
+        async def asked(**arguments: str) -> dict[str, Any]:
+            call = a_call("tools/call", name="ask_team", arguments={"text": "say x", **arguments})
+            _, answer = await it.api.call("POST", "/mcp", json=call, headers=mine)
+            found: dict[str, Any] = answer["result"]["structuredContent"]
+            return found
+
+        assert (await asked())["agents"] == ["owl"]
+        assert (await asked(agent="parrot"))["code"] == "forbidden"
+        _, listed = await it.api.call("GET", "/v1/conversations", headers=mine)
+        assert len(listed["items"]) == 1

@@ -48,6 +48,7 @@ class Asking:
 
     async def _accepted(self, exchange: Exchange, arguments: Ask, *, size_bytes: int) -> TurnView:
         text, principal = text_of(arguments.text, "text"), exchange.principal
+        agent = principal.agent_for(arguments.agent)
         known = None if arguments.conversation_id is None else known_id("c", arguments.conversation_id)
         with first_aid(self._deps.team, text, arguments.locale):
             ticket = await self._deps.entrance.enter(principal, tokens_hint=about_tokens(text), size_bytes=size_bytes)
@@ -58,7 +59,7 @@ class Asking:
                 conversation_id=known or (await new_conversation(self._deps, principal, title=title)).id,
                 owner=principal.owner,
                 text=text,
-                agent=arguments.agent,
+                agent=agent,
                 locale=arguments.locale,
                 ticket=ticket,
             )
