@@ -6,6 +6,7 @@ A module that provides the fixture `journal` runs it with `from tests.state.task
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -415,3 +416,14 @@ async def test_many_who_claim_at_once_get_nothing_twice(journal: Journal) -> Non
     assert sorted(numbers) == sorted(set(numbers))
     rest = await _claim(journal)
     assert len(numbers) + len(rest) == 8
+
+
+async def test_an_export_has_the_messages_of_tasks_and_webhooks_without_secrets(journal: Journal) -> None:
+    accepted = await _accept(journal, await _conversation(journal), push=_webhook())
+    exported = await journal.query(c.ExportUser(owner=ANA))
+    [task] = exported["tasks"]
+    assert (task["task_id"], base64.b64decode(task["message"])) == (accepted.turn_id, b"as received")
+    [webhook] = exported["webhooks"]
+    assert (webhook["subject"], webhook["url"]) == (accepted.turn_id, "https://hooks.example/1")
+    assert "body" not in webhook
+    assert (await journal.query(c.ExportUser(owner=BEN)))["tasks"] == []

@@ -22,6 +22,7 @@ from ngx_agents.state.postgres_records import (
 )
 from ngx_agents.state.postgres_schedules import export_schedules
 from ngx_agents.state.postgres_states import export_more
+from ngx_agents.state.postgres_tasks import export_tasks
 from ngx_agents.state.postgres_user_batch_lists import export_batches
 
 _MESSAGES = """
@@ -54,6 +55,7 @@ async def export_user(connection: Connection, owner: Owner, profile: Profile) ->
         "logs": [log_entry(row) for row in logs],
         "batches": await export_batches(connection, owner),
         "schedules": await export_schedules(connection, owner),
+        **await export_tasks(connection, owner),
         **await export_more(connection, owner),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)

@@ -16,7 +16,7 @@ from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_records import ARTIFACT, artifact
 from ngx_agents.state.postgres_rows import shard_in
 from ngx_agents.state.postgres_store import lock_lane
-from ngx_agents.state.sqlite_tasks import ended_answer, refuse_ended, turns_of
+from ngx_agents.state.sqlite_tasks import ended_answer, exported_tasks, refuse_ended, turns_of
 from ngx_agents.state.task_cursor import cursor_of, place_of
 
 _TURNS = """
@@ -206,6 +206,22 @@ async def _list_pushes(connection: Connection, question: t.ListPushes) -> tuple[
         for row in rows
         if row[0] is not None
     )
+
+
+async def export_tasks(connection: Connection, owner: Owner) -> dict[str, Any]:
+    """Messages of tasks as they were received (protobuf), and the user's webhooks without their secrets."""
+    who = (owner.tenant, owner.user)
+    turns = await connection.fetch(
+        "SELECT task_id, id, context_id, task_message FROM ngx.turn WHERE tenant = $1 AND user_id = $2"
+        " AND task_id IS NOT NULL ORDER BY accepted_at, id",
+        *who,
+    )
+    webhooks = await connection.fetch(
+        "SELECT w.subject, w.id, w.url, w.created_at FROM ngx.webhook w JOIN ngx.turn t ON t.shard = w.shard"
+        " AND t.id = w.subject WHERE t.tenant = $1 AND t.user_id = $2 ORDER BY w.created_at, w.subject, w.id",
+        *who,
+    )
+    return exported_tasks(turns, webhooks)
 
 
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {

@@ -32,6 +32,7 @@ from ngx_agents.state.sqlite_schedules import ANSWER as SCHEDULES
 from ngx_agents.state.sqlite_schedules import export_schedules
 from ngx_agents.state.sqlite_states import ANSWER, export_more
 from ngx_agents.state.sqlite_tasks import ANSWER as TASKS
+from ngx_agents.state.sqlite_tasks import export_tasks
 from ngx_agents.state.sqlite_user_batches import ANSWER as BATCHES
 from ngx_agents.state.sqlite_user_batches import export_batches
 from ngx_agents.state.state_commands import VersionedProfile
@@ -298,6 +299,7 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
         ],
         "batches": export_batches(db, owner),
         "schedules": export_schedules(db, owner),
+        **export_tasks(db, owner),
         **_decoded_states(export_more(db, owner)),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)

@@ -221,6 +221,31 @@ def _list_pushes(db: Connection, question: t.ListPushes) -> tuple[t.PushConfig, 
     )
 
 
+_WEBHOOKS = """
+SELECT w.subject, w.id, w.url, w.created_at FROM webhook w JOIN turn t ON t.id = w.subject
+WHERE t.tenant = ? AND t.user = ? ORDER BY w.created_at, w.subject, w.id
+"""
+
+
+def export_tasks(db: Connection, owner: Owner) -> dict[str, Any]:
+    """Messages of tasks as they were received (protobuf), and the user's webhooks without their secrets."""
+    who = (owner.tenant, owner.user)
+    turns = db.execute(
+        "SELECT task_id, id, context_id, task_message FROM turn WHERE tenant = ? AND user = ? AND task_id IS NOT NULL"
+        " ORDER BY accepted_at, id",
+        who,
+    )
+    return exported_tasks(turns.fetchall(), db.execute(_WEBHOOKS, who).fetchall())
+
+
+def exported_tasks(turns: Sequence[Any], webhooks: Sequence[Any]) -> dict[str, Any]:
+    """From rows of (task, turn, context, message) and of (subject, id, address, when)."""
+    return {
+        "tasks": [dict(zip(("task_id", "turn_id", "context_id", "message"), row, strict=True)) for row in turns],
+        "webhooks": [dict(zip(("subject", "id", "url", "created_at"), row, strict=True)) for row in webhooks],
+    }
+
+
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     t.EndTask: _end_task,
     t.PutPush: _put_push,
