@@ -86,7 +86,7 @@ class Served:
 async def edge(app: ASGIApp, bounds: Bounds | None = None, **environ: str) -> AsyncIterator[Served]:
     """`environ` are NGX_* variables."""
     metrics = Metrics()
-    door = Door(bounds or Bounds(), metrics, asyncio.get_running_loop().time)
+    door = Door(bounds or Bounds(), metrics, asyncio.get_running_loop().time, looks=1)
     drain: Any = NoTurns()
     server = HttpServer(uvicorn_config(app, load_config(environ=environ).config), drain, door)
     with listening("127.0.0.1", 0) as listener:

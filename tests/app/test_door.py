@@ -9,7 +9,7 @@ from ngx_agents.telemetry.metrics import Metrics
 
 BOUNDS = Bounds(
     max_connections=4, max_per_address=2, header_s=10.0, body_bytes_per_s=500, stalled_s=30.0,
-    proxies=networks(["10.0.0.0/8"]),
+    exempt=networks(["10.0.0.0/8"]),
 )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ class EdgeConfig(Section, frozen=True, kw_only=True):
     max_connections_per_address: Annotated[
         int,
         setting(
-            "Most connections of one address at once, for each worker; trusted proxies aside.", bounds=(1, 1_000_000)
+            "Most connections of one address at once, for each worker; trusted proxies and this machine aside.",
+            bounds=(1, 1_000_000),
         ),
     ] = 2_500
     max_header_bytes: Annotated[int, setting("Largest request line with headers.", bounds=(4_096, 1_048_576))] = 32_768

@@ -31,7 +31,7 @@ class Phase(enum.Enum):
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """`proxies` are not counted by address. Bounds are inclusive."""
+    """Addresses of `exempt` networks may have as many as there are. Bounds are inclusive."""
 
     max_connections: int = 10_000
     max_per_address: int = 2_500
@@ -40,7 +40,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_per_s: int = 500
     body_grace_s: float = BODY_GRACE_S
     stalled_s: float = 30.0
-    proxies: tuple[Network, ...] = ()
+    exempt: tuple[Network, ...] = ()
 
 
 class Progress(msgspec.Struct):
@@ -72,10 +72,11 @@ class Watched(Protocol):
 
 
 class Door:
-    """The connections of one process. One thread's."""
+    """The connections of one process. One thread's. `looks` calls of `look` see all of them."""
 
-    def __init__(self, bounds: Bounds, metrics: Metrics, now_s: Callable[[], float]) -> None:
+    def __init__(self, bounds: Bounds, metrics: Metrics, now_s: Callable[[], float], *, looks: int = LOOKS) -> None:
         self.bounds = bounds
+        self._looks = looks
         self.is_closing = False  # the server is leaving: connections are not kept
         self.now_s = now_s
         self._by_address: dict[str, int] = {}
@@ -96,7 +97,7 @@ class Door:
             of_address = self._by_address[address] = self._by_address.get(address, 0) + 1
         if self._count > self.bounds.max_connections:
             return "connections"
-        if address is not None and of_address > self.bounds.max_per_address and not self._is_proxy(address):
+        if address is not None and of_address > self.bounds.max_per_address and not self._is_exempt(address):
             return "address"
         return None
 
@@ -109,10 +110,10 @@ class Door:
                 self._by_address[address] = left
 
     def look(self, connections: Iterable[Watched]) -> None:
-        """Looks at a tenth of them and ends what is overdue: all, after `LOOKS` calls, without a pause to be felt."""
+        """Looks at a part of them and ends what is overdue: at all, after `looks` calls, without a pause to be felt."""
         if not self._unseen:
             self._unseen = list(connections)
-            self._step = -(-len(self._unseen) // LOOKS)
+            self._step = -(-len(self._unseen) // self._looks)
         now_s = self.now_s()
         seen, self._unseen = self._unseen[: self._step], self._unseen[self._step :]
         for connection in seen:
@@ -128,8 +129,8 @@ class Door:
             if reason is not None:
                 self.refused[reason].inc()
 
-    def _is_proxy(self, address: str) -> bool:
-        return any(ip_address(address) in network for network in self.bounds.proxies)
+    def _is_exempt(self, address: str) -> bool:
+        return any(ip_address(address) in network for network in self.bounds.exempt)
 
 
 def overdue(progress: Progress, fed_bytes: int, bounds: Bounds, now_s: float) -> str | None:

@@ -36,6 +36,7 @@ KEEP_ALIVE_S = 75
 GRACE_S = 2  # for answers under way, when no turn is left
 HANDSHAKE_S = 10.0  # for TLS, before there is a connection to look at
 OTHER_FILES = 1_024  # what a process opens besides its clients
+LOOPBACK = ("127.0.0.0/8", "::1")  # a proxy, or whoever measures: on this machine there are other ways to do harm
 HSTS = ("strict-transport-security", "max-age=31536000")
 log = event_log("app")
 
@@ -100,7 +101,7 @@ def bounds_of(edge: EdgeConfig) -> Bounds:
         header_s=edge.header_timeout_s,
         body_bytes_per_s=edge.min_body_bytes_per_s,
         stalled_s=edge.stalled_timeout_s,
-        proxies=networks(edge.trusted_proxies),
+        exempt=networks((*LOOPBACK, *edge.trusted_proxies)),
     )
 
 
