@@ -25,7 +25,7 @@ REST_CORES: tuple[int, ...] = (1,)
 NGX = Path(sys.executable).parent / "ngx"
 PLENTY = [
     word
-    for name in ("turns-per-minute", "turns-per-hour", "turns-per-day", "running-turns")
+    for name in ("requests-per-minute", "turns-per-minute", "turns-per-hour", "turns-per-day", "running-turns")
     for word in (f"--{name}", "1000000")
 ] + ["--bytes-per-day", "1000000000000"]
 
