@@ -12,6 +12,7 @@ import msgspec
 from benchmarks.answer_cache import answer_cache
 from benchmarks.batches import batches
 from benchmarks.effort import QUICK, Effort
+from benchmarks.entrance import entrance
 from benchmarks.governance import governance
 from benchmarks.history import history
 from benchmarks.model_client import model_client
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "batches": batches,
     "governance": governance,
     "overload": overload,
+    "entrance": entrance,
 }
 
 

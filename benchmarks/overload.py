@@ -33,7 +33,7 @@ PER_S = SEATS / ANSWER_S
 USERS = 2000
 SECRET = "the benchmark's secret, of more than thirty-two bytes"
 TEXT = "Dame consejos para dormir mejor, número"
-TOKEN_TARGET_S = 0.03
+TOKEN_TARGET_S = 0.14  # what nine of ten streams keep below at low load
 NO_GATE = {"NGX_TURNS_MAX_RUNNING": "100000", "NGX_ADMISSION_CAPACITY": "100000", "NGX_ADMISSION_TOKEN_TARGET_S": "60"}
 GATE = {
     "NGX_TURNS_MAX_RUNNING": "1000",

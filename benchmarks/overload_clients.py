@@ -125,9 +125,10 @@ class Clients:
             await asyncio.sleep(wait_s)
 
     async def _read(self, phase: Phase, answer: aiohttp.ClientResponse, turn_class: int, began_s: float) -> None:
-        end = b""
+        end, has_begun = b"", False
         async for chunk in answer.content.iter_any():
-            if b"event: text.delta" in chunk and not end:
+            if b"event: text.delta" in chunk and not has_begun:
+                has_begun = True
                 phase.firsts_s.append(time.perf_counter() - began_s)
             end = (end + chunk)[-4000:]
         if b"event: turn.completed" not in end:

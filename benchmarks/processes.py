@@ -158,7 +158,16 @@ def ngx_server(
         # one user sends everything: what a person may do in a minute is counted, and enough
         ngx("plans", "set", "default", *PLENTY, folder=folder, environment=environment)
         port = free_port()
-        command = [str(NGX), "serve", "--port", str(port), "--data-dir", folder, "--log-level", "error"]
+        command = [
+            str(NGX),
+            "serve",
+            "--port",
+            str(port),
+            "--data-dir",
+            folder,
+            "--log-level",
+            (settings or {}).get("NGX_SERVER_LOG_LEVEL", "warning"),
+        ]
         began_s = time.perf_counter()
         with spawned(command, cores=cores, environment=environment) as process:
             server = Server(process.popen, f"http://127.0.0.1:{port}")

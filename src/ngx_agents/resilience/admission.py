@@ -20,9 +20,12 @@ from ngx_agents.resilience.priority import CLASSES, EVERYBODY, RecentUse, Thresh
 from ngx_agents.resilience.promises import Promises
 
 MOST_WAITING = 200
-DRAIN_OVER_S = 10.0
+LATELY_S = 10.0
+RUSH_OVER_S = 1.0  # that more come is believed sooner than that fewer do
 LEAST_ASKED_PER_S = 0.2  # below that a share says nothing
 OTHERS_LEAVE = 0.98
+LEAST_TURN_S = 0.01
+TURN_SHARE = 0.01  # of how long turns take, from each: their lengths differ much
 USUAL_TURN_S = 8.0  # until turns have ended
 OVERLOADED_WAIT_S = 1.0
 USUAL_COST = 1000.0  # until turns have ended
@@ -84,7 +87,8 @@ class Gate:
         self._promises = Promises(clock=clock, rng=rng)
         self._waits: list[float] = []
         self._usual_cost = USUAL_COST
-        self._drained = self._drain_per_s = 0.0
+        self._usual_turn_s = USUAL_TURN_S
+        self._turns_seen = 0
         self._asked = self._refused = 0
         self._asked_per_s = self._refused_per_s = 0.0
         self._arrived = [0.0] * CLASSES
@@ -117,8 +121,9 @@ class Gate:
 
     @property
     def drain_per_s(self) -> float:
-        """How much is given back in a second."""
-        return max(self._drain_per_s, 0.25 * self.limit.value / USUAL_TURN_S)
+        """How much is given back in a second while all places are taken: by how long turns took lately, not by how
+        many ended, because few end where few began."""
+        return self.limit.value / self._usual_turn_s
 
     def ask(self, asker: Asker, decided: Callable[[Decision], None]) -> Decision | Entry:
         """A Holding: let in. A Refusal: not. An Entry: it waits, `decided` will be told, `leave` takes it out."""
@@ -161,6 +166,10 @@ class Gate:
         """What it used of the model, input once and output twice; told once, before it is given back."""
         asker = holding.asker
         self._usual_cost += USUAL_SHARE * (tokens - self._usual_cost)
+        took_s = max(LEAST_TURN_S, self._now_s() - holding.since_s)
+        self._turns_seen += 1
+        share = max(TURN_SHARE, 1.0 / self._turns_seen)
+        self._usual_turn_s += share * (took_s - self._usual_turn_s)
         self.fairness.charge(asker.tenant, asker.user, tokens - holding.charged)
         holding.charged = tokens
         self.tenants_use.add(asker.tenant, tokens)
@@ -172,7 +181,6 @@ class Gate:
             return
         holding.is_open = False
         self.in_flight = max(0.0, self.in_flight - holding.weight)
-        self._drained += holding.weight
         self.fairness.left(holding.asker.tenant, holding.weight, seconds=self._now_s() - holding.since_s)
         self._hand_out()
 
@@ -188,13 +196,14 @@ class Gate:
         now_s = self._now_s()
         passed_s, self._stepped_s = now_s - self._stepped_s, now_s
         if passed_s > 0.0:
-            kept = exp(-passed_s / DRAIN_OVER_S)
-            self._drain_per_s = kept * self._drain_per_s + (1.0 - kept) * self._drained / passed_s
+            kept = exp(-passed_s / LATELY_S)
             self._asked_per_s += (1.0 - kept) * (self._asked / passed_s - self._asked_per_s)
             self._refused_per_s += (1.0 - kept) * (self._refused / passed_s - self._refused_per_s)
-            self._drained, self._asked, self._refused = 0.0, 0, 0
+            self._asked = self._refused = 0
             for turn_class, arrived in enumerate(self._arrived):
-                self._arrived_per_s[turn_class] += (1.0 - kept) * (arrived / passed_s - self._arrived_per_s[turn_class])
+                now_per_s, known_per_s = arrived / passed_s, self._arrived_per_s[turn_class]
+                share = 1.0 - (kept if now_per_s < known_per_s else exp(-passed_s / RUSH_OVER_S))
+                self._arrived_per_s[turn_class] += share * (now_per_s - known_per_s)
                 self._arrived[turn_class] = 0.0
         self.limit.step(self.in_flight)
         self.wait_s = sum(self._waits) / len(self._waits) if self._waits else 0.0

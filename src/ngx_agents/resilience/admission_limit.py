@@ -14,6 +14,7 @@ from ngx_agents.errors import ConfigError
 
 MIN_SAMPLES = 10
 MAX_SAMPLES = 512
+LAG_SAMPLES = 100  # five seconds: of fewer the 99th percentile would be the one worst
 STALE_STEPS = 10  # after so many steps a window that did not fill is thrown away
 
 
@@ -85,7 +86,7 @@ class AdmissionLimit:
         self.reason = ""
         self._tokens = _Window(MIN_SAMPLES)
         self._firsts = _Window(MIN_SAMPLES)
-        self._lags = _Window(MIN_SAMPLES)
+        self._lags = _Window(LAG_SAMPLES)
         self._waits = _Window(50)
 
     def token_took(self, seconds: float) -> None:

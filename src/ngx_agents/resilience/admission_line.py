@@ -155,14 +155,11 @@ class AdmissionLine:
     def ahead_of(self, turn_class: int, *, is_noisy: bool) -> int:
         """How many of that class and the more urgent ones wait; before a quiet tenant only the quiet ones."""
         classes = self._classes[: turn_class + 1]
+        everybody = sum(len(each.all) for each in classes)
         if is_noisy:
-            return sum(len(each.all) for each in classes)
-        return sum(
-            len(queue)
-            for each in classes
-            for tenant, queue in each.tenants.by_key.items()
-            if not self._fairness.is_noisy(tenant)
-        )
+            return everybody
+        noisy = self._fairness.noisy()
+        return everybody - sum(len(each.tenants.by_key.get(tenant, ())) for each in classes for tenant in noisy)
 
     def add(self, entry: Entry) -> None:
         self._classes[entry.asker.turn_class].add(entry, self._fairness)

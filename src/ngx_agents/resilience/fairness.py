@@ -20,6 +20,7 @@ INPUT_WEIGHT = 1.0
 OUTPUT_WEIGHT = 2.0
 CALL_COST = 100.0  # of a call that waited, in tokens: so that tenants take turns before they are charged
 MAX_KEYS = 10_000
+NOISY_FOR_S = 0.25
 
 
 class VirtualCounters:
@@ -82,6 +83,8 @@ class Fairness:
         self._in_flight = 0.0
         self._seconds = 0.0
         self._halved_s = clock.monotonic_s()
+        self._noisy: frozenset[str] = frozenset()
+        self._noisy_until_s = float("-inf")
 
     def next_of(self, tenants: Iterable[str]) -> str:
         """Who of those who wait is next: the quiet before the noisy, then who was given least."""
@@ -121,6 +124,14 @@ class Fairness:
         if load.in_flight >= rule.least_in_flight and load.in_flight > rule.share * self._in_flight:
             return True
         return load.seconds > rule.share * self._seconds and load.seconds > rule.least_in_flight * rule.share
+
+    def noisy(self) -> frozenset[str]:
+        """All who are noisy, looked up a few times a second at most."""
+        now_s = self._now_s()
+        if now_s >= self._noisy_until_s:
+            self._noisy = frozenset(tenant for tenant in self._loads if self.is_noisy(tenant))
+            self._noisy_until_s = now_s + NOISY_FOR_S
+        return self._noisy
 
     def _load(self, tenant: str) -> _Load:
         load = self._loads.get(tenant)

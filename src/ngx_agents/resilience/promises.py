@@ -21,7 +21,7 @@ MAX_EACH = 16
 GRACE_S = 10.0
 GRACE_SHARE = 0.5
 LONGEST_S = 600.0
-PROMISED_SHARE = 0.25
+PROMISED_SHARE = 0.2
 EARLY_S = 0.05  # clocks and timers of clients
 
 
