@@ -61,3 +61,13 @@ def test_more_owners_than_it_keeps_cost_only_sharpness() -> None:
     floors.stamp(floors.mark(), 1000)
     assert (floors.of(Owner("acme", "3")), floors.of(Owner("acme", "999"))) == (1000, 1000)
     assert len(floors._known) <= 3
+
+
+def test_what_anybody_may_have_got_counts_for_all_until_a_later_position_is_known() -> None:
+    floors, ana, ben = Floors(), Owner("acme", "ana"), Owner("acme", "ben")
+    floors.saw(ana, 5)
+    floors.wrote_all()
+    mark = floors.mark()
+    assert (floors.of(ana), floors.of(ben)) == (None, None)
+    floors.stamp(mark, 9)
+    assert (floors.of(ana), floors.of(ben)) == (9, 9)

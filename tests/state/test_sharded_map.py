@@ -44,6 +44,17 @@ def test_a_server_that_is_lost_keeps_nobody_from_finding_what_was_moved_away_fro
     assert places.place_of(7) == "b"
 
 
+def test_a_shard_has_arrived_when_its_server_itself_says_so() -> None:
+    places = ShardMap(BASE)
+    assert places.has_arrived(7, "a")
+    places.hear("a", [said(7, 1, "gone", "b")])
+    assert (places.place_of(7), places.has_arrived(7, "b")) == ("b", False)
+    places.hear("b", [said(7, 1, "serving", "a")])
+    assert places.has_arrived(7, "b")
+    places.hear("a", [said(7, 2, "serving", "b")])
+    assert places.has_arrived(7, "a")
+
+
 def test_every_command_and_question_has_a_place() -> None:
     ids, ana = Ids(SystemClock()), Owner("acme", "ana")
     for kind in (*c.Command.__args__, *c.Question.__args__):
@@ -90,6 +101,13 @@ def test_the_file_lays_every_shard_out(tmp_path: Path) -> None:
     places, urls = read_shard_file(written(tmp_path / "shards.json", places={"0-9": "a", "10": "b", "11-255": "a"}))
     assert [places.place_of(shard) for shard in (9, 10, 11, SHARDS - 1)] == ["a", "b", "a", "a"]
     assert sorted(urls) == ["a", "b"]
+
+
+def test_a_server_may_have_standbys(tmp_path: Path) -> None:
+    servers = {"a": "postgresql://h/a", "b": {"url": "postgresql://h/b", "replicas": ["postgresql://r/b"]}}
+    _, found = read_shard_file(written(tmp_path / "shards.json", servers=servers))
+    assert (found["a"].url, found["a"].replicas) == ("postgresql://h/a", ())
+    assert (found["b"].url, found["b"].replicas) == ("postgresql://h/b", ("postgresql://r/b",))
 
 
 @pytest.mark.parametrize(

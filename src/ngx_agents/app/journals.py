@@ -5,7 +5,7 @@ SQLite otherwise; what goes on while Postgres is away; copies in memory and, whe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -54,21 +54,25 @@ def journal_of(  # what it is made of, all by name
     def postgres(url: str, *, on_lost: Callable[[str], None] | None = None) -> Callable[[], Journal]:
         return lambda: PostgresJournal(url, clock=clock, rng=Rng(), metrics=metrics, on_lost=on_lost)
 
+    def with_replicas(url: str, replicas: Sequence[str], *, name: str) -> Journal:
+        primary = LateJournal(
+            postgres(url, on_lost=losses.tell if losses is not None else None), name=name, clock=clock
+        )
+        if not replicas:
+            return primary
+        named = {f"{name}-{number}": postgres(one) for number, one in enumerate(replicas, start=1)}
+        return ReplicaJournal(primary, named, clock=clock, rng=Rng(), metrics=metrics)
+
     url, replicas, shards = config.journal.url, config.journal.replica_urls, config.journal.shards
     if shards is not None:
-        places, urls = read_shard_file(Path(shards).expanduser().absolute())
-        servers = {name: LateJournal(postgres(one), name=name, clock=clock) for name, one in urls.items()}
-        return ShardedJournal(places, servers, clock=clock, metrics=metrics)
+        places, servers = read_shard_file(Path(shards).expanduser().absolute())
+        journals = {name: with_replicas(one.url, one.replicas, name=name) for name, one in servers.items()}
+        return ShardedJournal(places, journals, clock=clock, metrics=metrics)
     if not config.is_on_postgres or url is None:
         return SqliteJournal(config.journal_path, courtesy=courtesy, exclusive=exclusive)
-    heard = postgres(url, on_lost=losses.tell if losses is not None else None)
     if not replicas and not config.journal.local_acceptance:
-        return heard()
-    primary = LateJournal(heard, name="primary", clock=clock)
-    if not replicas:
-        return primary
-    named = {str(number): postgres(one) for number, one in enumerate(replicas, start=1)}
-    return ReplicaJournal(primary, named, clock=clock, rng=Rng(), metrics=metrics)
+        return postgres(url, on_lost=losses.tell if losses is not None else None)()
+    return with_replicas(url, replicas, name="primary")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

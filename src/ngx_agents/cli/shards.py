@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
 from ngx_agents.state.ids import SHARDS
 from ngx_agents.state.shard_move import MoveSettings, ShardMover
-from ngx_agents.state.sharded_map import ShardMap, read_shard_file
+from ngx_agents.state.sharded_map import ShardMap, ShardServer, read_shard_file
 
 DETAILS = """\
 The file names the databases and where each of the 256 shards was first put:
   {"servers": {"a": "postgresql://…", "b": "postgresql://…"}, "places": {"0-127": "a", "128-255": "b"}}
+A server with standbys that answer questions about history: {"url": "…", "replicas": ["…"]}.
 It needs direct URLs, not a pooler's, and mode 600: it holds passwords. Where a shard went since, the databases know.
 
 A move copies the shard while it is in use, then refuses its writes for as long as the rest and --lease-s take. When a
@@ -59,22 +61,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _show(args: argparse.Namespace) -> int:
-    places, urls = read_shard_file(args.file)
-    seen = await ShardMover(places, urls, clock=SystemClock()).look()
+    places, servers = read_shard_file(args.file)
+    seen = await ShardMover(places, _urls(servers), clock=SystemClock()).look()
     print(table(("shards", "at", "epoch", "state"), _ranges(seen)))
     return 0
 
 
 async def _move(args: argparse.Namespace) -> int:
-    places, urls = read_shard_file(args.file)
+    places, servers = read_shard_file(args.file)
     settings = MoveSettings(lease_s=args.lease_s)
-    mover = ShardMover(places, urls, clock=SystemClock(), settings=settings, on_step=_told)
+    mover = ShardMover(places, _urls(servers), clock=SystemClock(), settings=settings, on_step=_told)
     if args.back:
         print(f"shard {args.shard} is at {await mover.roll_back(args.shard)}")
         return 0
     moved = await mover.move(args.shard, args.to)
     print(f"shard {moved.shard} is at {moved.target}: {moved.rows} rows, no writes for {moved.frozen_s:.2f} s")
     return 0
+
+
+def _urls(servers: Mapping[str, ShardServer]) -> dict[str, str]:
+    return {name: server.url for name, server in servers.items()}
 
 
 async def _told(step: str) -> None:

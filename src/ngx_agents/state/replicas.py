@@ -69,6 +69,7 @@ class ReplicaJournal:
             Standby(name, make, clock=clock, rng=rng, system=lambda: position.system) for name, make in replicas.items()
         ]
         self._floors = Floors()
+        self._places: tuple[c.ShardPlace, ...] = ()
         self._stamping = asyncio.Event()
         self._turn = count()
         self._tasks: asyncio.TaskGroup | None = None
@@ -123,7 +124,10 @@ class ReplicaJournal:
     async def query(self, question: c.Question) -> Any:
         owner = _owner_of(question)
         if owner is None:
-            return await self._primary.query(question)
+            answer = await self._primary.query(question)
+            if isinstance(question, c.ListShardPlaces):
+                self._heard_places(answer)
+            return answer
         standby = await self._first_choice(question, owner)
         if standby is not None:
             try:
@@ -131,6 +135,13 @@ class ReplicaJournal:
             except JournalUnavailable:
                 pass  # its breaker has counted it; the primary answers
         return await self._ask_primary(question, owner)
+
+    def _heard_places(self, places: tuple[c.ShardPlace, ...]) -> None:
+        """A shard that came has brought its users' data, which a standby has only from now on."""
+        if places != self._places:
+            self._places = places
+            self._floors.wrote_all()
+            self._stamping.set()
 
     async def _first_choice(self, question: c.Question, owner: Owner) -> Standby | None:
         """Who is asked before the primary. What can be proved without it goes first while it does not answer."""

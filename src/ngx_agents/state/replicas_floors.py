@@ -35,8 +35,13 @@ class Floors:
         self._pending.pop(owner, None)
         self._pending[owner] = self._mark
         if len(self._pending) > self._max_owners:
-            self._pending.clear()
-            self._all_until_mark = self._mark
+            self.wrote_all()
+
+    def wrote_all(self) -> None:
+        """Something of anybody may be in the primary by now."""
+        self._mark += 1
+        self._pending.clear()
+        self._all_until_mark = self._mark
 
     def saw(self, owner: Owner, place: int) -> None:
         """The owner was shown what stood at this position."""
@@ -50,7 +55,8 @@ class Floors:
         """Everything that was pending at `mark` lies at or below `place`."""
         self._stamped_mark = max(self._stamped_mark, mark)
         if mark >= self._all_until_mark > 0:
-            self._lowest, self._all_until_mark = max(self._lowest, place), 0
+            self._lowest, self._all_until_mark = max(self._lowest, place, *self._known.values()), 0
+            self._known.clear()  # nobody's is below it any more
         while self._pending:
             owner, at = next(iter(self._pending.items()))
             if at > mark:

@@ -197,7 +197,9 @@ class ShardedJournal:
         await asyncio.gather(*(self._hear(one) for one in others if not self._is_fresh(one)))
         name = self.map.place_of(shard)
         if self._is_fresh(name) or (
-            all(self._is_fresh(one) for one in others if one != name) and not self.map.is_arriving(shard)
+            all(self._is_fresh(one) for one in others if one != name)
+            and not self.map.is_arriving(shard)
+            and self.map.has_arrived(shard, name)  # else its standbys may not have it yet
         ):
             return name
         raise JournalUnavailable("where the conversation's shard is cannot be known now", retry_after_s=2.0)

@@ -22,10 +22,17 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
 
 
+class ShardServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One database with its streaming standbys."""
+
+    url: str
+    replicas: tuple[str, ...] = ()
+
+
 class ShardFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file: `servers` are names with URLs (secrets: mode 600), `places` ranges such as "0-127" with a name."""
 
-    servers: dict[str, str]
+    servers: dict[str, str | ShardServer]
     places: dict[str, str]
 
 
@@ -57,6 +64,12 @@ class ShardMap:
         """What the server last said of it."""
         return next((place for place in self._told.get(server, ()) if place.shard == shard), None)
 
+    def has_arrived(self, shard: int, server: str) -> bool:
+        """Whether the server itself said that it serves the shard since it last moved, or it never did."""
+        told = self.state_of(shard, server)
+        is_told = told is not None and told.state == "serving" and told.epoch == self._epochs[shard]
+        return self._epochs[shard] == 0 or is_told
+
     def hear(self, server: str, told: Sequence[ShardPlace]) -> None:
         """Takes in everything that a server says, in place of what it said before."""
         if self._told.get(server) == tuple(told):
@@ -75,20 +88,21 @@ class ShardMap:
         self._epochs = [epoch for epoch, _, _ in best]
 
 
-def read_shard_file(path: Path) -> tuple[ShardMap, Mapping[str, str]]:
-    """The map as configured, and the URL of each server. Raises ConfigError, which never shows a URL."""
+def read_shard_file(path: Path) -> tuple[ShardMap, Mapping[str, ShardServer]]:
+    """The map as configured, and the servers by name. Raises ConfigError, which never shows a URL."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=ShardFile)
     except OSError as error:
         raise ConfigError(f"the shard file {path} cannot be read") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the shard file {path} is not {{servers: {{name: URL}}, places: {{range: name}}}}"
+            f"the shard file {path} is not {{servers: {{name: URL or {{url, replicas}}}}, places: {{range: name}}}}"
         ) from error
     for name in found.servers:
         if not _NAME.fullmatch(name):
             raise ConfigError(f"the shard file {path}: {name!r} is no name for a server (a-z, 0-9, - and _)")
-    return ShardMap(_laid_out(found, path)), found.servers
+    servers = {name: ShardServer(url=one) if isinstance(one, str) else one for name, one in found.servers.items()}
+    return ShardMap(_laid_out(found, path)), servers
 
 
 def _laid_out(found: ShardFile, path: Path) -> list[str]:
