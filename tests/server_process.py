@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from signal import Signals
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -66,15 +67,15 @@ class ServerProcess:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM)
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def end_with(self, number: signal.Signals) -> int:
+    def end_with(self, number: Signals) -> int:
         """The exit code after a signal that ends it."""
         return self._end(number)
 
-    def _end(self, number: signal.Signals) -> int:
+    def _end(self, number: Signals) -> int:
         process, self._process = self._process, None
         if process is None:
             return 0
