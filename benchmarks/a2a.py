@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import math
 import subprocess
 import sys
@@ -41,7 +42,8 @@ class InProcess(msgspec.Struct, kw_only=True):
 
 
 class OverRedis(msgspec.Struct, kw_only=True):
-    """`client_cpu_us` and the rate are of the closed loop, the latencies of the open one at `offered`."""
+    """`client_cpu_us` and the rate are of the closed loop, the latencies of the open one at `offered`, from when a
+    request was due; `late_p99_ms` is how late the client itself was woken to send one: the machine's part of them."""
 
     per_second: float
     client_cpu_us: float
@@ -49,6 +51,7 @@ class OverRedis(msgspec.Struct, kw_only=True):
     offered: float
     p50_ms: float
     p99_ms: float
+    late_p99_ms: float
     failed: int
 
 
@@ -79,18 +82,29 @@ async def over_redis(url: str, worker: Process, *, requests: int, seconds: float
         client_us = (time.process_time() - cpu_s) / requests * 1e6
         worker_us = (worker.cpu_s() - worker_s) / requests * 1e6
         offered = offered or requests / took_s / 2
-        delays, failed = await _open(a2a, offered, seconds)
+        _settle_memory()
+        delays, late, failed = await _open(a2a, offered, seconds)
         delays.sort()
+        late.sort()
         return OverRedis(
             per_second=requests / took_s, client_cpu_us=client_us, worker_cpu_us=worker_us, offered=offered,
-            p50_ms=delays[len(delays) // 2] * 1000, p99_ms=delays[int(len(delays) * 0.99)] * 1000, failed=failed,
+            p50_ms=delays[len(delays) // 2] * 1000, p99_ms=delays[int(len(delays) * 0.99)] * 1000,
+            late_p99_ms=late[int(len(late) * 0.99)] * 1000, failed=failed,
         )  # fmt: skip
+
+
+def _settle_memory() -> None:
+    """As the server does once it has started."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def work(url: str) -> None:
     """The worker process: serves until its stdin ends."""
     async with A2AServer(carrier=_carrier(url), worker_threads=64) as a2a:
         a2a.register("echo", echo)
+        _settle_memory()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -105,9 +119,9 @@ async def _closed(a2a: A2AServer, requests: int) -> None:
             group.create_task(caller())
 
 
-async def _open(a2a: A2AServer, rate: float, seconds: float) -> tuple[list[float], int]:
-    """(latencies, how many failed)"""
-    rng, delays, failures = Rng(1), list[float](), list[str]()
+async def _open(a2a: A2AServer, rate: float, seconds: float) -> tuple[list[float], list[float], int]:
+    """(latencies, how late requests were sent, how many failed)"""
+    rng, delays, late, failures = Rng(1), list[float](), list[float](), list[str]()
 
     async def one(due_s: float) -> None:
         try:
@@ -121,9 +135,10 @@ async def _open(a2a: A2AServer, rate: float, seconds: float) -> tuple[list[float
         until_s = due_s + seconds
         while due_s < until_s:
             await asyncio.sleep(max(0.0, due_s - CLOCK.monotonic_s()))
+            late.append(CLOCK.monotonic_s() - due_s)
             group.create_task(one(due_s))
             due_s -= math.log(1.0 - rng.random()) / rate
-    return delays, len(failures)
+    return delays, late, len(failures)
 
 
 async def _until_served(a2a: A2AServer) -> None:

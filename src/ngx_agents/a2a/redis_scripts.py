@@ -15,9 +15,12 @@ POST = Script("""
 if redis.call('EXISTS', KEYS[5]) == 0 then return -1 end
 local lying, held = 0, 0
 for i = 1, 4 do
-  lying = lying + redis.call('XLEN', KEYS[i])
-  local told = redis.pcall('XPENDING', KEYS[i], ARGV[1])
-  if not told.err then held = held + told[1] end
+  local length = redis.call('XLEN', KEYS[i])
+  if length > 0 then
+    lying = lying + length
+    local told = redis.pcall('XPENDING', KEYS[i], ARGV[1])
+    if not told.err then held = held + told[1] end
+  end
 end
 local own = tonumber(ARGV[3])
 local displaced = false
