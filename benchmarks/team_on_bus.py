@@ -33,6 +33,7 @@ class Saying:
     """A specialist that says `pieces` words."""
 
     reads = ()
+    asks_others = False
 
     def __init__(self, pieces: int) -> None:
         self._pieces = pieces

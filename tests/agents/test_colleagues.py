@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from ngx_agents.agents.turn import AgentEvent, TextDelta
 from ngx_agents.errors import ConsentRequired, JournalUnavailable, LeaseLost
 from ngx_agents.state.model import LogEntry, Message
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.vertex.client import VertexAIClient
 
 from .memory_desk import MemoryDesk
 from .routing_phrases import N, P, T
@@ -33,11 +35,14 @@ WEIGHTS = tuple(
 
 
 @asynccontextmanager
-async def apart(away: str, *, metrics: Metrics | None = None) -> AsyncGenerator[TestTeam]:
-    """A team whose specialist `away` runs behind another bus."""
+async def apart(
+    away: str, model: VertexAIClient | None = None, *, metrics: Metrics | None = None, **options: Any
+) -> AsyncGenerator[TestTeam]:
+    """A team whose specialist `away` runs behind another bus, without a model."""
     exchange, here = Exchange(), tuple({N, T, P} - {away})
     far = coaching_team(bus=A2AServer(carrier=MemoryCarrier(exchange)), agents=(away,))
-    near = coaching_team(metrics=metrics, bus=A2AServer(carrier=MemoryCarrier(exchange), metrics=metrics), agents=here)
+    bus = A2AServer(carrier=MemoryCarrier(exchange), metrics=metrics)
+    near = coaching_team(model, metrics=metrics, bus=bus, agents=here, **options)
     async with far.bus:
         await asyncio.sleep(0)
         yield near

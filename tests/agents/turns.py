@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.orchestrator import CoachingTeam
-from ngx_agents.agents.spending import Spending
 from ngx_agents.agents.turn import AgentEvent, Answered, ArtifactMade, TextDelta, TextReset, TurnTask
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.state.model import Artifact, Message, Owner, Profile
@@ -29,19 +29,9 @@ class TestTeam(CoachingTeam):
         model: VertexAIClient | None,
         metrics: Metrics,
         bus: A2AServer,
-        *,
-        agents: Collection[str],
-        spending: Spending | None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            model=model,
-            bus=bus,
-            agents=agents,
-            clock=SystemClock(),
-            rng=Rng(1),
-            metrics=metrics,
-            spending=spending,
-        )
+        super().__init__(model=model, bus=bus, clock=SystemClock(), rng=Rng(1), metrics=metrics, **options)
         self.bus = bus
 
 
@@ -50,12 +40,11 @@ def coaching_team(
     *,
     metrics: Metrics | None = None,
     bus: A2AServer | None = None,
-    agents: Collection[str] = (),
-    spending: Spending | None = None,
+    **options: Any,
 ) -> TestTeam:
     metrics = metrics or Metrics()
     bus = bus or A2AServer(worker_threads=256, metrics=metrics)
-    return TestTeam(model, metrics, bus, agents=agents, spending=spending)
+    return TestTeam(model, metrics, bus, **options)
 
 
 def a_task(

@@ -100,6 +100,7 @@ def test_every_variable_sets_its_setting(name):
         "timeout_s": "7",
         "attempts": "3",
         "role": "gateway",
+        "consults": "true",
     }.get(one.field, "2048")
     loaded = read_config(environ={name: raw})
     value = getattr(getattr(loaded.config, one.section), one.field)

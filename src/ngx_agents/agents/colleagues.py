@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from ngx_agents.a2a.message import A2AMessage
+from ngx_agents.a2a.message import A2AContext, A2AMessage
 from ngx_agents.a2a.refusals import AgentFailed, BudgetSpent, StreamBroken
 from ngx_agents.agents.away_desk import AwayDesk
 from ngx_agents.agents.brief import Brief, Work
@@ -56,7 +56,7 @@ class Colleague:
             if seat is not None:
                 before = work.usage.total_tokens
                 with seat as calls:
-                    async with aclosing(self._specialist.answer(brief, work)) as events:
+                    async with aclosing(self._specialist.answer(self._asking(brief, calls), work)) as events:
                         async for event in events:
                             yield event
                     calls.spend(tokens=work.usage.total_tokens - before)
@@ -82,7 +82,7 @@ class Colleague:
         """For the bus: an `Errand` of this process or an `AwayErrand` of another."""
         asked = message.payload
         if isinstance(asked, Errand):
-            return self._specialist.answer(asked.brief, asked.work)
+            return self._specialist.answer(self._asking(asked.brief, message.context), asked.work)
         assert isinstance(asked, AwayErrand)
         return self._serve(asked, message)
 
@@ -111,6 +111,10 @@ class Colleague:
             self._settle(errand, before)
         finally:
             errand.settle()
+
+    def _asking(self, brief: Brief, calls: A2AContext) -> Brief:
+        """The brief of somebody who may ask others in turn."""
+        return msgspec.structs.replace(brief, calls=calls) if self._specialist.asks_others else brief
 
     def _settle(self, errand: Errand, before: int) -> None:
         """Raises StreamBroken when another process ended without its report."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -13,6 +13,7 @@ from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentCard
 from ngx_agents.agents.closing import Closing, unseen
 from ngx_agents.agents.colleagues import Colleague, fallback_counter
+from ngx_agents.agents.consulting import Consulting
 from ngx_agents.agents.crew import Answering, Crew
 from ngx_agents.agents.earlier import earlier
 from ngx_agents.agents.economy import economy_of
@@ -76,6 +77,7 @@ class CoachingTeam:
         modes: Modes | None = None,
         cheaper_model: str | None = None,
         tool_servers: Sequence[McpSettings] = (),
+        consults: bool = False,
     ) -> None:
         """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
 
@@ -83,6 +85,7 @@ class CoachingTeam:
         others are asked elsewhere, when the bus has a carrier.
 
         `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
+        `consults`: specialists' models may ask one another.
         `spending` pays for the calls of the model; without it nothing is counted. By `modes` turns do without some of
         this, from degraded 3 with `cheaper_model`.
         Agents and tools elsewhere are there while the contexts of the attributes `remote` and `tool_servers` are
@@ -104,29 +107,19 @@ class CoachingTeam:
         templates, screen = Templates(team.agents), AnswerScreen(team.safety)
         self.tool_servers = McpServers(tool_servers, metrics=metrics, clock=clock, rng=rng)
         toolbox = Toolbox(tools, metrics, self.tool_servers)
-        fallbacks = fallback_counter(metrics)
-        specialists = {
-            name: Colleague(
-                name,
-                Specialist(
-                    agent,
-                    model=None if small_model_languages else model,
-                    toolbox=toolbox,
-                    templates=templates,
-                    screen=screen,
-                    spending=spending,
-                ),
-                is_here=not agents or name in agents,
-                clock=clock,
-                fallbacks=fallbacks,
+        own = {
+            name: Specialist(
+                agent,
+                model=None if small_model_languages else model,
+                toolbox=toolbox,
+                templates=templates,
+                screen=screen,
                 spending=spending,
             )
             for name, agent in team.specialists.items()
         }
         self._bus = bus
-        for name, colleague in specialists.items():
-            if not agents or name in agents:
-                bus.register(name, colleague.handle, accepts=AwayErrand)
+        specialists = _on_bus(own, bus, here=agents, clock=clock, metrics=metrics, spending=spending)
         cards = {name: agent.card for name, agent in team.specialists.items()}
         self._synthesis = Synthesis(
             team.orchestrator, cards, model=model, templates=templates, screen=screen, spending=spending
@@ -139,6 +132,8 @@ class CoachingTeam:
         answering: dict[str, Answering] = {**specialists, **self.remote.agents}
         self._crew = Crew(answering, self._synthesis, closing=Closing(self._safety))
         self._own_router = Router(team)
+        if consults:
+            _let_consult(own, specialists, cards, self._own_router)
         self._line_up()
         self._flags = metrics.counter("ngx_red_flags_total", "Turns that a red flag ended, by flag.", "flag")
         self._routes = metrics.counter("ngx_routes_total", "Turns by how they were routed.", "kind")
@@ -274,6 +269,38 @@ def _check_ids(remote: Sequence[RemoteSettings], team: TeamContent) -> None:
     for one in remote:
         if one.id == ORCHESTRATOR or one.id in team.specialists:
             raise ConfigError(f"[agents.remote.{one.id}]: the team has an agent of that name")
+
+
+def _on_bus(  # the team's surroundings
+    own: Mapping[str, Specialist],
+    bus: A2AServer,
+    *,
+    here: Collection[str],
+    clock: Clock,
+    metrics: Metrics,
+    spending: Spending | None,
+) -> dict[str, Colleague]:
+    """The specialists as others ask them; those that are `here` (none named: all) answer on the bus."""
+    fallbacks = fallback_counter(metrics)
+    colleagues = {
+        name: Colleague(
+            name, specialist, is_here=not here or name in here, clock=clock, fallbacks=fallbacks, spending=spending
+        )
+        for name, specialist in own.items()
+    }
+    for name, colleague in colleagues.items():
+        if not here or name in here:
+            bus.register(name, colleague.handle, accepts=AwayErrand)
+    return colleagues
+
+
+def _let_consult(
+    own: Mapping[str, Specialist], asked: Mapping[str, Colleague], cards: Mapping[str, AgentCard], router: Router
+) -> None:
+    for name, specialist in own.items():
+        others = {other: colleague for other, colleague in asked.items() if other != name}
+        reads = [kind for other in others for kind in own[other].reads]
+        specialist.may_consult(Consulting(others, cards, router.skill_of), reads)
 
 
 def _check_given(tool_servers: Sequence[McpSettings], team: TeamContent) -> None:

@@ -6,13 +6,14 @@ passes the sentence gate; text of a failed attempt is withdrawn by a `TextReset`
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentContent
+from ngx_agents.agents.consulting import CONSULT, Consulting
 from ngx_agents.agents.prompt import RESULTS, cache_rule, question_of, system_prompt
 from ngx_agents.agents.spending import Purse, Spending
 from ngx_agents.agents.telling import Telling
@@ -20,7 +21,7 @@ from ngx_agents.agents.template import Templates, pieces_of
 from ngx_agents.agents.toolbox import Toolbox, ToolRun, decode_run
 from ngx_agents.agents.turn import AgentEvent, ArtifactMade, TextReset
 from ngx_agents.errors import InvalidRequest, ModelError, ModelProtocolError, RemoteError
-from ngx_agents.state.model import Artifact
+from ngx_agents.state.model import Artifact, LogKind
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import Content, ModelRequest, ToolCall, ToolDeclaration, ToolResult
@@ -50,6 +51,7 @@ class Specialist:
         self._screen = screen
         self._spending = spending
         self._declared = toolbox.declarations(content.card.tools)
+        self._consulting: Consulting | None = None
         self.reads = toolbox.reads_of(content.card.tools)
 
     async def answer(self, brief: Brief, work: Work) -> AsyncGenerator[AgentEvent]:
@@ -92,8 +94,8 @@ class Specialist:
             for call in reply.calls:
                 result, announced = await self._call(call, brief, work, made)
                 results.append(result)
-                if announced:
-                    yield announced
+                for each in announced:
+                    yield each
             contents += (reply.content, Content(role="user", parts=tuple(results)))
         if not work.text.strip():
             raise ModelProtocolError("the model's answer has no text")
@@ -115,7 +117,7 @@ class Specialist:
             ),
             contents=contents,
             # in the last round it must answer with what it has
-            tools=self._tools() if round_number < MAX_TOOL_ROUNDS else (),
+            tools=self._tools(brief) if round_number < MAX_TOOL_ROUNDS else (),
             deadline_s=task.deadline_s,
             # what tools found belongs to the person
             cache=cache_rule(brief) if round_number == 0 else None,
@@ -123,28 +125,43 @@ class Specialist:
         )
         return brief.economy.applied(request)
 
-    def _tools(self) -> tuple[ToolDeclaration, ...]:
+    def _tools(self, brief: Brief) -> tuple[ToolDeclaration, ...]:
         foreign = self._toolbox.foreign_declarations(self._card.id)
-        return self._declared + foreign if foreign else self._declared
+        declared = self._declared + foreign if foreign else self._declared
+        return declared if self._consulting is None else declared + self._consulting.declarations(brief)
+
+    @property
+    def asks_others(self) -> bool:
+        return self._consulting is not None
+
+    def may_consult(self, consulting: Consulting, reads: Sequence[LogKind]) -> None:
+        """Before the first answer. `reads` are the logs that those it may ask look at."""
+        self._consulting = consulting
+        self.reads = tuple(dict.fromkeys((*self.reads, *reads)))
 
     async def _call(
         self, call: ToolCall, brief: Brief, work: Work, made: dict[str, ToolRun]
-    ) -> tuple[ToolResult, ArtifactMade | None]:
+    ) -> tuple[ToolResult, Sequence[ArtifactMade]]:
         """The result as the model sees it; a refusal is data for it, too."""
+        if call.name == CONSULT and self._consulting is not None:
+            try:
+                return await self._consulting.ask(call, brief, work)
+            except InvalidRequest as exc:
+                return _refusal(call, str(exc), field=exc.field), ()
         if call.name not in self._card.tools and not self._toolbox.is_foreign(self._card.id, call.name):
-            return _refusal(call, "there is no such tool"), None
+            return _refusal(call, "there is no such tool"), ()
         try:
             run = await self._toolbox.run(call.name, call.arguments, agent=self._card.id, brief=brief, made=made)
         except InvalidRequest as exc:
-            return _refusal(call, str(exc), field=exc.field), None
+            return _refusal(call, str(exc), field=exc.field), ()
         except RemoteError as exc:
             _log.warning("agent.foreign_tool_failed", agent=self._card.id, tool=call.name, code=exc.code)
-            return _refusal(call, f"{exc}; answer without it"), None
+            return _refusal(call, f"{exc}; answer without it"), ()
         announced = self._keep(self._toolbox.skill_of(call.name), run, work)
         response: dict[str, Any] = {"result": run.output.facts}
         if run.output.constraints:
             response["constraints"] = list(run.output.constraints)
-        return ToolResult(name=call.name, id=call.id, response=response), announced
+        return ToolResult(name=call.name, id=call.id, response=response), () if announced is None else (announced,)
 
     async def by_template(
         self, brief: Brief, work: Work, made: dict[str, ToolRun] | None = None

@@ -44,6 +44,9 @@ class BatchesConfig(Section, frozen=True, kw_only=True):
 class BusConfig(Section, frozen=True, kw_only=True):
     """The bus by which the agents of the team ask one another."""
 
+    consults: Annotated[
+        bool, setting("Specialists' models may ask one another: up to three questions an answer, one deep.")
+    ] = False
     message_queue_size: Annotated[
         int, setting("Messages that may wait for each agent, exact.", bounds=(1, 1_000_000))
     ] = 1000

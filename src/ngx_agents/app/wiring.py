@@ -214,6 +214,7 @@ def build_team(
         modes=foundation.modes,
         cheaper_model=config.budgets.cheaper_model,
         tool_servers=tool_servers(config),
+        consults=config.bus.consults,
     )
     require_known(config, [card.id for card in team.cards()])
     return team
