@@ -164,6 +164,22 @@ async def test_a_reader_that_stalls_is_cut_off_and_the_others_notice_nothing() -
         writer.close()
 
 
+async def test_half_a_request_during_an_answer_ends_the_connection_and_not_the_meaning_of_the_answer() -> None:
+    async with edge(Echo(), Bounds(header_s=0.3)) as served:
+        reader, writer = await asyncio.open_connection(*served.address, limit=1_024)
+        writer.write(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"GET /x HTTP/1.1\r\nHost")
+        answer = b""
+        await asyncio.sleep(1.0)
+        while piece := await reader.read(2**20):
+            answer += piece
+        writer.close()
+        assert b" 200 OK" in head
+        assert answer.strip(b".") == b""
+        assert 'bound="header_time"} 1.0' in served.metrics
+
+
 async def test_too_many_connections_are_told_so_and_make_room_again() -> None:
     async with edge(Echo(), Bounds(max_connections=3)) as served:
         held = [await asyncio.open_connection(*served.address) for _ in range(3)]

@@ -105,21 +105,25 @@ class Connection(HttpToolsProtocol):
         self.refuse(InvalidRequest("this is not HTTP/1.1, or too much of it at once"))
 
     def refuse(self, error: NgxError) -> None:
-        """Answers with the error where nothing was answered yet, and ends the connection; at once, when told again."""
-        if self.transport.is_closing():
-            self.cut()
-            return
+        """Answers with the error where nothing was answered yet, and ends the connection."""
         if not self._is_answered() and not (isinstance(error, TooSlow) and self._is_unused()):
             self.transport.write(whole_answer(error, f"x-{secrets.token_hex(6)}"))
         self.transport.close()
+
+    @property
+    def is_ending(self) -> bool:
+        return self.transport.is_closing()
 
     def cut(self) -> None:
         """Ends the connection without waiting for the client to take what is on its way."""
         self.transport.abort()
 
     def _is_answered(self) -> bool:
-        """Whether the answer to the present request has begun, or has been given."""
-        return self.phase is not Phase.HEAD and self.cycle.response_started
+        """Whether an answer is under way, or the request's was given: another would be taken for a part of it."""
+        cycle = self.cycle
+        if cycle is None:
+            return False
+        return cycle.response_started and not (cycle.response_complete and self.phase is Phase.HEAD)
 
     def _is_unused(self) -> bool:
         """Whether nothing ever came: browsers and proxies open connections ahead of their use."""

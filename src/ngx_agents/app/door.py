@@ -66,6 +66,9 @@ class Watched(Protocol):
     @property
     def phase(self) -> Phase: ...
 
+    @property
+    def is_ending(self) -> bool: ...
+
     def refuse(self, error: TooSlow) -> None: ...
 
     def cut(self) -> None: ...
@@ -122,12 +125,18 @@ class Door:
                 progress.phase, progress.request = phase, connection.scope
                 progress.since_s, progress.fed_bytes = now_s, connection.fed_bytes
             reason = overdue(progress, connection.fed_bytes, self.bounds, now_s)
-            if reason == "stalled":
-                connection.cut()
-            elif reason is not None:
-                connection.refuse(TooSlow("headers or body did not come in time"))
             if reason is not None:
-                self.refused[reason].inc()
+                self._end(connection, reason)
+
+    def _end(self, connection: Watched, reason: str) -> None:
+        if connection.is_ending:  # refused before, and does not take the refusal
+            connection.cut()
+            return
+        self.refused[reason].inc()
+        if reason == "stalled":
+            connection.cut()
+        else:
+            connection.refuse(TooSlow("headers or body did not come in time"))
 
     def _is_exempt(self, address: str) -> bool:
         return any(ip_address(address) in network for network in self.bounds.exempt)
