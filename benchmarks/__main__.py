@@ -11,6 +11,7 @@ import msgspec
 
 from benchmarks.answer_cache import answer_cache
 from benchmarks.batches import batches
+from benchmarks.crowd import crowd, neighbours
 from benchmarks.effort import QUICK, Effort
 from benchmarks.entrance import entrance
 from benchmarks.governance import governance
@@ -40,6 +41,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "governance": governance,
     "overload": overload,
     "entrance": entrance,
+    "neighbours": neighbours,
+    "crowd": crowd,
 }
 
 

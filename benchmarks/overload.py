@@ -113,16 +113,17 @@ def _run(
     ):
         order = Order(
             url=server.url,
-            tokens=[_token("acme", f"u{number}") for number in range(USERS)],
+            tokens=[token("acme", f"u{number}") for number in range(USERS)],
             conversations=[],
             text=TEXT,
             phases=[Load(name=name, rate_per_s=load * PER_S, seconds=seconds * scale) for name, load, seconds in loads],
         )
         order.conversations = conversations(server, order.tokens)
-        return _measured(server, order)
+        return measured(server, order)
 
 
-def _measured(server: Server, order: Order) -> tuple[dict[str, Phase], dict[str, float]]:
+def measured(server: Server, order: Order) -> tuple[dict[str, Phase], dict[str, float]]:
+    """The phases by name, and the server's CPU in each in parts of a core. Raises BenchmarkError."""
     command = [sys.executable, "-m", "benchmarks.overload_clients"]
     with spawned(command, cores=REST_CORES, stdin=PIPE) as clients:
         assert clients.popen.stdin is not None
@@ -169,7 +170,7 @@ def conversations(server: Server, tokens: Sequence[str]) -> list[str]:
     return made
 
 
-def _token(tenant: str, user: str) -> str:
+def token(tenant: str, user: str) -> str:
     """Of an operator, so that a body may ask for the critical class."""
     claims = {"sub": user, "tenant": tenant, "roles": ["operator"], "exp": int(time.time()) + 7200}
     return jwt.encode(claims, SECRET, "HS256")
