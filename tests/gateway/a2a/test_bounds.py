@@ -5,8 +5,19 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
-from tests.gateway.a2a.wire import BINDINGS, Refused, all_of, caller
+from tests.gateway.a2a.wire import (
+    BINDINGS,
+    Caller,
+    Refused,
+    all_of,
+    caller,
+    message_of,
+    serving,
+)
+
+from ngx_agents.errors import RateLimited
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
@@ -63,3 +74,22 @@ async def test_a_caller_that_leaves_stops_no_task(tmp_path: Path) -> None:
                 return
             await asyncio.sleep(0.05)
         raise AssertionError("the task did not go on")
+
+
+async def refuse(*args: object, **more: object) -> None:
+    raise RateLimited("too many turns in a minute", quota="turns", retry_after_s=7.0)
+
+
+@pytest.mark.parametrize(("binding", "status"), [("jsonrpc", 200), ("rest", 429)])
+async def test_a_limit_of_a_plan_is_told_in_each_bindings_own_words(
+    tmp_path: Path, binding: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as (url, made), aiohttp.ClientSession() as session:
+        monkeypatch.setattr(made.deps.entrance, "enter", refuse)
+        on = Caller(session, url, binding, {"A2A-Version": "1.0"})
+        for stream in (False, True):
+            with pytest.raises(Refused) as caught:
+                await (all_of(on.stream("SendStreamingMessage", message_of("hi"))) if stream else on.send("hi"))
+            refused = caught.value
+            assert (refused.status, refused.headers["Retry-After"]) == (status, "7")
+            assert refused.details[0]["metadata"] == {"code": "rate_limited", "retryAfterS": "7.0"}

@@ -19,6 +19,7 @@ from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
+from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.problems import Problem
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.turns.outbox.guard import Guard
@@ -55,6 +56,10 @@ class A2aDoor:
                 self._edge = await asyncio.to_thread(self._load)
         return self._edge
 
+    def greet(self, principal: Principal) -> None:
+        """Any request of a user, before it is looked at. Raises RateLimited."""
+        self._deps.entrance.greet(principal)
+
     async def answer(self, exchange: Exchange) -> None:
         """Raises what authentication raises, NotFound, BodyTooLarge, Unavailable."""
         exchange.render = render_status
@@ -66,7 +71,7 @@ class A2aDoor:
             return
         exchange.route = ROOT
         exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
-        self._deps.entrance.greet(exchange.principal)
+        self.greet(exchange.principal)
         edge = self._edge or await self.edge()
         body = await exchange.raw_body(self._settings.max_body_bytes)
         if path in (ROOT, f"{ROOT}/"):

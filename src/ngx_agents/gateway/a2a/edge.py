@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Mount, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from ngx_agents.errors import MethodNotAllowed, NotFound, Unavailable
+from ngx_agents.errors import MethodNotAllowed, NotFound
 from ngx_agents.gateway.a2a.call import SCOPE, Call, CallContexts
 from ngx_agents.gateway.a2a.cards import Cards
 from ngx_agents.gateway.a2a.handler import TaskHandler
@@ -29,6 +29,7 @@ from ngx_agents.gateway.a2a.reading import (
     query_of,
     version_of,
 )
+from ngx_agents.gateway.a2a.refusals import LATER
 from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.a2a.updates import Tasks
 from ngx_agents.gateway.deps import GatewayDeps
@@ -103,7 +104,7 @@ class A2aEdge:
         if self._quick.takes(told, call):
             answered = await self._quick.answer(told, call)
             refusal = call.refusal
-            await exchange.reply_json(answered, 200, headers_of(refusal) if isinstance(refusal, Unavailable) else ())
+            await exchange.reply_json(answered, 200, headers_of(refusal) if isinstance(refusal, LATER) else ())
             return
         scope = _scope(exchange, call)
         send = _Watched(exchange, call, is_rest=False)
@@ -200,7 +201,7 @@ class _Watched:
         if message["type"] == "http.response.start":
             refusal = self._call.refusal
             headers = list(message["headers"])
-            if isinstance(refusal, Unavailable):
+            if isinstance(refusal, LATER):
                 headers.extend(headers_of(refusal))
                 if self._is_rest:
                     message = {**message, "status": status_of(refusal)}

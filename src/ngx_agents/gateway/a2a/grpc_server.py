@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from typing_extensions import override
 
-from ngx_agents.errors import ConfigError, Forbidden, NgxError, Unauthenticated, Unavailable
+from ngx_agents.errors import ConfigError, Forbidden, NgxError, RateLimited, Unauthenticated, Unavailable
 from ngx_agents.gateway.a2a.door import NOT_INSTALLED, A2aDoor
 from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.auth import Authenticator
@@ -101,6 +101,7 @@ class GrpcServer:
         from ngx_agents.gateway.a2a.reading import VERSION, extensions_of, version_of
 
         principal = await self._auth.principal(metadata)
+        self._door.greet(principal)
         is_0_3 = method.startswith("/a2a.v1.")
         told = metadata.get(VERSION, b"").decode("latin-1") or ("0.3" if is_0_3 else "")
         version = version_of(told, speaks_0_3=is_0_3 and self._settings.speaks_0_3)
@@ -125,7 +126,11 @@ def _interceptor(admit: Callable[[str, dict[bytes, bytes]], Awaitable[Call]]) ->
     from a2a.utils.errors import A2AError
 
     plain: Any = GrpcHandler(None)  # type: ignore[arg-type]  # it only words errors here
-    codes = {Unauthenticated: grpc.StatusCode.UNAUTHENTICATED, Forbidden: grpc.StatusCode.PERMISSION_DENIED}
+    codes = {
+        Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+        Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+        RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
 
     class Door(grpc.aio.ServerInterceptor):
         @override
@@ -180,6 +185,8 @@ def _servicer(handler: Any) -> Any:
             refusal = _call.get().refusal
             if isinstance(refusal, Unavailable):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, str(refusal))
+            if isinstance(refusal, RateLimited):
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refusal))
             await super().abort_context(error, context)
 
     return Servicer(handler, _contexts())

@@ -27,6 +27,8 @@ from ngx_agents.telemetry.log import event_log
 
 log = event_log("a2a")
 _WORD = re.compile(r"_([a-z])")
+LATER = (errors.Unavailable, errors.RateLimited)
+"""The same call may succeed later: HTTP and gRPC have words of their own for it, JSON-RPC has not."""
 _TABLE: dict[type[NgxError], type[A2AError]] = {
     NgxError: InternalError,
     errors.RequestError: InvalidRequestError,
@@ -80,7 +82,7 @@ def translated(error: NgxError) -> A2AError:
     kind = next(_TABLE[base] for base in type(error).__mro__ if base in _TABLE)
     if isinstance(error, errors.InvalidRequest):
         return invalid(str(error), error.field or "message")
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, LATER):
         data = {"code": error.code, "retryAfterS": str(error.retry_after_s)}
         return InternalError(message=error.words, data=data)
     if kind is InternalError:
