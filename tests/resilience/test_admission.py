@@ -153,6 +153,21 @@ def test_a_tenant_holds_no_more_than_its_share() -> None:
     assert door.refused() == {"a3": "share"}
 
 
+def test_the_share_that_is_refused_is_of_users_not_of_batches() -> None:
+    door, _ = full_door(most_waiting=1)
+    for number in range(20):
+        door.ask(f"batch{number}", 3)
+    door.clock.advance(1.0)
+    door.gate.step()
+    assert door.gate.refused_share == 0.0
+    door.ask("i0", 1)
+    for number in range(1, 20):
+        door.ask(f"i{number}", 1)
+    door.clock.advance(1.0)
+    door.gate.step()
+    assert door.gate.refused_share > 0.5
+
+
 def test_who_leaves_the_line_is_not_told() -> None:
     door, held = full_door()
     entry = door.ask("a")

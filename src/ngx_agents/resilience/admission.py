@@ -31,6 +31,7 @@ OVERLOADED_WAIT_S = 1.0
 USUAL_COST = 1000.0  # until turns have ended
 USUAL_SHARE = 0.05  # of what is usual, from each turn that ends
 Why = Literal["full", "late", "displaced", "level", "share"]
+BATCH = 3
 EPSILON = 1e-9
 
 
@@ -111,7 +112,7 @@ class Gate:
 
     @property
     def refused_share(self) -> float:
-        """Which part of those who asked lately was refused."""
+        """Which part of those who asked lately was refused. Batches do not count: they ask for what is left over."""
         return self._refused_per_s / self._asked_per_s if self._asked_per_s > LEAST_ASKED_PER_S else 0.0
 
     def crowds_others(self, tenant: str) -> bool:
@@ -127,7 +128,7 @@ class Gate:
 
     def ask(self, asker: Asker, decided: Callable[[Decision], None]) -> Decision | Entry:
         """A Holding: let in. A Refusal: not. An Entry: it waits, `decided` will be told, `leave` takes it out."""
-        self._asked += 1
+        self._asked += asker.turn_class < BATCH
         level = self._level(asker)
         self.threshold.saw(level)
         is_promised = self._promises.take(asker.tenant, asker.user) if len(self._promises) else False
@@ -249,7 +250,7 @@ class Gate:
             entry.decided(self._let_in(entry.asker, now_s - entry.since_s))
 
     def _refusal(self, asker: Asker, why: Why) -> Refusal:
-        self._refused += 1
+        self._refused += asker.turn_class < BATCH
         is_noisy = self.fairness.is_noisy(asker.tenant)
         ahead = self._line.ahead_of(asker.turn_class, is_noisy=is_noisy)
         drain_per_s = self.drain_per_s - sum(self._arrived_per_s[: asker.turn_class])
