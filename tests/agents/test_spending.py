@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.agents.memory_desk import MemoryDesk
 from tests.agents.test_with_model import BOTH, TRAIN, Emulator
 from tests.agents.turns import TestTeam, a_task, coaching_team, see
 from tests.emulator_process import start_emulator
@@ -171,7 +172,7 @@ async def test_a_stop_ends_an_answer_that_is_being_made(house: House, running: s
     Emulator(running).script({"kind": "stall_gap", "at_chunk": 10, "delay_ms": 700})
     task, texts = a_task(TRAIN), 0
     async with house.team.bus:
-        desk_events = house.team.answer(task, _desk())
+        desk_events = house.team.answer(task, MemoryDesk())
         events = []
         async for event in desk_events:
             events.append(event)
@@ -179,12 +180,6 @@ async def test_a_stop_ends_an_answer_that_is_being_made(house: House, running: s
             if texts == 1:
                 await house.put("stop", "all")
     assert events[-1].source == "template"  # type: ignore[union-attr]
-
-
-def _desk() -> Any:
-    from tests.agents.memory_desk import MemoryDesk
-
-    return MemoryDesk()
 
 
 async def test_a_call_that_fails_before_it_answered_costs_nothing(house: House, running: str) -> None:
