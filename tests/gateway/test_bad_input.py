@@ -42,7 +42,7 @@ BAD_TURNS = {
     "an array": Bad(b"[1]", 400),
     "text of a wrong type": Bad(b'{"text": 7}', 400, field="text"),
     "unknown field": Bad(_text("a", colour="red"), 400, field="colour"),
-    "attachments": Bad(_text("a", attachments=[]), 400, field="attachments"),
+    "attachment": Bad(_text("a", attachment=[]), 400, field="attachment"),
     "empty text": Bad(_text(""), 400, field="text"),
     "blank text": Bad(_text(" \n"), 400, field="text"),
     "text of 32,001 characters": Bad(_text("a" * 32_001), 400, field="text"),

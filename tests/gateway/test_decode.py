@@ -32,7 +32,7 @@ def test_no_bytes_do_anything_but_decode_or_be_refused(body: bytes) -> None:
         (b'{"text":"a","class":4}', "class"),
         (b'{"text":"a","when_busy":"later"}', "when_busy"),
         (b'{"text":"a","locale":"<script>"}', "locale"),
-        (b'{"text":"a","attachments":[]}', "attachments"),
+        (b'{"text":"a","attachment":[]}', "attachment"),
         (b"[]", None),
         (b'{"text":"a"', None),
         (b'{"text":"\xff"}', None),

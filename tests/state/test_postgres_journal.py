@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from tests.postgres_process import *  # noqa: F403
 from tests.postgres_process import PostgresServer, free_port
-from tests.state.batch_conformance import *  # noqa: F403
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, finish, ids, tell
 from tests.state.journal_conformance_blobs import *  # noqa: F403
@@ -17,7 +16,6 @@ from tests.state.journal_conformance_governance import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 from tests.state.journal_conformance_retention import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403
-from tests.state.schedule_conformance import *  # noqa: F403
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ConfigError, InvalidRequest, JournalError, JournalTooNew, JournalUnavailable

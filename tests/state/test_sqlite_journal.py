@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.state.batch_conformance import *  # noqa: F403
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, ids, tell
 from tests.state.journal_conformance_blobs import *  # noqa: F403
@@ -15,7 +14,6 @@ from tests.state.journal_conformance_governance import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
 from tests.state.journal_conformance_retention import *  # noqa: F403
 from tests.state.journal_conformance_states import *  # noqa: F403
-from tests.state.schedule_conformance import *  # noqa: F403
 
 from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable
 from ngx_agents.state import commands as c
