@@ -14,7 +14,8 @@ from tests.agents.turns import TestTeam, a_task, coaching_team, see
 from tests.emulator_process import start_emulator
 
 from ngx_agents.agents.budget_items import HouseBudgets, Periods
-from ngx_agents.agents.spending import CHEAPER, Spending, SpendingSettings, input_tokens_of
+from ngx_agents.agents.spending import CHEAPER, Spending, SpendingSettings
+from ngx_agents.agents.token_estimate import input_tokens_of
 from ngx_agents.agents.turn import TextDelta
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ConfigError

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Any
 
 import msgspec
 
@@ -27,6 +26,7 @@ from ngx_agents.agents.budget_items import (
     items_for,
     meter_of,
 )
+from ngx_agents.agents.token_estimate import input_tokens_of
 from ngx_agents.agents.turn import TurnTask
 from ngx_agents.clock import Clock
 from ngx_agents.errors import SpendingStopped
@@ -35,17 +35,12 @@ from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
-from ngx_agents.vertex.content import Media, ModelReply, ModelRequest, Text, Usage
+from ngx_agents.vertex.content import ModelReply, ModelRequest, Usage
 from ngx_agents.vertex.prices import Prices
 
 log = event_log("agents")
 CHEAPER = "cheaper-model"
 """The flag that gives some users the cheaper model."""
-CHARS_PER_TOKEN = 3
-"""Fewer than there are, so that what is reserved is seldom too little."""
-TOOL_TOKENS = 250
-MEDIA_TOKENS = 1_500
-BYTES_PER_MEDIA_TOKEN = 200
 REMEMBERED = 10_000
 FORCED = ("warn", "degrade")
 """Actions that count what goes beyond the limit, and refuse nothing."""
@@ -298,22 +293,3 @@ class Grant:
         charges, self._charges = self._charges, []
         if charges:
             self._purse.settle(charges, reply, is_begun=is_begun)
-
-
-def input_tokens_of(request: ModelRequest) -> int:
-    """About how many tokens the request has, rather too many."""
-    chars = len(request.system)
-    tokens = TOOL_TOKENS * len(request.tools)
-    for content in request.contents:
-        for part in content.parts:
-            if isinstance(part, Text):
-                chars += len(part.text)
-            elif isinstance(part, Media):
-                tokens += max(MEDIA_TOKENS, len(part.data or b"") // BYTES_PER_MEDIA_TOKEN)
-            else:
-                chars += _json_chars(part)
-    return tokens + chars // CHARS_PER_TOKEN + 1
-
-
-def _json_chars(part: Any) -> int:
-    return len(msgspec.json.encode(part))
