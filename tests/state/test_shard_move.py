@@ -64,7 +64,8 @@ async def _emptied(server: PostgresServer) -> str:
     if server._journal is not None:
         connection = await asyncpg.connect(server._journal)
         for table, trigger in await connection.fetch(
-            "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal"
+            "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+            " WHERE NOT t.tgisinternal AND t.tgname ~ 'shard_[0-9]+_(follow|fence)'"
         ):
             await connection.execute(f"DROP TRIGGER {trigger} ON ngx.{table}")
         await connection.close()
@@ -319,3 +320,32 @@ async def test_two_movers_do_not_meet(urls: dict[str, str], journal: ShardedJour
 
     await ShardMover(fresh_map(), urls, clock=SystemClock(), settings=MOVE, on_step=step).move(SHARD, "b")
     assert len(met) == 1
+
+
+async def test_tasks_and_what_is_to_be_posted_of_them_move_with_their_shard(
+    urls: dict[str, str], journal: ShardedJournal
+) -> None:
+    lane, task_id = ids.new("c", SHARD), ids.new("t", SHARD)
+    webhook = c.PushConfig(id="w", url="https://hooks.example/", body=b"sealed", created_at=NOW)
+    begin = c.AcceptTurn(
+        conversation_id=lane, owner=ANA, turn_id=task_id, message_id=ids.new("m", SHARD), text="hi", turn_class=1,
+        when_busy="enqueue", now=NOW, deadline_at=NOW + 60, grant_to="one", push=webhook,
+        task=c.TaskEntry(context_id=lane, message=b"as received"),
+    )  # fmt: skip
+    await tell(journal, c.CreateConversation(id=lane, owner=ANA, title="t", now=NOW))
+    await tell(journal, begin)
+    await mover(urls).move(SHARD, "b")
+    task = await journal.query(c.GetTask(id=task_id, owner=ANA, agent=None))
+    assert (task.state, task.turns[0].message) == ("working", b"as received")
+    assert len(await journal.query(c.ListPushes(task_id=task_id, owner=ANA, agent=None))) == 1
+    claim = c.ClaimPushes(instance="one", now=NOW + 1, limit=10, lease_s=30.0)
+    [entry] = await tell(journal, claim)
+    assert (entry.subject, entry.status, entry.config.body) == (task_id, "running", b"sealed")
+    assert await tell(journal, claim) == ()
+    await tell(
+        journal,
+        c.SettlePush(number=entry.number, instance="one", owner=ANA, verdict="dead", now=NOW + 2, reason="503"),
+    )
+    [dead] = await journal.query(c.ListDeadPushes())
+    assert await tell(journal, c.ReplayPush(number=dead.number, owner=ANA, now=NOW + 3)) is True
+    assert (await journal.query(c.ListTasks(owner=ANA, agent=None, limit=5))).total == 1
