@@ -18,6 +18,7 @@ from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.later import later_at_work
 from ngx_agents.app.mode_signals import ModeSignals
 from ngx_agents.app.open_protocol import serving_grpc
+from ngx_agents.app.posting import build_outbox
 from ngx_agents.app.secret_key import secret_keys
 from ngx_agents.app.wiring import (
     Parts,
@@ -25,7 +26,6 @@ from ngx_agents.app.wiring import (
     build_entrance,
     build_gatekeeper,
     build_gateway,
-    build_outbox,
     build_parts,
     build_sweeper,
     choose_model,
@@ -98,7 +98,8 @@ async def running(
             peers = await stack.enter_async_context(HttpPeers(signature, ca_file=config.server.tls_ca))
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance), parts))
-        await stack.enter_async_context(build_outbox(parts, engine.instance, {}))
+        outbox = build_outbox(config, foundation, journal=parts.journal, instance=engine.instance)
+        await stack.enter_async_context(outbox)
         await _keep_order(parts, engine, stack)
         drain = Drain(engine, delay_s=config.server.drain_delay_s)
         entrance = build_entrance(parts)

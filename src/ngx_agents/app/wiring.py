@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +17,8 @@ from ngx_agents.app.foreign import remote_settings, tool_servers
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.app.governance import Governance, governance_of
 from ngx_agents.app.journals import retention_of, tiers_of
-from ngx_agents.app.open_protocol import a2a_settings, outbox_guard, task_letters, team_with
+from ngx_agents.app.open_protocol import a2a_settings, outbox_guard, team_with
+from ngx_agents.app.posting import webhook_desk
 from ngx_agents.app.roles import is_on_redis, require_known, runs_turns, takes_turns
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
@@ -38,11 +38,8 @@ from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.engine import TurnEngine
-from ngx_agents.turns.outbox.letter import Render, Sealer
-from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.peers import Peers
 from ngx_agents.turns.settings import TurnSettings
-from ngx_agents.turns.webhooks import WebhookDesk
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.credentials import has_credentials
 from ngx_agents.vertex.local_model import LANGUAGES, MODEL_NAME, is_installed
@@ -312,28 +309,6 @@ def build_sweeper(parts: Parts, instance: str) -> Sweeper:
     )
 
 
-def webhook_desk(parts: Parts) -> WebhookDesk:
-    return WebhookDesk(guard=outbox_guard(parts.config), sealer=Sealer(parts.foundation.keys), clock=parts.clock)
-
-
-def build_outbox(parts: Parts, instance: str, renders: Mapping[str, Render]) -> Outbox:
-    outbox, guard = parts.config.outbox, outbox_guard(parts.config)
-    return Outbox(
-        parts.journal,
-        instance=instance,
-        renders={
-            "task": task_letters(parts.journal, parts.foundation.keys, guard),
-            **webhook_desk(parts).renders,
-            **renders,
-        },
-        guard=guard,
-        clock=parts.clock,
-        rng=Rng(),
-        metrics=parts.metrics,
-        settings=OutboxSettings(timeout_s=outbox.timeout_s, attempts=outbox.attempts),
-    )
-
-
 def peer_signature(parts: Parts) -> PeerSignature | None:
     """None where there can be no other instance."""
     return PeerSignature(parts.foundation.keys, parts.clock) if parts.config.is_on_postgres else None
@@ -368,7 +343,7 @@ def build_gateway(
         mode_switch=parts.foundation.mode_switch,
         entrance=entrance,
         batches=batches,
-        webhooks=webhook_desk(parts),
+        webhooks=webhook_desk(parts.config, parts.foundation),
         controls=parts.governance.controls,
         key_uses=parts.governance.key_uses,
         journal_mode=partial(_journal_mode, parts.failover),
