@@ -13,7 +13,7 @@ from ngx_agents.cli.flags import add_config_flags
 from ngx_agents.cli.journal_access import run_on_journal
 from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
-from ngx_agents.errors import ConfigError
+from ngx_agents.errors import ConfigError, NotFound
 from ngx_agents.gateway.admin.audit import AuditTrail
 from ngx_agents.gateway.admin.keys import KeyBody, Keys
 from ngx_agents.state.commands import ApiKey
@@ -98,15 +98,23 @@ async def _list(args: argparse.Namespace, journal: Journal) -> int:
 async def _rotate(args: argparse.Namespace, journal: Journal) -> int:
     if args.overlap_hours < 0:
         raise ConfigError("--overlap-hours: 0 or more")
+    await _known(journal, args.id)
     overlap_s, now_s = args.overlap_hours * HOUR_S, SystemClock().now_s()
     _shown(*await _keys(journal).rotate(operator_here(), args.id, overlap_s, now_s))
     return 0
 
 
 async def _revoke(args: argparse.Namespace, journal: Journal) -> int:
+    await _known(journal, args.id)
     await _keys(journal).revoke(operator_here(), args.id, SystemClock().now_s())
     print(f"{args.id} is revoked")
     return 0
+
+
+async def _known(journal: Journal, key_id: str) -> None:
+    """Raises NotFound."""
+    if all(key.id != key_id for key in await _keys(journal).all()):
+        raise NotFound(f"there is no key {key_id}: `ngx keys list` prints them")
 
 
 def _shown(key: ApiKey, secret: str) -> None:
