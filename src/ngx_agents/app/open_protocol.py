@@ -10,6 +10,7 @@ from pathlib import Path
 from ngx_agents import __version__
 from ngx_agents.agents.test_agent import ID, MODES, Served, WithTestAgent, answers_at_once
 from ngx_agents.app.config_sections import Config
+from ngx_agents.app.roles import takes_turns
 from ngx_agents.errors import ConfigError, NgxError
 from ngx_agents.gateway.a2a.door import A2aDoor
 from ngx_agents.gateway.a2a.grpc_server import GrpcServer, GrpcSettings
@@ -24,9 +25,9 @@ from ngx_agents.turns.outbox.letter import Letter, Render, Sealer
 
 
 def a2a_settings(config: Config, keys: tuple[bytes, ...]) -> A2aSettings | None:
-    """None when it is switched off. Raises ConfigError for a key file that cannot be read."""
+    """None when it is switched off or no turns are taken. Raises ConfigError for a key file that cannot be read."""
     a2a = config.a2a
-    if not a2a.enabled:
+    if not a2a.enabled or not takes_turns(config):
         return None
     grpc_host = (a2a.public_url or f"http://{config.server.host}").partition("://")[2].partition(":")[0]
     return A2aSettings(

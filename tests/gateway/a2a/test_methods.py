@@ -322,3 +322,19 @@ async def test_a_key_for_some_agents_sends_messages_to_no_other(tmp_path: Path, 
         assert state(await on.task("say x", tenant="owl")) == "COMPLETED"
         with pytest.raises(Refused):
             await on.task("say x")
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+async def test_a_key_for_one_agent_reaches_no_other(tmp_path: Path, binding: str) -> None:
+    gateway = GatewaySettings(auth=AuthSettings(mode="api_key"))
+    async with serving(tmp_path, gateway, has_auth=True) as (url, made), aiohttp.ClientSession() as session:
+        secret, digest = new_api_key()
+        key = ApiKey(id="k", digest=digest, owner=Owner("acme", "ana"), roles=(), created_at=1.0, agents=("parrot",))
+        await made.deps.tell(PutKey(key=key))
+        on = Caller(session, url, binding, {"A2A-Version": "1.0", "Authorization": f"Bearer {secret}"})
+        task = await on.task("hi")
+        assert (await on.call("GetTask", {"id": task["id"], "tenant": "parrot"}))["id"] == task["id"]
+        for tenant in ("owl", "test_agent"):
+            with pytest.raises(Refused) as caught:
+                await on.send("hi", tenant=tenant)
+            assert caught.value.reason == "TASK_NOT_FOUND"

@@ -21,6 +21,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.problems import Problem
+from ngx_agents.resilience.caller import CALLER, Caller
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.turns.outbox.guard import Guard
 
@@ -59,6 +60,7 @@ class A2aDoor:
     def greet(self, principal: Principal) -> None:
         """Any request of a user, before it is looked at. Raises RateLimited."""
         self._deps.entrance.greet(principal)
+        CALLER.set(Caller(principal.owner.tenant, principal.owner.user))
 
     async def answer(self, exchange: Exchange) -> None:
         """Raises what authentication raises, NotFound, BodyTooLarge, Unavailable."""

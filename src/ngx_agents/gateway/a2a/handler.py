@@ -38,7 +38,7 @@ from a2a.utils.errors import (
 )
 from typing_extensions import override
 
-from ngx_agents.errors import NotFound, Overloaded, TurnFinished
+from ngx_agents.errors import Forbidden, NotFound, Overloaded, TurnFinished
 from ngx_agents.gateway.a2a.call import call_of
 from ngx_agents.gateway.a2a.cards import Cards
 from ngx_agents.gateway.a2a.intake import Intake, agent_path
@@ -117,7 +117,7 @@ class TaskHandler(RequestHandler):
     ) -> tuple[TurnRequest, str]:
         """The turn as it was asked for, and its id: durable."""
         call = call_of(context)
-        agent = call.principal.agent_for(self._agent(context))
+        agent = self._agent(context)
         request = await self._intake.request(params, call, agent, streamed=streamed)
         with first_aid(self._deps.team, request.text, request.locale):
             ticket = await self._deps.entrance.enter(
@@ -321,9 +321,14 @@ class TaskHandler(RequestHandler):
             return self._cards.card(context.tenant or call.agent, call.url, is_extended=True)
 
     def _agent(self, context: ServerCallContext) -> str | None:
-        """Raises NotFound."""
-        known = {card.id for card in self._deps.team.cards()}
-        return agent_path(context.tenant or call_of(context).agent, known, self._settings.default_agent)
+        """Raises NotFound, also for an agent that the caller's key is not for."""
+        call, known = call_of(context), {card.id for card in self._deps.team.cards()}
+        path = context.tenant or call.agent
+        agent = agent_path(path, known, None if call.principal.agents is not None else self._settings.default_agent)
+        try:
+            return call.principal.agent_for(agent)
+        except Forbidden as error:
+            raise NotFound(str(error)) from error
 
     async def _record(self, task_id: str, context: ServerCallContext) -> TaskRecord:
         return await self._tasks.record(task_id, call_of(context).principal.owner, self._agent(context))
