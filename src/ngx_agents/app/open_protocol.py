@@ -86,7 +86,8 @@ async def serving_grpc(config: Config, deps: GatewayDeps, settings: GatewaySetti
     server, tls = config.server, None
     if server.tls_cert is not None and server.tls_key is not None:
         tls = _read(server.tls_cert, "[server] tls_cert"), _read(server.tls_key, "[server] tls_key")
-    listening = GrpcSettings(host=server.host, port=config.a2a.grpc_port, tls=tls)
+    http_url = f"{'http' if tls is None else 'https'}://{server.host}:{server.port}"
+    listening = GrpcSettings(host=server.host, port=config.a2a.grpc_port, http_url=http_url, tls=tls)
     async with GrpcServer(door, auth, deps.a2a, listening):
         yield
 

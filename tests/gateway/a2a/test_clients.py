@@ -55,7 +55,7 @@ async def everything(path: Path, auth: AuthSettings | None = None, **more: Any) 
         deps = deps_of(made, settings)
         authenticator = Authenticator(gateway.auth, journal=deps.journal, clock=deps.clock)
         door = A2aDoor(deps, settings, deps.guard, authenticator)
-        listening = GrpcSettings(host="127.0.0.1", port=0)
+        listening = GrpcSettings(host="127.0.0.1", port=0, http_url="http://127.0.0.1:8000")
         async with (
             GrpcServer(door, authenticator, settings, listening) as rpc,
             served(create_app(deps, gateway)) as url,
@@ -164,6 +164,7 @@ async def test_lists_and_the_extended_card(tmp_path: Path) -> None:
         assert (len(page.tasks), page.total_size, page.page_size) == (2, 3, 2)
         card = await stub.GetExtendedAgentCard(GetExtendedAgentCardRequest(), metadata=version)
         assert {skill.id for skill in card.skills} >= {"chunks", "input"}
+        assert card.supported_interfaces[0].url == "http://127.0.0.1:8000/a2a"
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:

@@ -31,10 +31,11 @@ _call: ContextVar[Call] = ContextVar("a2a_call")
 
 
 class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`port` 0 takes a free one. `tls` is (certificate, key) in PEM."""
+    """`port` 0 takes a free one. `tls` is (certificate, key) in PEM. `http_url`: where cards say that HTTP is served."""
 
     host: str
     port: int
+    http_url: str = ""
     tls: tuple[bytes, bytes] | None = None
 
 
@@ -108,7 +109,7 @@ class GrpcServer:
         return Call(
             principal=principal,
             version=version,
-            url=self._settings.public_url or "",
+            url=(self._settings.public_url or self._listening.http_url).rstrip("/"),
             extensions=extensions_of(metadata, self._settings.required_extensions),
             idempotency_key=metadata.get(b"idempotency-key", b"").decode("latin-1") or None,
         )
