@@ -160,6 +160,17 @@ async def test_a_refusal_at_the_entrance_holds_its_owners_batches_alone(house: H
         assert (await work.ended(mine)).counts.completed == 1
 
 
+async def test_many_that_can_get_nothing_keep_nobody_else_waiting(house: House) -> None:
+    async with working(house) as work:
+        stuck = [Owner("acme", f"u{number}") for number in range(30)]
+        work.entry.refused.update(stuck)
+        for owner in stuck:
+            await work.batch("uno", owner=owner)
+        mine = await work.batch("dos")
+        assert (await work.ended(mine)).counts.completed == 1
+        assert house.team.order == ["dos"]
+
+
 async def test_two_batches_advance_together(house: House) -> None:
     async with working(house, max_running=6) as work:
         work.modes.force(Mode.DEGRADED_1, by="test", reason="both are to be there before either is served")

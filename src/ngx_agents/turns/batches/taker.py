@@ -28,7 +28,9 @@ from ngx_agents.turns.settings import BATCH_CLASS, CLASS_TIMEOUT_S
 Enter = Callable[[Owner, int], Awaitable[TurnTicket]]
 """The entrance, for a turn of the owner's and of a class. Raises the NgxError that keeps it out."""
 AT_ONCE = 32
-SERVED = 16
+SERVED = 1000
+"""Open batches that are looked at. Those that can get nothing now stand first, so there must be room behind them."""
+SETTLED_AT_ONCE = 8
 PROBE_S = 0.003
 log = event_log("turns")
 
@@ -80,7 +82,7 @@ class BatchTaker:
         self._cap = BatchCap(places=engine.places, share=self._settings.share)
         self._was_used = False
         self._lag_s = self._ended_per_s = 0.0
-        self._settle_at_s: dict[str, float] = {}
+        self._settled_s: dict[str, float] = {}
         self._later_s: dict[Owner, float] = {}
         self._items = metrics.counter("ngx_batch_items_total", "Inputs of batches that became turns here.").labels()
         self._ended = metrics.counter("ngx_batches_total", "Batches that ended, by status.", "status")
@@ -88,7 +90,7 @@ class BatchTaker:
 
     def wake(self) -> None:
         """Something may be there to be taken, or to be ended."""
-        self._settle_at_s.clear()
+        self._settled_s.clear()
         self._engine.batches.eased.set()
 
     async def run(self) -> None:
@@ -133,9 +135,8 @@ class BatchTaker:
         self._later_s = {owner: at_s for owner, at_s in self._later_s.items() if at_s > self._clock.monotonic_s()}
         if not (self._modes.at_least(Mode.DEGRADED_1) or self._engine.is_draining):
             await self._serve([batch for batch in found if batch.waiting and batch.owner not in self._later_s])
-        for batch in found:
-            if not batch.waiting:
-                await self._settle(batch)
+        for batch in self._due_to_settle(found):
+            await self._settle(batch)
         return self._settings.look_s if found else self._settings.idle_s
 
     async def _serve(self, waiting: Sequence[OpenBatch]) -> None:
@@ -145,9 +146,10 @@ class BatchTaker:
         self._cap_now.set(self._cap.cap)
         self._was_used = bool(waiting) and room > 0
         for position, batch in enumerate(waiting):
+            if room <= 0:
+                break
             part = -(-room // (len(waiting) - position))
-            taken = await self._take(batch, min(part, AT_ONCE, batch.waiting)) if part else 0
-            room -= taken
+            room -= await self._take(batch, min(part, AT_ONCE, batch.waiting))
         self._was_used = self._was_used and room <= 0
 
     async def _take(self, batch: OpenBatch, limit: int) -> int:
@@ -183,12 +185,18 @@ class BatchTaker:
             self._later_s[owner] = self._clock.monotonic_s() + self._settings.look_s
         return tickets
 
+    def _due_to_settle(self, found: Sequence[OpenBatch]) -> list[OpenBatch]:
+        """A few of those of which nothing is left to take, asked longest ago first; sooner when none runs here."""
+        now_s, asked_s = self._clock.monotonic_s(), self._settled_s
+        gap_s = self._settings.settle_s if self._engine.batches.count else self._settings.look_s
+        ended = [batch for batch in found if not batch.waiting]
+        self._settled_s = {batch.id: asked_s[batch.id] for batch in ended if batch.id in asked_s}
+        due = [batch for batch in ended if now_s - asked_s.get(batch.id, float("-inf")) >= gap_s]
+        due.sort(key=lambda batch: asked_s.get(batch.id, float("-inf")))
+        return due[:SETTLED_AT_ONCE]
+
     async def _settle(self, batch: OpenBatch) -> None:
-        now_s = self._clock.monotonic_s()
-        if self._settle_at_s.get(batch.id, 0.0) > now_s and self._engine.batches.count:
-            return
-        self._settle_at_s = {key: at_s for key, at_s in self._settle_at_s.items() if at_s > now_s}
-        self._settle_at_s[batch.id] = now_s + self._settings.settle_s
+        self._settled_s[batch.id] = self._clock.monotonic_s()
         command = SettleBatch(batch_id=batch.id, owner=batch.owner, now=self._clock.now_s())
         [ended] = await self._journal.transact([command])
         if isinstance(ended, BaseException):
