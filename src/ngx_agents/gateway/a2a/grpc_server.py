@@ -31,7 +31,7 @@ _call: ContextVar[Call] = ContextVar("a2a_call")
 
 
 class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`port` 0 takes a free one. `tls` is (certificate, key) in PEM. `http_url`: where cards say that HTTP is served."""
+    """`port` 0 takes a free one. `tls` is (certificate, key) in PEM. `http_url`: where cards say HTTP is served."""
 
     host: str
     port: int
