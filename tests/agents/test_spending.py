@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 from tests.agents.memory_desk import MemoryDesk
+from tests.agents.routing_phrases import N, T
 from tests.agents.test_with_model import BOTH, TRAIN, Emulator
 from tests.agents.turns import TestTeam, a_task, coaching_team, see
 from tests.emulator_process import start_emulator
 
+from ngx_agents.a2a.memory_carrier import Exchange, MemoryCarrier
+from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.budget_items import HouseBudgets, Periods
 from ngx_agents.agents.spending import CHEAPER, Spending, SpendingSettings
 from ngx_agents.agents.token_estimate import input_tokens_of
@@ -45,6 +49,7 @@ class House:
     def __init__(self, journal: MemoryJournal, client: VertexAIClient, **settings: Any) -> None:
         clock, self.metrics = SystemClock(), Metrics()
         self.journal = journal
+        self.client = client
         self.controls = ControlBoard(journal, clock=clock, metrics=self.metrics)
         self.ledger = BudgetLedger(journal, clock=clock)
         self.spending = Spending(
@@ -258,3 +263,28 @@ def test_periods_begin_and_end_at_midnight_in_utc_and_a_month_may_cross_a_year()
     assert periods.now("day", december) == ("2026-12-31", december + 1)
     assert periods.now("day", december + 1)[0] == "2027-01-01"
     assert periods.now("total", december)[0] == "total"
+
+
+async def test_what_a_specialist_spends_in_another_process_is_paid_by_whoever_asked(house: House) -> None:
+    exchange = Exchange()
+    far = coaching_team(house.client, bus=A2AServer(carrier=MemoryCarrier(exchange)), agents=(T,))
+    near = coaching_team(
+        house.client, bus=A2AServer(carrier=MemoryCarrier(exchange)), agents=(N,), spending=house.spending
+    )
+    await house.put("budget", "turn", scope="turn", period="day", tokens=10**9)
+    async with far.bus:
+        await asyncio.sleep(0)
+        seen = await see(near, a_task(TRAIN, agent=T))
+        usage, meters = seen.answered.usage, await house.meters()
+        assert seen.answered.source == "model"
+        assert list(meters.values()) == [usage.total_tokens]
+        await house.put("stop", f"agent:{T}")
+    far = coaching_team(house.client, bus=A2AServer(carrier=MemoryCarrier(exchange)), agents=(T,))
+    near = coaching_team(
+        house.client, bus=A2AServer(carrier=MemoryCarrier(exchange)), agents=(N,), spending=house.spending
+    )
+    async with far.bus:
+        await asyncio.sleep(0)
+        stopped = await see(near, a_task(TRAIN, agent=T))
+        assert (stopped.answered.source, stopped.answered.degraded) == ("template", True)
+        assert list((await house.meters()).values()) == [usage.total_tokens]

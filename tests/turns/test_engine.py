@@ -486,3 +486,33 @@ async def test_a_lane_without_room_here_is_taken_by_an_instance_that_was_hinted(
         async with asyncio.timeout(2):
             assert (await other.wait(accepted.turn_id, ANA)).status == "completed"
     await shared.close()
+
+
+async def test_a_turn_that_another_engine_has_taken_is_not_run_here_when_its_caller_left(house: House) -> None:
+    async with house.engine() as runs, house.engine(runs_turns=False) as accepts:
+        conversation_id = await house.conversation()
+        turn = await accepts.accept(request(conversation_id, "hold x"))
+        await eventually(lambda: house.team.running == 1)
+        accepts._lanes.adopt(turn.turn_id, ANA, interrupts=False)
+        await asyncio.sleep(0.2)
+        assert house.team.most_running == 1
+        assert accepts._lanes.count == 0
+        house.team.release.set()
+        view = await runs.wait(turn.turn_id, ANA)
+        assert view is not None
+        assert view.text == "hold x "
+    assert house.team.order == ["hold x"]
+
+
+async def test_an_engine_that_runs_no_turns_leaves_them_to_others_in_order(house: House) -> None:
+    async with house.engine(runs_turns=False) as accepts:
+        conversation_id = await house.conversation()
+        turns = [await accepts.accept(request(conversation_id, f"word {number}")) for number in range(3)]
+        await asyncio.sleep(0.2)
+        assert house.team.order == []
+        async with house.engine() as runs:
+            for turn in turns:
+                view = await runs.wait(turn.turn_id, ANA)
+                assert view is not None
+                assert view.status == "completed"
+    assert house.team.order == ["word 0", "word 1", "word 2"]
