@@ -207,7 +207,7 @@ def _quotas(settings: VertexSettings, around: Surroundings) -> Quotas:
 
 
 def _transport(settings: VertexSettings, limits: ClientLimits, around: Surroundings) -> Transport:
-    on_wait = around.measures.waited.observe
+    on_wait = around.measures.waited_for_connection
     connections = ConnectionSettings(ca_file=settings.ca_file)
     if settings.transport == "aiohttp":
         from ngx_agents.vertex.transport_aiohttp import AiohttpTransport

@@ -105,6 +105,12 @@ class ModelMeasures:
             "ngx_model_wait_seconds", "Waits for a connection, calls that had to wait."
         ).labels()
 
+    def waited_for_connection(self, seconds: float) -> None:
+        """A call had a permit and no connection: for the pace that is the same wait."""
+        self.waited.observe(seconds)
+        if self.pace is not None:
+            self.pace.permit_took(seconds)
+
     def paid(self, reply: ModelReply, *, model: str) -> None:
         """Counts the tokens and the cost of an answer that a model just gave; `model` is the one asked for."""
         usage = reply.usage

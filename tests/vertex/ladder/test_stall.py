@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from ngx_agents.errors import ModelTimeout
 from ngx_agents.vertex.ladder.stall import StallWatch
@@ -94,3 +95,16 @@ async def test_a_result_in_the_moment_of_the_timeout_never_cancels_what_comes_af
         finally:
             watch.close()
         await asyncio.sleep(0)  # would raise, if a cancel were left over
+
+
+def test_a_limit_that_has_passed_already_ends_the_wait_on_uvloop_too() -> None:
+    async def main() -> None:
+        watch = StallWatch()
+        with pytest.raises(ModelTimeout):
+            await _wait(watch, 0.0, 5)
+        watch.begin(-1.0)
+        with pytest.raises(ModelTimeout):
+            await _wait(watch, -2.0, 5)
+        watch.close()
+
+    uvloop.run(main())

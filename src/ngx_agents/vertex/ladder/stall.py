@@ -16,12 +16,13 @@ from ngx_agents.errors import ModelTimeout
 class StallWatch:
     """Belongs to one stream; its waits may be made by different tasks, one after the other."""
 
-    __slots__ = ("_cancelling", "_due_s", "_handle", "_has_fired", "_loop", "_task")
+    __slots__ = ("_cancelling", "_due_s", "_handle", "_has_fired", "_looks_s", "_loop", "_task")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._due_s = inf
         self._handle: asyncio.TimerHandle | None = None
+        self._looks_s = inf  # kept here: uvloop's handle for a time that has passed does not know it
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._has_fired = False
@@ -32,10 +33,10 @@ class StallWatch:
         self._cancelling = self._task.cancelling() if self._task else 0
         self._due_s = self._loop.time() + limit_s
         if self._handle is None:
-            self._handle = self._loop.call_at(self._due_s, self._look)
-        elif self._handle.when() > self._due_s:
+            self._look_at(self._due_s)
+        elif self._looks_s > self._due_s:
             self._handle.cancel()
-            self._handle = self._loop.call_at(self._due_s, self._look)
+            self._look_at(self._due_s)
 
     async def end(self) -> None:
         """The wait is over, with a result. Raises ModelTimeout when it was cancelled in the same moment."""
@@ -62,12 +63,16 @@ class StallWatch:
             self._handle.cancel()
             self._handle = None
 
+    def _look_at(self, due_s: float) -> None:
+        self._looks_s = due_s
+        self._handle = self._loop.call_at(due_s, self._look)
+
     def _look(self) -> None:
         self._handle = None
         if self._due_s == inf:
             return
         if self._loop.time() < self._due_s:
-            self._handle = self._loop.call_at(self._due_s, self._look)
+            self._look_at(self._due_s)
         elif self._task is not None:
             self._has_fired = True
             self._task.cancel()
