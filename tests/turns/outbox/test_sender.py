@@ -120,7 +120,7 @@ async def test_a_webhook_that_is_gone_gets_nothing_more(journal: Journal, there:
 
 async def test_a_webhook_that_hangs_holds_up_no_other(journal: Journal, there: Hooks) -> None:
     async with hooks() as slow:
-        slow.delay_s = 5.0
+        slow.delay_s = 1.5
         await add(journal, slow.url, b"slow", subject="b_slow")
         await add(journal, there.url, b"quick", subject="b_quick")
         async with outbox(journal):
