@@ -111,8 +111,10 @@ async def test_a_stream_begins_with_the_task_and_ends_with_its_end(on: Caller) -
     assert "task" in events[0]
     assert states_in(events) == ["SUBMITTED", "WORKING", "COMPLETED"]
     updates = [event["artifactUpdate"] for event in events if "artifactUpdate" in event]
-    assert [update.get("append", False) for update in updates] == [False, True, True, True, True]
+    assert [update.get("append", False) for update in updates] == [False, True, True, True, False]
     assert [update.get("lastChunk", False) for update in updates] == [False, False, False, False, True]
+    *pieces, whole = [update["artifact"]["parts"][0]["text"] for update in updates]
+    assert whole == "".join(pieces)
     assert text_in(events) == "piece 1. piece 2. piece 3. piece 4. "
     done = await on.call("GetTask", {"id": events[0]["task"]["id"]})
     assert done["status"] == events[-1]["statusUpdate"]["status"]

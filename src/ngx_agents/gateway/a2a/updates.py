@@ -120,7 +120,7 @@ class _TurnEvents:
         self._context_id = record.context_id
         self._at = at
         self._is_told_working = False
-        self._said = False
+        self._said: list[str] = []
         self._is_withdrawn = False
         self._artifacts: set[str] = set()
 
@@ -131,7 +131,7 @@ class _TurnEvents:
             case "text.delta" if "outcome" not in data:
                 return [*self._working(), self._text(str(data["text"]))]
             case "text.reset":
-                self._is_withdrawn = self._said
+                self._is_withdrawn = bool(self._said)
             case "artifact":
                 return [*self._working(), *self._artifact(data)]
             case "turn.completed" | "turn.failed" | "turn.cancelled":
@@ -143,7 +143,7 @@ class _TurnEvents:
 
     def restart(self) -> None:
         """The turn is heard again from its beginning: what was said is said anew, in place of it."""
-        self._is_withdrawn = self._said
+        self._is_withdrawn = bool(self._said)
 
     def _working(self) -> list[Event]:
         if self._is_told_working:
@@ -152,9 +152,15 @@ class _TurnEvents:
         status = TaskStatus(state=STATES["working"], timestamp=self._at)
         return [TaskStatusUpdateEvent(task_id=self._task_id, context_id=self._context_id, status=status)]
 
-    def _text(self, text: str, *, is_last: bool = False) -> Event:
-        append = self._said and not self._is_withdrawn
-        self._said, self._is_withdrawn = True, False
+    def _text(self, text: str) -> Event:
+        if self._is_withdrawn:
+            self._said.clear()
+            self._is_withdrawn = False
+        append = bool(self._said)
+        self._said.append(text)
+        return self._answer(text, append=append)
+
+    def _answer(self, text: str, *, append: bool = False, is_last: bool = False) -> Event:
         part = Part(text=text, media_type=TEXT)
         return self._update(
             Artifact(artifact_id=answer_id(self.turn_id), name="answer", parts=[part]), append=append, is_last=is_last
@@ -173,8 +179,11 @@ class _TurnEvents:
         return [self._update(artifact_of(made), append=False, is_last=True)]
 
     def _last(self) -> list[Event]:
-        """A text that was said in pieces is marked complete; one that was withdrawn for good is emptied."""
-        return [self._text("", is_last=True)] if self._said else []
+        """What was said in pieces comes once more as a whole, in place of them, for clients that keep only what is
+        complete; what was withdrawn for good is emptied."""
+        if not self._said:
+            return []
+        return [self._answer("" if self._is_withdrawn else "".join(self._said), is_last=True)]
 
     def _update(self, artifact: Artifact, *, append: bool, is_last: bool) -> Event:
         return TaskArtifactUpdateEvent(
