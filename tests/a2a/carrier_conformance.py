@@ -11,7 +11,6 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 import pytest
-from tests.a2a.teams import Gate, echo, failing, quiet, soon, until
 
 from ngx_agents.a2a.carrier import MAX_ATTEMPTS, Carrier, Frame, Parcel, Patience, Room, patience_left_s
 from ngx_agents.a2a.message import Budget
@@ -20,6 +19,7 @@ from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy, AgentFailed, AgentSu
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.a2a.wire import pack, unpack
 from ngx_agents.errors import DeadlineExceeded, InvalidRequest, ModelThrottled, NgxError, TurnCancelled
+from tests.a2a.teams import Gate, echo, failing, quiet, soon, until
 
 Connect = Callable[[], Carrier]
 _names = itertools.count()

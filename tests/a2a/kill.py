@@ -9,9 +9,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, aclosing
 
 import pytest
-from tests.a2a.carrier_conformance import fresh, until_served
-from tests.a2a.far_worker import LEASE_S, far_worker
-from tests.a2a.teams import quiet, soon
 
 from ngx_agents.a2a.redis_carrier import RedisCarrier
 from ngx_agents.a2a.refusals import AgentBusy, StreamBroken
@@ -19,6 +16,9 @@ from ngx_agents.a2a.server import A2AServer
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.errors import NgxError
 from ngx_agents.telemetry.metrics import Metrics
+from tests.a2a.carrier_conformance import fresh, until_served
+from tests.a2a.far_worker import LEASE_S, far_worker
+from tests.a2a.teams import quiet, soon
 
 DEADLINE_S = 5.0
 LATE_S = 0.5  # a loaded machine's loop

@@ -8,12 +8,12 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.a2a.teams import Gate, echo, quiet, soon, until
 
 from ngx_agents.a2a.message import MAX_DEPTH, MAX_FAN_OUT, A2AContext, Budget
 from ngx_agents.a2a.refusals import BudgetSpent, CallsUnbounded
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.errors import DeadlineExceeded, TurnCancelled
+from tests.a2a.teams import Gate, echo, quiet, soon, until
 
 
 async def look(message):

@@ -6,10 +6,6 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.a2a.carrier_conformance import fresh, until_served
-from tests.a2a.teams import until
-from tests.cli.command import ngx_here
-from tests.valkey_process import free_port, valkey
 
 from ngx_agents.a2a.carrier import Parcel
 from ngx_agents.a2a.dead_letters import dead_letters
@@ -19,6 +15,10 @@ from ngx_agents.a2a.wire import pack
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.errors import InvalidRequest, NotFound, SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
+from tests.a2a.carrier_conformance import fresh, until_served
+from tests.a2a.teams import until
+from tests.cli.command import ngx_here
+from tests.valkey_process import free_port, valkey
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.resilience.hand_clock import HandClock
 
 from ngx_agents.a2a.mailbox import CLASS_WAIT_S, STANDING_S, STANDING_WAIT_S, Mailbox
 from ngx_agents.resilience.fairness import Fairness
+from tests.resilience.hand_clock import HandClock
 
 STEPS = st.lists(
     st.one_of(

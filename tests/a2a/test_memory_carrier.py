@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.a2a.carrier_conformance import *  # noqa: F403
 
 from ngx_agents.a2a.memory_carrier import Exchange, MemoryCarrier
+from tests.a2a.carrier_conformance import *  # noqa: F403
 
 
 @pytest.fixture

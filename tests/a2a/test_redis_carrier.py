@@ -8,11 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.a2a import kill
-from tests.a2a.carrier_conformance import *  # noqa: F403
-from tests.a2a.carrier_conformance import fresh, until_served
-from tests.a2a.teams import Gate, echo, soon, until
-from tests.valkey_process import SERVICE, ValkeyProcess, free_port, valkey, valkey_sentinels
 
 from ngx_agents.a2a.redis_carrier import RedisCarrier
 from ngx_agents.a2a.refusals import AgentBusy
@@ -21,6 +16,11 @@ from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.errors import NgxError, SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
+from tests.a2a import kill
+from tests.a2a.carrier_conformance import *  # noqa: F403
+from tests.a2a.carrier_conformance import fresh, until_served
+from tests.a2a.teams import Gate, echo, soon, until
+from tests.valkey_process import SERVICE, ValkeyProcess, free_port, valkey, valkey_sentinels
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.a2a import kill
-from tests.a2a.carrier_conformance import *  # noqa: F403
-from tests.valkey_process import ValkeyProcess, valkey_cluster
 
 from ngx_agents.a2a.redis_carrier import RedisCarrier
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.telemetry.metrics import Metrics
+from tests.a2a import kill
+from tests.a2a.carrier_conformance import *  # noqa: F403
+from tests.valkey_process import ValkeyProcess, valkey_cluster
 
 
 @pytest.fixture(scope="module")

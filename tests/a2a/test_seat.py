@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.a2a.teams import Gate, echo, quiet, soon, until
 
 from ngx_agents.a2a.message import Budget
 from ngx_agents.a2a.refusals import AgentBusy, AgentFailed, AgentSuspended, BudgetSpent, CallsUnbounded
@@ -14,6 +13,7 @@ from ngx_agents.a2a.server import A2AServer
 from ngx_agents.errors import DeadlineExceeded, Draining, JournalUnavailable
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
+from tests.a2a.teams import Gate, echo, quiet, soon, until
 
 
 def counted(metrics: Metrics, outcome: str) -> bool:

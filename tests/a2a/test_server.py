@@ -6,8 +6,6 @@ import asyncio
 import time
 
 import pytest
-from tests.a2a.teams import Gate, echo, failing, quiet, soon, until
-from tests.resilience.hand_clock import HandClock
 
 import ngx_agents
 from ngx_agents.a2a.pool import Instance
@@ -25,6 +23,8 @@ from ngx_agents.errors import (
     TurnCancelled,
 )
 from ngx_agents.telemetry.metrics import Metrics
+from tests.a2a.teams import Gate, echo, failing, quiet, soon, until
+from tests.resilience.hand_clock import HandClock
 
 
 async def test_the_constructor_of_the_specification_works_as_written():

@@ -7,12 +7,12 @@ import time
 from contextlib import aclosing
 
 import pytest
-from tests.a2a.teams import echo, quiet, soon, until
 
 from ngx_agents.a2a.call import MAX_UNREAD
 from ngx_agents.a2a.refusals import AgentFailed
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.errors import DeadlineExceeded
+from tests.a2a.teams import echo, quiet, soon, until
 
 
 async def count_up(message):

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.emulator_process import start_emulator
 
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.turn import Attachment, TurnTask
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.settings import VertexSettings
+from tests.emulator_process import start_emulator
 
 from .routing_phrases import N
 from .test_with_model import Emulator

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.a2a.teams import until
 
 from ngx_agents.a2a.memory_carrier import Exchange, MemoryCarrier
 from ngx_agents.a2a.server import A2AServer
@@ -21,6 +20,7 @@ from ngx_agents.errors import ConsentRequired, JournalUnavailable, LeaseLost
 from ngx_agents.state.model import LogEntry, Message
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
+from tests.a2a.teams import until
 
 from .memory_desk import MemoryDesk
 from .routing_phrases import N, P, T

@@ -9,11 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.agents.memory_desk import MemoryDesk
-from tests.agents.routing_phrases import N, T
-from tests.agents.test_with_model import BOTH, TRAIN, Emulator
-from tests.agents.turns import TestTeam, a_task, coaching_team, see
-from tests.emulator_process import start_emulator
 
 from ngx_agents.a2a.memory_carrier import Exchange, MemoryCarrier
 from ngx_agents.a2a.server import A2AServer
@@ -32,6 +27,11 @@ from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import Content, Media, ModelRequest, Text
 from ngx_agents.vertex.prices import Price, Prices
 from ngx_agents.vertex.settings import VertexSettings
+from tests.agents.memory_desk import MemoryDesk
+from tests.agents.routing_phrases import N, T
+from tests.agents.test_with_model import BOTH, TRAIN, Emulator
+from tests.agents.turns import TestTeam, a_task, coaching_team, see
+from tests.emulator_process import start_emulator
 
 MODEL, CHEAP = "gemini-3.8-flash", "gemini-3.1-flash-lite"
 RED_FLAG = "me duele el pecho y no puedo respirar"

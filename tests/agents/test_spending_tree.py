@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from tests.agents.turns import a_task
 
 from ngx_agents.agents.spending import Spending, SpendingSettings
 from ngx_agents.clock import Rng, SystemClock
@@ -19,6 +18,7 @@ from ngx_agents.state.sqlite_memory import MemoryJournal
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.content import Content, ModelReply, ModelRequest, Text, Usage
 from ngx_agents.vertex.prices import Price, Prices
+from tests.agents.turns import a_task
 
 MODEL, OUTPUT, AGENTS = "gemini-3.8-flash", 400, ("one", "two", "three")
 SAID = Content(role="user", parts=(Text(text="x" * 300),))

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from tests.emulator_process import start_emulator
 
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.turn import AgentCompleted, AgentStarted, TextDelta
@@ -19,6 +18,7 @@ from ngx_agents.errors import LeaseLost
 from ngx_agents.state.model import Message, Profile
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.settings import VertexSettings
+from tests.emulator_process import start_emulator
 
 from .memory_desk import MemoryDesk
 from .routing_phrases import N, T

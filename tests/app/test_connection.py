@@ -10,10 +10,10 @@ import time
 import aiohttp
 import pytest
 import trustme
-from tests.app.edge_serving import Echo, Served, edge
 
 from ngx_agents.app.door import Bounds
 from ngx_agents.errors import ConfigError
+from tests.app.edge_serving import Echo, Served, edge
 
 QUICK = Bounds(header_bytes=8_192, header_s=0.4, body_bytes_per_s=1_000, body_grace_s=0.4, stalled_s=0.5)
 HEAD = b"POST /x HTTP/1.1\r\nHost: x\r\n"

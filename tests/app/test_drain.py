@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.turns.house import ANA, House, eventually, heard, request
 
 from ngx_agents.app.drain import Drain
 from ngx_agents.errors import Draining
+from tests.turns.house import ANA, House, eventually, heard, request
 
 
 @pytest.fixture

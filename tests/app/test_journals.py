@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.state.journal_conformance import accept, conversation, finish, tell
 
 from ngx_agents.app.config_sections import Config, JournalConfig, ServerConfig
 from ngx_agents.app.journals import journal_of, tiers_of
@@ -19,6 +18,7 @@ from ngx_agents.state.failover_late import LateJournal
 from ngx_agents.state.replicas import ReplicaJournal
 from ngx_agents.state.sharded import ShardedJournal
 from ngx_agents.telemetry.metrics import Metrics
+from tests.state.journal_conformance import accept, conversation, finish, tell
 
 
 @pytest.mark.parametrize("is_on", [True, False])

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.emulator_process import start_emulator
-from tests.gateway.serving import served
 
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.app.config_sections import AuthConfig, Config, LocalConfig, RedisConfig, ServerConfig, VertexConfig
@@ -18,6 +16,8 @@ from ngx_agents.vertex.content import Content, ModelRequest, Text
 from ngx_agents.vertex.local_model import is_installed
 from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.scope import CacheRule, User
+from tests.emulator_process import start_emulator
+from tests.gateway.serving import served
 
 NO_BUILTIN = LocalConfig(builtin="off")
 

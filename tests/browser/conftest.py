@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
+
 from tests.browser.chromium import ARGUMENTS, executable
 from tests.browser.page_of_chat import ChatPage
 from tests.browser.serving import start_server

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+
 from tests.browser.page_of_chat import words
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

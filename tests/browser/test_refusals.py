@@ -7,6 +7,7 @@ import time
 
 import jwt
 import pytest
+
 from tests.browser.serving import start_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

@@ -1,9 +1,8 @@
 import json
 
-from tests.cli.command import ngx_here
-
 from ngx_agents.agents.loader import ORCHESTRATOR, load_team
 from ngx_agents.agents.tools.registry import build_tools
+from tests.cli.command import ngx_here
 
 
 def test_every_agent_is_listed_with_both_names_and_its_skills(tmp_path):

@@ -6,13 +6,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.cli.command import ngx_here
-from tests.state.journal_conformance import ANA, conversation
 
 from ngx_agents.errors import InvalidRequest, JournalError, JournalLocked, JournalTooNew, JournalUnavailable, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.state.sqlite_backup import back_up, restore
+from tests.cli.command import ngx_here
+from tests.state.journal_conformance import ANA, conversation
 
 
 async def opened(path: Path) -> SqliteJournal:

@@ -1,9 +1,9 @@
 import pytest
 from aiohttp import web
-from tests.cli.scripted_server import ACCEPTED, DROP, ScriptedServer, completed, delta
 
 from ngx_agents.cli import chat_client
 from ngx_agents.cli.chat_client import ChatClient, ServerGoneError, ServerRefusedError
+from tests.cli.scripted_server import ACCEPTED, DROP, ScriptedServer, completed, delta
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@ import asyncio
 import getpass
 
 import pytest
-from tests.cli.command import ngx_here
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.state.commands import ListAudit
@@ -10,6 +9,7 @@ from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.controls import Account, Budget, Flag, Plan, Stop, Tenant
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.metrics import Metrics
+from tests.cli.command import ngx_here
 
 
 def known(folder):

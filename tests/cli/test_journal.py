@@ -1,14 +1,13 @@
 import asyncio
 import json
 
-from tests.cli.command import ngx_here
-
 from ngx_agents.errors import NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.local_acceptance_aside import Aside
 from ngx_agents.state.local_acceptance_entries import Entry, encoded
 from ngx_agents.state.local_log import LocalLog
 from ngx_agents.state.model import Owner
+from tests.cli.command import ngx_here
 
 MADE = c.CreateConversation(id="c_01" + "0" * 26, owner=Owner("acme", "ana"), title="t", now=1_800_000_000.0)
 

@@ -1,11 +1,10 @@
 import asyncio
 
-from tests.cli.command import ngx_here
-
 from ngx_agents.gateway.api_keys import key_digest
 from ngx_agents.state.commands import FindKey
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite import SqliteJournal
+from tests.cli.command import ngx_here
 
 
 def find(path, secret):

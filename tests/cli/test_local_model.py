@@ -5,9 +5,9 @@ import subprocess
 import urllib.request
 
 import pytest
-from tests.cli.command import NGX, clean_environ, ngx
 
 from ngx_agents.vertex.local_model import is_installed
+from tests.cli.command import NGX, clean_environ, ngx
 
 needs_local = pytest.mark.skipif(not is_installed(), reason="the extra local is not installed")
 

@@ -1,10 +1,10 @@
 import subprocess
 
 import pytest
-from tests.cli.command import NGX, clean_environ, ngx, ngx_here
 
 from ngx_agents import __version__
 from ngx_agents.cli.main import COMMANDS
+from tests.cli.command import NGX, clean_environ, ngx, ngx_here
 
 
 def test_version_is_the_packages(tmp_path):

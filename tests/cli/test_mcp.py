@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from mcp.client import Client as McpClient
 from mcp.client.stdio import StdioServerParameters
-from tests.gateway.serving import client
 
 from ngx_agents.cli.mcp_bridge import Bridge
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
+from tests.gateway.serving import client
 
 NGX = str(Path(sys.executable).with_name("ngx"))
 

@@ -3,11 +3,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.cli.command import ngx_here
-
 from ngx_agents.state.commands import AddPost, ClaimPushes, SettlePush
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite import SqliteJournal
+from tests.cli.command import ngx_here
 
 ANA = Owner("acme", "ana")
 

@@ -3,12 +3,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from ngx_agents.vertex.local_model import is_installed
 from tests.cli.command import ngx, ngx_here
 from tests.cli.pty_chat import PtyChat
 from tests.cli.running_server import running_server
 from tests.emulator_process import start_emulator
-
-from ngx_agents.vertex.local_model import is_installed
 
 
 def chat_once(cwd, url, text, **variables):

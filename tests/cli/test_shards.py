@@ -2,11 +2,11 @@ import asyncio
 import json
 
 import pytest
-from tests.cli.command import ngx_here
-from tests.postgres_process import *  # noqa: F403
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.state.postgres import PostgresJournal
+from tests.cli.command import ngx_here
+from tests.postgres_process import *  # noqa: F403
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.cli.command import ngx_here
-from tests.cli.running_server import running_server
-
 from ngx_agents.clock import SystemClock
 from ngx_agents.state.commands import AcceptTurn, CreateConversation, FinishTurn
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.model import Answer, Owner
 from ngx_agents.state.sqlite import SqliteJournal
+from tests.cli.command import ngx_here
+from tests.cli.running_server import running_server
 
 ANA = Owner("local", "local")
 

@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from console.asgi import ask
 from ngx_agents.console.application import SECURITY, Console, create_console
+from tests.console.asgi import ask
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 from redis.asyncio import Redis
-from tests.valkey_process import valkey
 
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination import commands as c
@@ -23,6 +22,7 @@ from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.telemetry.metrics import Metrics
+from tests.valkey_process import valkey
 
 VALUE = b"x" * 200
 ROUNDS = 5

@@ -7,12 +7,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tests.coordination.shared_conformance import MAX_VALUE_BYTES
-
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.errors import SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
+from tests.coordination.shared_conformance import MAX_VALUE_BYTES
 
 # far more than a loaded test machine needs
 PATIENT_S = 2.0

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.resilience.hand_clock import HandClock
-from tests.valkey_process import ValkeyProcess, valkey
 
 from ngx_agents.coordination import buckets as b
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination import scripts
 from ngx_agents.coordination.local_shared import LocalShared
+from tests.resilience.hand_clock import HandClock
+from tests.valkey_process import ValkeyProcess, valkey
 
 few = settings(max_examples=40, deadline=None)  # each example costs an event loop's turn on a shared machine
 KEYS = ("a{t}", "b{t}")

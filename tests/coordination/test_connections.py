@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import trustme
 from redis.asyncio import Redis
-from tests.coordination.members import member, members
-from tests.valkey_process import free_port, valkey
 
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination.connections import dedicated
 from ngx_agents.errors import ConfigError, SharedUnavailable
+from tests.coordination.members import member, members
+from tests.valkey_process import free_port, valkey
 
 
 async def test_a_dedicated_client_may_block_longer_than_commands_may_take() -> None:

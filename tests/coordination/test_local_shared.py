@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.coordination.shared_conformance import *  # noqa: F403
-from tests.coordination.shared_conformance import MAX_VALUE_BYTES, Pair
-from tests.resilience.hand_clock import HandClock
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination.bounds import MAX_UNHEARD
 from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.telemetry.metrics import Metrics
+from tests.coordination.shared_conformance import *  # noqa: F403
+from tests.coordination.shared_conformance import MAX_VALUE_BYTES, Pair
+from tests.resilience.hand_clock import HandClock
 
 
 @pytest.fixture

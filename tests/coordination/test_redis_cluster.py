@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.crc import key_slot
-from tests.coordination.members import members, until_it_works
-from tests.coordination.shared_conformance import *  # noqa: F403
-from tests.coordination.shared_conformance import Pair, fresh
-from tests.valkey_process import SLOTS, ValkeyProcess, valkey_cluster
 
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination.connections import dedicated
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import SharedUnavailable
+from tests.coordination.members import members, until_it_works
+from tests.coordination.shared_conformance import *  # noqa: F403
+from tests.coordination.shared_conformance import Pair, fresh
+from tests.valkey_process import SLOTS, ValkeyProcess, valkey_cluster
 
 FAILOVER_S = 12.0
 

@@ -8,9 +8,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.coordination.members import PATIENT_S, member, members, until_it_works
-from tests.coordination.shared_conformance import fresh
-from tests.valkey_process import ValkeyProcess, free_port, valkey
 
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination import line
@@ -18,6 +15,9 @@ from ngx_agents.coordination.connections import dedicated
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import ConfigError, SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
+from tests.coordination.members import PATIENT_S, member, members, until_it_works
+from tests.coordination.shared_conformance import fresh
+from tests.valkey_process import ValkeyProcess, free_port, valkey
 
 TIMEOUT_S = 0.05
 

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from tests.coordination.members import members, until_it_works
-from tests.coordination.shared_conformance import *  # noqa: F403
-from tests.coordination.shared_conformance import Pair
-from tests.valkey_process import SERVICE, ValkeyProcess, valkey_sentinels
 
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination.connections import dedicated
 from ngx_agents.errors import SharedUnavailable
+from tests.coordination.members import members, until_it_works
+from tests.coordination.shared_conformance import *  # noqa: F403
+from tests.coordination.shared_conformance import Pair
+from tests.valkey_process import SERVICE, ValkeyProcess, valkey_sentinels
 
 FAILOVER_S = 15.0
 

@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import uvloop
-from tests.coordination.members import member, members
-from tests.coordination.shared_conformance import *  # noqa: F403
-from tests.coordination.shared_conformance import MAX_VALUE_BYTES, Pair, fresh
-from tests.valkey_process import ValkeyProcess, valkey
 
 from ngx_agents.coordination import commands as c
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import SharedRefused, SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
+from tests.coordination.members import member, members
+from tests.coordination.shared_conformance import *  # noqa: F403
+from tests.coordination.shared_conformance import MAX_VALUE_BYTES, Pair, fresh
+from tests.valkey_process import ValkeyProcess, valkey
 
 
 @pytest.fixture(scope="module")

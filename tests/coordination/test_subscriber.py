@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from tests.coordination.members import members, until_it_works
-from tests.valkey_process import ValkeyProcess, valkey
 
 from ngx_agents.clock import Rng
 from ngx_agents.coordination import subscriber
 from ngx_agents.coordination.subscriber import MAX_DELAY_S, next_delay_s
+from tests.coordination.members import members, until_it_works
+from tests.valkey_process import ValkeyProcess, valkey
 
 
 @pytest.fixture

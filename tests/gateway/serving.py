@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 import uvicorn
 from starlette.types import ASGIApp
-from tests.gateway.script_team import ScriptTeam
 
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.gateway.application import create_app
@@ -41,6 +40,7 @@ from ngx_agents.turns.outbox.guard import Guard
 from ngx_agents.turns.outbox.letter import Sealer
 from ngx_agents.turns.settings import TurnSettings
 from ngx_agents.turns.webhooks import WebhookDesk
+from tests.gateway.script_team import ScriptTeam
 
 OPEN = GateRules(limit=LimitRules(capacity=256.0))
 

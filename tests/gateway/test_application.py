@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from starlette.responses import PlainTextResponse
-from tests.gateway.serving import client, house, served
 
 from ngx_agents.errors import JournalTooNew
 from ngx_agents.gateway.application import Gateway
@@ -17,6 +16,7 @@ from ngx_agents.gateway.operation import Operation
 from ngx_agents.gateway.operations import all_operations
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.resilience.modes import Mode
+from tests.gateway.serving import client, house, served
 
 
 async def test_a_request_id_is_echoed_when_it_is_a_plain_word_and_made_otherwise(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.gateway.admin.keyed import key_of, keyed
-from tests.gateway.serving import Client, client, house, served
 
 from ngx_agents.gateway import attachments as edge
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.state.blobs import MAX_BLOB_BYTES
 from ngx_agents.state.model import Owner
 from ngx_agents.turns.attachments import MAX_ATTACHMENTS
+from tests.gateway.admin.keyed import key_of, keyed
+from tests.gateway.serving import Client, client, house, served
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels" * 10
 

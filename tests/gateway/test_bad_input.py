@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import jwt
-from tests.gateway.script_team import ScriptTeam
-from tests.gateway.serving import Client, client
 
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import Client, client
 
 SECRET = "0123456789abcdef0123456789abcdef"
 UNKNOWN = "c_00" + "0" * 26

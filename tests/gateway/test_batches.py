@@ -10,11 +10,11 @@ from typing import Any
 
 import jwt
 import pytest
-from tests.gateway.serving import Client, client
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.state.ids import Ids
+from tests.gateway.serving import Client, client
 
 LINES = {"content-type": "application/jsonl"}
 SECRET = "0123456789abcdef0123456789abcdef"

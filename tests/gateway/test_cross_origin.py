@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.gateway.serving import client
 
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
+from tests.gateway.serving import client
 
 SECRET = "0123456789abcdef0123456789abcdef"
 AUTH = AuthSettings(mode="jwt", jwt_secret=SECRET)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.gateway.script_team import ScriptTeam
-from tests.gateway.serving import Client, House, events_of, house, served
 
 from ngx_agents.errors import ShareExceeded
 from ngx_agents.gateway.principal import Principal
@@ -18,6 +16,8 @@ from ngx_agents.resilience.admission import GateRules
 from ngx_agents.resilience.admission_limit import LimitRules
 from ngx_agents.resilience.modes import Mode
 from ngx_agents.state.model import Owner
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import Client, House, events_of, house, served
 
 CHAT = {"model": "ngx", "messages": [{"role": "user", "content": "say x"}]}
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.gateway.admin.keyed import keyed
-from tests.resilience.hand_clock import HandClock
 
 from ngx_agents.errors import RateLimited, Unauthenticated
 from ngx_agents.gateway.key_ring import KeyRing
@@ -17,6 +15,8 @@ from ngx_agents.state.commands import ApiKey, FindKey, PutKey
 from ngx_agents.state.key_uses import KeyUses
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_memory import MemoryJournal
+from tests.gateway.admin.keyed import keyed
+from tests.resilience.hand_clock import HandClock
 
 SETTINGS = AuthSettings(mode="api_key")
 

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.admin.keyed import KEYED, keyed
-from tests.resilience.hand_clock import HandClock
-from tests.valkey_process import valkey
 
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.local_shared import LocalShared
@@ -21,6 +18,9 @@ from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite import SqliteJournal
 from ngx_agents.telemetry.metrics import Metrics
+from tests.gateway.admin.keyed import KEYED, keyed
+from tests.resilience.hand_clock import HandClock
+from tests.valkey_process import valkey
 
 ANA = Owner("acme", "ana")
 

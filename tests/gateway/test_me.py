@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.gateway.serving import client
-
 from ngx_agents.clock import SystemClock
+from tests.gateway.serving import client
 
 
 async def test_a_profile_is_replaced_whole_and_read_back(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+
 from tests.gateway.script_team import ScriptTeam
 from tests.gateway.serving import Client, client
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.serving import client
 
 from ngx_agents.gateway.settings import GatewaySettings
+from tests.gateway.serving import client
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 

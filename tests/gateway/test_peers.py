@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
-from tests.gateway.script_team import ScriptTeam
-from tests.gateway.serving import Client, House, house, served
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import Unavailable
@@ -17,6 +15,8 @@ from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.state.model import Owner
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import Client, House, house, served
 
 KEY, OTHER_KEY = b"k" * 32, b"x" * 32
 ME = Owner("local", "local")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.app.edge_serving import Echo, edge
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import Unavailable
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.state.model import Owner
+from tests.app.edge_serving import Echo, edge
 
 
 async def test_a_peer_is_asked_over_tls_when_its_certificate_verifies(tmp_path: Path) -> None:

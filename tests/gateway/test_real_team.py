@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import openai
 from starlette.types import ASGIApp
-from tests.gateway.serving import Client, served
 
 from ngx_agents.app.config_sections import Config, LocalConfig, ServerConfig
 from ngx_agents.app.lifespan import running
+from tests.gateway.serving import Client, served
 
 PLAN = "Quiero un plan de entrenamiento de fuerza de 3 días por semana"
 

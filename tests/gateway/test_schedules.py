@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.serving import client
-from tests.gateway.test_batches import SECRET, bearer
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
+from tests.gateway.serving import client
+from tests.gateway.test_batches import SECRET, bearer
 
 MORNING = {"at": "07:30", "zone": "Europe/Madrid", "text": "say buenos dias", "weekdays": [5, 1, 1]}
 

@@ -13,13 +13,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.app.edge_serving import Served, edge
-from tests.gateway.script_team import ScriptTeam
-from tests.gateway.serving import house
 
 from ngx_agents.agents.turn import AgentEvent, Answered, Desk, TextDelta, TextReset, TurnTask
 from ngx_agents.app.door import Bounds
 from ngx_agents.gateway.reconnects import PER_S
+from tests.app.edge_serving import Served, edge
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import house
 
 READERS = 20
 CROWD = 2_000

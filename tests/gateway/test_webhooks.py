@@ -12,14 +12,14 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.gateway.serving import Client, client, house, served
-from tests.turns.outbox.hooks import Hooks, hooks
 
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.outbox.guard import Guard
 from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 from ngx_agents.turns.webhooks import key_of, sign
+from tests.gateway.serving import Client, client, house, served
+from tests.turns.outbox.hooks import Hooks, hooks
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -186,7 +186,7 @@ async def test_damaged_and_foreign_copies_are_a_miss_and_counted(pair: Pair) -> 
         assert (history, profile.age) == (expected, 40)
         expected += [f"{number}", "listo"]
         before += 2
-        pair.tiers[1]._memory._forget_all_messages()
+        pair.tiers[1]._memory.forget_messages()
         assert pair.failures(1, "corrupt") == number + 1
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.emulator_process import start_emulator
 
 from ngx_agents.vertex.content import Content, ModelRequest, Text, ToolDeclaration
+from tests.emulator_process import start_emulator
 
 CHUNKS = 12
 WEIGHT_TOOL = ToolDeclaration(

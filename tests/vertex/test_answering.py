@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.vertex.conftest import CHUNKS, WEIGHT_TOOL, Emulator, ask, user
 
 from ngx_agents.clock import Rng
 from ngx_agents.errors import (
@@ -29,6 +28,7 @@ from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.quota import QuotaLimit
 from ngx_agents.vertex.scope import CacheRule, Cohort, Public, User
 from ngx_agents.vertex.settings import VertexSettings
+from tests.vertex.conftest import CHUNKS, WEIGHT_TOOL, Emulator, ask, user
 
 RULE = CacheRule(scope=Public(), is_repeatable=True)
 STREAM = "streamGenerateContent"

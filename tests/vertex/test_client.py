@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
-from tests.vertex.conftest import CHUNKS, WEIGHT_TOOL, Emulator, ask, user
-from tests.vertex.wire_server import refused_origin
 
 from ngx_agents import errors
 from ngx_agents.errors import ConfigError, ModelBlocked, ModelTimeout, ModelUnavailable, NgxError
@@ -18,6 +16,8 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import Content, ModelReply, ModelRequest, StreamEnd, TextChunk, ToolResult
 from ngx_agents.vertex.settings import VertexSettings
+from tests.vertex.conftest import CHUNKS, WEIGHT_TOOL, Emulator, ask, user
+from tests.vertex.wire_server import refused_origin
 
 Provider = Literal["vertex", "openai"]
 

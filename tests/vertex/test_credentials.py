@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.vertex.conftest import Emulator, ask
-from tests.vertex.service_accounts import write_account
-from tests.vertex.wire_server import refused_origin
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ConfigError, ModelAuthError, ModelUnavailable
@@ -25,6 +22,9 @@ from ngx_agents.vertex.credentials import (
     settings_from_environment,
 )
 from ngx_agents.vertex.settings import VertexSettings
+from tests.vertex.conftest import Emulator, ask
+from tests.vertex.service_accounts import write_account
+from tests.vertex.wire_server import refused_origin
 
 
 class MovedClock(SystemClock):

@@ -8,13 +8,13 @@ import time
 from typing import Any
 
 import pytest
-from tests.vertex.conftest import Emulator
 
 from ngx_agents.errors import ModelError, ModelRequestError, ModelTimeout, ModelUnavailable
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.embedding import EmbedRequest
 from ngx_agents.vertex.scope import CacheRule, Public, User
 from ngx_agents.vertex.settings import VertexSettings
+from tests.vertex.conftest import Emulator
 
 MODELS = ["gemini-embedding-001", "gemini-embedding-2", "text-embedding-005"]
 TEXTS = ("dormir mejor", "correr una maratón", "sleep better")

@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
-from tests.emulator_process import certificate, start_emulator
 
 from ngx_agents.errors import ConfigError
 from ngx_agents.vertex.emulator import EmulatorSettings, run
+from tests.emulator_process import certificate, start_emulator
 
 STREAM = "/v1/projects/p/locations/global/publishers/google/models/gemini-3.8-flash:streamGenerateContent?alt=sse"
 BODY = json.dumps({"contents": [{"role": "user", "parts": [{"text": "How can I sleep better?"}]}]}).encode()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.vertex.conftest import CHUNKS, Emulator
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.resilience.hand_clock import HandClock
 
 from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.vertex.permit_line import PermitLine, Waiter
+from tests.resilience.hand_clock import HandClock
 
 
 def waiter(loop: asyncio.AbstractEventLoop, urgency: int, since_s: float) -> Waiter[int]:

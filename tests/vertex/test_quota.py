@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.resilience.hand_clock import HandClock
-from tests.valkey_process import ValkeyProcess
 
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.commands import Bucket, Reserve
@@ -23,6 +21,8 @@ from ngx_agents.errors import ConfigError, ModelThrottled
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.quota import Quota, QuotaLimit, Quotas
 from ngx_agents.vertex.quota_lease import Lease
+from tests.resilience.hand_clock import HandClock
+from tests.valkey_process import ValkeyProcess
 
 CLOCK = SystemClock()
 

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.vertex.conftest import Emulator, ask
-from tests.vertex.service_accounts import private_key, write_account
-from tests.vertex.wire_server import refused_origin
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ModelError
@@ -21,6 +18,9 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.credentials import GoogleCredentials, credentials_for
 from ngx_agents.vertex.settings import VertexSettings
+from tests.vertex.conftest import Emulator, ask
+from tests.vertex.service_accounts import private_key, write_account
+from tests.vertex.wire_server import refused_origin
 
 PATIENT: dict[str, Any] = {"retry_delay": 0.001, "circuit_breaker_threshold": 1000}
 API_KEY = "AIza-a-very-secret-key"

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from tests.vertex.transport_conformance import TransportConformance
-from tests.vertex.wire_server import Wire
-
 from ngx_agents.clock import SystemClock
 from ngx_agents.vertex.transport import ConnectionSettings, Transport
 from ngx_agents.vertex.transport_aiohttp import AiohttpTransport
+from tests.vertex.transport_conformance import TransportConformance
+from tests.vertex.wire_server import Wire
 
 
 class TestAiohttpTransport(TransportConformance):

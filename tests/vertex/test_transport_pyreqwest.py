@@ -6,9 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.emulator_process import certificate
-from tests.vertex.transport_conformance import TransportConformance
-from tests.vertex.wire_server import Wire, refused_origin, wire_server
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ModelTimeout, ModelUnavailable
@@ -16,6 +13,9 @@ from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.vertex.pool import SPREAD_AT
 from ngx_agents.vertex.transport import ConnectionSettings, Http2, PostCall, Transport
 from ngx_agents.vertex.transport_pyreqwest import PyreqwestTransport
+from tests.emulator_process import certificate
+from tests.vertex.transport_conformance import TransportConformance
+from tests.vertex.wire_server import Wire, refused_origin, wire_server
 
 CLOCK = SystemClock()
 HTTP2: dict[str, Http2] = {"h2c": "prior_knowledge", "tls-h2": "auto"}

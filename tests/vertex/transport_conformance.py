@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
+from ngx_agents.clock import SystemClock
+from ngx_agents.errors import ConfigError, ModelProtocolError, ModelTimeout, ModelUnavailable
+from ngx_agents.vertex.transport import ConnectionSettings, PostCall, Transport
 from tests.emulator_process import certificate
 from tests.vertex.wire_server import (
     BIG,
@@ -21,10 +25,6 @@ from tests.vertex.wire_server import (
     refused_origin,
     wire_server,
 )
-
-from ngx_agents.clock import SystemClock
-from ngx_agents.errors import ConfigError, ModelProtocolError, ModelTimeout, ModelUnavailable
-from ngx_agents.vertex.transport import ConnectionSettings, PostCall, Transport
 
 CLOCK = SystemClock()
 

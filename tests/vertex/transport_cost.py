@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 from pyreqwest.client import Client, ClientBuilder
-from tests.emulator_process import start_emulator
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.vertex.transport import Http2, PostCall, Transport
 from ngx_agents.vertex.transport_aiohttp import AiohttpTransport
 from ngx_agents.vertex.transport_pyreqwest import PyreqwestTransport
+from tests.emulator_process import start_emulator
 
 Call = Callable[[], Awaitable[None]]
 MODEL = "/v1/projects/p/locations/global/publishers/google/models/gemini-3.8-flash"

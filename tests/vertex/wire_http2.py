@@ -20,6 +20,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
+
 from tests.vertex.wire_server import Seen, behave
 
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from tests.agents.memory_desk import MemoryDesk
-from tests.agents.turns import a_task
 
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.answer_screen import AnswerScreen
@@ -29,6 +27,8 @@ from ngx_agents.agents.tools.registry import build_tools
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
+from tests.agents.memory_desk import MemoryDesk
+from tests.agents.turns import a_task
 
 CARD = "/.well-known/agent-card.json"
 

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
+from ngx_agents.agents.brief import Work
+from ngx_agents.clock import SystemClock
+from ngx_agents.errors import ConfigError
 from tests.agents.remote.peers import (
     a_brief,
     a_card,
@@ -22,10 +26,6 @@ from tests.agents.remote.peers import (
     until,
 )
 from tests.agents.turns import a_task, see
-
-from ngx_agents.agents.brief import Work
-from ngx_agents.clock import SystemClock
-from ngx_agents.errors import ConfigError
 
 AWAY = "is not available right now"
 

@@ -8,7 +8,6 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.agents.remote.peers import a_card
 
 from ngx_agents.agents.lineup import joined
 from ngx_agents.agents.loader import TeamContent, load_team
@@ -18,6 +17,7 @@ from ngx_agents.agents.router import Router
 from ngx_agents.agents.tools.registry import build_tools
 from ngx_agents.agents.wording import normalise, words_of
 from ngx_agents.errors import RemoteProtocolError
+from tests.agents.remote.peers import a_card
 
 URL = "http://127.0.0.1:1"
 WORDS = st.text(max_size=60) | st.sampled_from(["", " ", "\n", "<b>", "a_b", "1.5", "ñ", "\u202e", "plan", "x" * 900])

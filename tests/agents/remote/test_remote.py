@@ -10,10 +10,6 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from aiohttp import web
-from tests.agents.memory_desk import MemoryDesk
-from tests.agents.remote.peers import a_card, cancelled_at, raw_agent, sdk_agent, seen_by, settings, team_with
-from tests.agents.routing_phrases import LABELLED, N, P, T
-from tests.agents.turns import a_task, see
 
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import contents_of
@@ -21,6 +17,10 @@ from ngx_agents.agents.turn import AgentCompleted, AgentStarted, TextDelta
 from ngx_agents.agents.wording import normalise, words_of
 from ngx_agents.state.model import Message, Profile
 from ngx_agents.telemetry.metrics import Metrics
+from tests.agents.memory_desk import MemoryDesk
+from tests.agents.remote.peers import a_card, cancelled_at, raw_agent, sdk_agent, seen_by, settings, team_with
+from tests.agents.routing_phrases import LABELLED, N, P, T
+from tests.agents.turns import a_task, see
 
 
 def routed(team: CoachingTeam, text: str) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.agents.tools.contexts import Diary, context, run, weights
 
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.loader import load_team
@@ -15,6 +14,7 @@ from ngx_agents.agents.template import Templates
 from ngx_agents.agents.tools.registry import build_tools
 from ngx_agents.agents.tools.tool import ToolContext
 from ngx_agents.state.model import Profile
+from tests.agents.tools.contexts import Diary, context, run, weights
 
 TOOLS = build_tools()
 TEAM = load_team(tools=TOOLS)

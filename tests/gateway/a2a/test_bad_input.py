@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from tests.gateway.a2a.wire import BINDINGS, Caller, Refused, all_of, caller, message_of
 
 NOWHERE = "t_0001M86T9CVR1PHB26W3R0NZGF47"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
+from ngx_agents.errors import RateLimited
 from tests.gateway.a2a.wire import (
     BINDINGS,
     Caller,
@@ -16,8 +18,6 @@ from tests.gateway.a2a.wire import (
     message_of,
     serving,
 )
-
-from ngx_agents.errors import RateLimited
 
 
 @pytest.mark.parametrize("binding", BINDINGS)

@@ -12,6 +12,7 @@ from a2a.utils.signing import InvalidSignaturesError, create_signature_verifier
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from google.protobuf.json_format import ParseDict
+
 from tests.gateway.a2a.wire import Caller, caller
 
 CARD = "/.well-known/agent-card.json"

@@ -33,8 +33,6 @@ from a2a.types import (
 )
 from a2a.utils.errors import TaskNotCancelableError, TaskNotFoundError
 from google.rpc import error_details_pb2, status_pb2
-from tests.gateway.a2a.wire import NamedTeam, a2a_settings, deps_of
-from tests.gateway.serving import house, served
 
 from ngx_agents.agents.test_agent import WithTestAgent
 from ngx_agents.gateway.a2a.door import A2aDoor
@@ -42,6 +40,8 @@ from ngx_agents.gateway.a2a.grpc_server import GrpcServer, GrpcSettings
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
+from tests.gateway.a2a.wire import NamedTeam, a2a_settings, deps_of
+from tests.gateway.serving import house, served
 
 WAYS = [("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("GRPC", "1.0"), ("JSONRPC", "0.3")]
 

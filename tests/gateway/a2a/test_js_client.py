@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.gateway.a2a.wire import serving
 
 HERE = Path(__file__).parent / "js"

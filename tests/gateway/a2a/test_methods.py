@@ -10,12 +10,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.gateway.a2a.wire import BINDINGS, Caller, Refused, all_of, caller, message_of, serving, states_in, text_in
 
 from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.state.commands import ApiKey, PutKey
 from ngx_agents.state.model import Owner
+from tests.gateway.a2a.wire import BINDINGS, Caller, Refused, all_of, caller, message_of, serving, states_in, text_in
 
 
 @pytest.fixture(params=BINDINGS)

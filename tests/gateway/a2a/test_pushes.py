@@ -11,14 +11,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.gateway.a2a.wire import BINDINGS, KEYS, Caller, serving
-from tests.turns.outbox.hooks import Hooks, hooks
 
 from ngx_agents.app.open_protocol import task_letters
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.outbox.guard import Guard
 from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
+from tests.gateway.a2a.wire import BINDINGS, KEYS, Caller, serving
+from tests.turns.outbox.hooks import Hooks, hooks
 
 
 @asynccontextmanager

@@ -20,9 +20,9 @@ from a2a.utils.errors import InvalidParamsError
 from a2a.utils.proto_utils import validate_proto_required_fields
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.gateway.a2a.wire import caller, message_of
 
 from ngx_agents.gateway.a2a.required import is_complete
+from tests.gateway.a2a.wire import caller, message_of
 
 WORDS = st.sampled_from(["", "x"])
 MESSAGES = st.builds(

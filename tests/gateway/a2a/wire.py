@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.gateway.script_team import ScriptTeam
-from tests.gateway.serving import House, house, served
 
 from ngx_agents.agents.cards import AgentCard
 from ngx_agents.agents.language import Localized
@@ -22,6 +20,8 @@ from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.turns.outbox.guard import Guard
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import House, house, served
 
 KEYS = (b"test",)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.gateway.serving import Client, House, house, served
 
 from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.state.commands import ApiKey, PutKey
 from ngx_agents.state.model import Owner
+from tests.gateway.serving import Client, House, house, served
 
 KEYED = GatewaySettings(auth=AuthSettings(mode="api_key"))
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import jwt
 import pytest
-from tests.gateway.admin.keyed import keyed
 
 from ngx_agents.errors import NotFound
 from ngx_agents.gateway.admin.audit import MASK, AuditTrail, masked
@@ -15,6 +14,7 @@ from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.resilience.modes import Mode
 from ngx_agents.state.commands import PutControl, ReplayTurn
 from ngx_agents.state.model import Owner
+from tests.gateway.admin.keyed import keyed
 
 OPS = Principal(Owner("house", "ops"), frozenset({"operator"}))
 

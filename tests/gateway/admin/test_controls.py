@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.gateway.admin.keyed import keyed
 
 from ngx_agents.state.commands import GiveBudget, TakeBudget
 from ngx_agents.state.controls import Budget, Stop
 from ngx_agents.state.model import Owner
+from tests.gateway.admin.keyed import keyed
 
 KINDS = ["plans/gold", "tenants/acme", "accounts/acme/ana", "flags/new", "budgets/all", "stops/all"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.serving import client
-from tests.gateway.test_key_ring import keyed
 
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
+from tests.gateway.serving import client
+from tests.gateway.test_key_ring import keyed
 
 MODERN = "2026-07-28"
 JSON = {"Content-Type": "application/json", "Accept": "application/json"}

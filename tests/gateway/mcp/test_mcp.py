@@ -14,11 +14,11 @@ import pytest
 from mcp.client import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from tests.gateway.script_team import ScriptTeam
-from tests.gateway.serving import Client, client
 
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.resilience.modes import Mode
+from tests.gateway.script_team import ScriptTeam
+from tests.gateway.serving import Client, client
 
 SECRET = "s" * 32
 MODES = ["auto", "legacy"]

@@ -7,7 +7,6 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
-from tests.vertex.cache.making import cache_of
 from typing_extensions import override
 
 from ngx_agents.clock import Clock
@@ -17,6 +16,7 @@ from ngx_agents.errors import SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.cache.answers import AnswerCache
 from ngx_agents.vertex.cache.rules import CacheRules
+from tests.vertex.cache.making import cache_of
 
 R = TypeVar("R")
 Matches = Callable[[Command[object]], bool]

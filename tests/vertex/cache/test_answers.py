@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
-from tests.valkey_process import ValkeyProcess, valkey
-from tests.vertex.cache.making import MODEL, PUBLIC, SECRET, HandClock, answer, cache_of, keep, key_for, question
-from tests.vertex.cache.sharing import Instance
 
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.commands import Command, DropGroup, Get, GetMany, Put
@@ -26,6 +23,9 @@ from ngx_agents.vertex.cache.erasures import GRACE_S
 from ngx_agents.vertex.cache.marks import TRUST_S
 from ngx_agents.vertex.cache.rules import CacheRules, ClassRule
 from ngx_agents.vertex.scope import CacheRule, Cohort, User
+from tests.valkey_process import ValkeyProcess, valkey
+from tests.vertex.cache.making import MODEL, PUBLIC, SECRET, HandClock, answer, cache_of, keep, key_for, question
+from tests.vertex.cache.sharing import Instance
 
 HERS = CacheRule(scope=User("maria"))
 REPLY = answer("Two sets", ", no rest")

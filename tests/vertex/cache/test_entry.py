@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.vertex.cache.making import MODEL, SECRET, HandClock, answer, cache_of, key_for
 
 from ngx_agents.vertex.cache.entry import FORMAT, MAX_AHEAD_S, Entry, decode, encode, entry_of
 from ngx_agents.vertex.cache.kept import Kept
 from ngx_agents.vertex.cache.key import KeyMaker
 from ngx_agents.vertex.cache.rules import ClassRule
 from ngx_agents.vertex.content import Content, ModalityTokens, ModelReply, Text, Usage
+from tests.vertex.cache.making import MODEL, SECRET, HandClock, answer, cache_of, key_for
 
 MAKER = KeyMaker([SECRET])
 KEY = key_for(cache_of(HandClock()))

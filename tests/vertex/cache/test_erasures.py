@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.vertex.cache.making import HandClock
-
 from ngx_agents.vertex.cache.erasures import GRACE_S, Erasures
+from tests.vertex.cache.making import HandClock
 
 
 def test_only_questions_from_before_are_void_once_the_grace_is_over() -> None:

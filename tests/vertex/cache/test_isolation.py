@@ -7,9 +7,6 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from hashlib import sha256
 
-from tests.vertex.cache.making import MODEL, HandClock, answer, question
-from tests.vertex.cache.sharing import JitteryShared
-
 from ngx_agents.clock import Clock, SystemClock
 from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.coordination.shared import Shared
@@ -20,6 +17,8 @@ from ngx_agents.vertex.content import ModelReply, StreamEnd, TextChunk
 from ngx_agents.vertex.flight import Event
 from ngx_agents.vertex.flights import Flights
 from ngx_agents.vertex.scope import CacheRule, Public, User
+from tests.vertex.cache.making import MODEL, HandClock, answer, question
+from tests.vertex.cache.sharing import JitteryShared
 
 USERS = 10_000
 AT_ONCE = 500

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import fields, replace
-from tests.vertex.cache.making import MODEL, PUBLIC, SECRET, HandClock, cache_of, key_for
 
 from ngx_agents.errors import ConfigError, ModelRequestError
 from ngx_agents.vertex.cache.key import BARRING_FIELDS, UNHASHED_FIELDS, UNHASHED_MEMBERS, KeyMaker, location_class_of
@@ -20,6 +19,7 @@ from ngx_agents.vertex.controls import SafetySetting, Thinking
 from ngx_agents.vertex.dialects.openai import OpenAIDialect
 from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.scope import CacheRule, Cohort, Public, User
+from tests.vertex.cache.making import MODEL, PUBLIC, SECRET, HandClock, cache_of, key_for
 
 OLD_MODEL = "gemini-2.5-flash"  # is told a budget where newer ones are told a level
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
@@ -75,6 +75,7 @@ def inventory() -> list[ModelRequest]:
         labels={"team": "coach"},
         residency="eu",
         prefix_scope=Cohort("tenant-1"),
+        only_kept=True,
     )
     older = replace(full, model=OLD_MODEL, contents=contents(), cache=rule(Cohort("tenant-1")))
     lean = ModelRequest(system="", contents=contents()[:1], deadline_s=1.0, cache=rule(Public()))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.vertex.cache.making import HandClock, answer, keep, key_for, question
-from tests.vertex.cache.sharing import Instance
 
 from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.vertex.cache.marks import TRUST_S, Marks
 from ngx_agents.vertex.scope import CacheRule, User
+from tests.vertex.cache.making import HandClock, answer, keep, key_for, question
+from tests.vertex.cache.sharing import Instance
 
 HERS = CacheRule(scope=User("maria"))
 

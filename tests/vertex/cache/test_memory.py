@@ -13,7 +13,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.vertex.cache.making import HandClock, answer
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.telemetry.metrics import Metrics
@@ -21,6 +20,7 @@ from ngx_agents.vertex.cache.entry import Entry, entry_of
 from ngx_agents.vertex.cache.measures import CacheMeasures
 from ngx_agents.vertex.cache.memory import AnswerMemory, Lying
 from ngx_agents.vertex.cache.rules import ClassRule
+from tests.vertex.cache.making import HandClock, answer
 
 
 def digest(name: object) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.vertex.cache.making import MODEL, PUBLIC, HandClock, answer, cache_of, question
 
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.cache.rules import CacheRules, ClassRule
 from ngx_agents.vertex.content import Media, ModelReply, ModelRequest, Text, ToolCall
 from ngx_agents.vertex.scope import CacheRule, Cohort, Public, User
+from tests.vertex.cache.making import MODEL, PUBLIC, HandClock, answer, cache_of, question
 
 REPEATABLE = CacheRule(scope=Public(), is_repeatable=True)
 

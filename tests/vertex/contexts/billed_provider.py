@@ -6,11 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.resilience.hand_clock import HandClock
-
 from ngx_agents.errors import ModelError, ModelNotFound
 from ngx_agents.vertex.contexts.provider import ContextTarget, Method
 from ngx_agents.vertex.contexts.settings import Prices
+from tests.resilience.hand_clock import HandClock
 
 HOUR_S = 3600.0
 

@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.resilience.hand_clock import HandClock
-from tests.vertex.contexts.billed_provider import BilledProvider
-from tests.vertex.contexts.requests import TARGET, shared_request
 
 from ngx_agents.errors import (
     ModelAuthError,
@@ -27,6 +24,9 @@ from ngx_agents.vertex.contexts.provider import ContextTarget
 from ngx_agents.vertex.contexts.settings import DEFAULT_PRICES, ContextSettings
 from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.scope import Cohort, Public, User
+from tests.resilience.hand_clock import HandClock
+from tests.vertex.contexts.billed_provider import BilledProvider
+from tests.vertex.contexts.requests import TARGET, shared_request
 
 GONE = ModelRequestError("expired", status=400)
 

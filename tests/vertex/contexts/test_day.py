@@ -8,12 +8,12 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from tests.resilience.hand_clock import HandClock
-from tests.vertex.contexts.billed_provider import BilledProvider
-from tests.vertex.contexts.requests import TARGET, shared_request
 
 from ngx_agents.vertex.contexts.contexts import Contexts
 from ngx_agents.vertex.contexts.settings import ContextSettings, Prices
+from tests.resilience.hand_clock import HandClock
+from tests.vertex.contexts.billed_provider import BilledProvider
+from tests.vertex.contexts.requests import TARGET, shared_request
 
 HOURS = 24
 FLASH = Prices(input_usd=0.75, cached_usd=0.075, storage_usd_per_hour=1.0)

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import pytest_asyncio
-from tests.vertex.conftest import Emulator
-from tests.vertex.contexts.requests import TARGET, shared_request
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ModelError, ModelRequestError
@@ -19,6 +17,8 @@ from ngx_agents.vertex.contexts.provider import ContextTarget, Method
 from ngx_agents.vertex.contexts.settings import ContextSettings
 from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.refusal import error_of_status
+from tests.vertex.conftest import Emulator
+from tests.vertex.contexts.requests import TARGET, shared_request
 
 DIALECT = VertexDialect("global")
 CLOCK = SystemClock()

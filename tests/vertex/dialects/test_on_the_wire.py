@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from tests.vertex.conftest import WEIGHT_TOOL, Emulator, ask, user
 
 from ngx_agents.errors import ModelBlocked
 from ngx_agents.vertex.content import Content, Media, ModelReply, ModelRequest, Text, ToolResult
@@ -15,6 +14,7 @@ from ngx_agents.vertex.dialects.embedding import calls_for, decode, joined
 from ngx_agents.vertex.dialects.openai import OpenAIDialect
 from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.embedding import Embeddings, EmbedLimits, EmbedRequest
+from tests.vertex.conftest import WEIGHT_TOOL, Emulator, ask, user
 
 MODELS = "/v1/projects/p/locations/global/publishers/google/models"
 MODEL = "gemini-3.8-flash"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelThrottled, ModelUnavailable
 from ngx_agents.vertex.content import Content, Text, ToolCall, ToolResult, Usage
 from ngx_agents.vertex.dialects.openai import OpenAIDialect
+from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 DIALECT = OpenAIDialect()
 

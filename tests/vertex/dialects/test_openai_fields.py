@@ -5,13 +5,13 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
-from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 from ngx_agents.errors import ModelProtocolError, ModelRequestError
 from ngx_agents.vertex.content import Content, Media, Text, ToolCall, ToolDeclaration
 from ngx_agents.vertex.controls import SafetySetting, Thinking
 from ngx_agents.vertex.dialects.openai import OpenAIDialect
 from ngx_agents.vertex.media import MediaLimits
+from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 PDF = b"%PDF-1.7\n"

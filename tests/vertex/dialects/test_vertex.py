@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 from ngx_agents.errors import ModelBlocked, ModelProtocolError, ModelRequestError, ModelThrottled, ModelUnavailable
 from ngx_agents.vertex.content import Content, Media, ModalityTokens, Text, ToolCall, ToolResult, Usage
 from ngx_agents.vertex.dialects.vertex import SKIP_SIGNATURE, VertexDialect
 from ngx_agents.vertex.dialects.vertex_reading import FINISH
 from ngx_agents.vertex.media import MediaLimits
+from tests.vertex.conftest import WEIGHT_TOOL, ask, user
 
 DIALECT = VertexDialect("global")
 

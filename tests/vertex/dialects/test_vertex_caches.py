@@ -6,12 +6,12 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.vertex.conftest import WEIGHT_TOOL, ask
 
 from ngx_agents.errors import ModelProtocolError, ModelRequestError
 from ngx_agents.vertex.dialects.vertex import VertexDialect
 from ngx_agents.vertex.dialects.vertex_caches import decode_kept, decode_page, encode_prefix, encode_ttl, expires_at_s
 from ngx_agents.vertex.dialects.vertex_wire import CachedContentReply
+from tests.vertex.conftest import WEIGHT_TOOL, ask
 
 FIELDS = {"model_path": "projects/p/models/m", "display_name": "ngx-1"}
 

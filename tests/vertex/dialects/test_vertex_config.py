@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.vertex.conftest import WEIGHT_TOOL, ask
 
 from ngx_agents.errors import ModelRequestError
 from ngx_agents.vertex.controls import SafetySetting, Thinking
 from ngx_agents.vertex.dialects.vertex import VertexDialect
+from tests.vertex.conftest import WEIGHT_TOOL, ask
 
 SCHEMA = {"type": "object", "properties": {"kg": {"type": "number"}}, "required": ["kg"]}
 DIALECT = VertexDialect("global")

@@ -11,9 +11,8 @@ import sys
 import time
 from typing import Any
 
-from tests.vertex.emulator.wire import body, path
-
 from ngx_agents.vertex.emulator import EmulatorSettings, create_app
+from tests.vertex.emulator.wire import body, path
 
 BODY = json.dumps(
     body(systemInstruction={"role": "user", "parts": [{"text": "Be kind."}]}, generationConfig={"temperature": 0.2})

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest_asyncio
+
 from tests.vertex.conftest import Emulator
 from tests.vertex.emulator.wire import Wire
 

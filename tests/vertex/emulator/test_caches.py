@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+
 from tests.vertex.emulator.wire import FLASH, Answer, Wire, body
 
 CACHES = "/v1/projects/p/locations/global/cachedContents"

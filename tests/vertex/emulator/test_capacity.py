@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.vertex.emulator.wire import Answer, Wire, body
 
 from ngx_agents.vertex.emulator.pools import Capacity, PoolRule, Step
 from ngx_agents.vertex.emulator.refusal import Refusal
 from ngx_agents.vertex.emulator.target import Target
+from tests.vertex.emulator.wire import Answer, Wire, body
 
 DEDICATED = {"X-Vertex-AI-LLM-Request-Type": "dedicated"}
 SHARED = {"X-Vertex-AI-LLM-Request-Type": "shared"}

@@ -8,10 +8,10 @@ import statistics
 from typing import Any
 
 import pytest
-from tests.vertex.emulator.wire import FLASH, Wire, body, path
 
 from ngx_agents.clock import Rng
 from ngx_agents.vertex.emulator.latency import Latency
+from tests.vertex.emulator.wire import FLASH, Wire, body, path
 
 
 async def test_calls_are_counted_by_operation_location_and_model(wire: Wire) -> None:

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import pytest
-from tests.vertex.emulator.wire import Wire, path
 
 from ngx_agents.vertex.emulator.embeddings import embed
+from tests.vertex.emulator.wire import Wire, path
 
 ONE = "gemini-embedding-001"
 TWO = "gemini-embedding-2"

@@ -6,13 +6,13 @@ import urllib.request
 from typing import Any
 
 import pytest
-from tests.emulator_process import start_emulator
-from tests.vertex.conftest import WEIGHT_TOOL, Emulator
 
 from ngx_agents.vertex.emulator.__main__ import settings_from
 from ngx_agents.vertex.emulator.answers import language_of
 from ngx_agents.vertex.emulator.settings import EmulatorSettings
 from ngx_agents.vertex.emulator.vertex_reader import SKIP_SIGNATURE
+from tests.emulator_process import start_emulator
+from tests.vertex.conftest import WEIGHT_TOOL, Emulator
 
 MODEL = "/publishers/google/models/gemini-3.8-flash"
 PROJECT = "/projects/p/locations/global"

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.vertex.conftest import CHUNKS
 from tests.vertex.emulator.wire import Wire, body
 

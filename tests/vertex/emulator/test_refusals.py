@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
+from ngx_agents.vertex.emulator.refusal import TABLE
 from tests.emulator_process import start_emulator
 from tests.vertex.emulator.conftest import opened
 from tests.vertex.emulator.wire import FLASH, Wire, body, path
-
-from ngx_agents.vertex.emulator.refusal import TABLE
 
 MODEL_NAME = f"projects/p/locations/global/publishers/google/models/{FLASH}"
 LIMIT_BYTES = 50_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from tests.vertex.conftest import CHUNKS
 from tests.vertex.emulator.wire import Wire, body, path
 

@@ -10,10 +10,10 @@ import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.vertex.emulator.wire import Wire, body
 
 from ngx_agents.vertex.emulator.refusal import Refusal
 from ngx_agents.vertex.emulator.structured import Filling
+from tests.vertex.emulator.wire import Wire, body
 
 NODE: dict[str, Any] = {
     "$defs": {

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+
 from tests.vertex.emulator.wire import Wire, body, path
 
 TOOLS = [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}]

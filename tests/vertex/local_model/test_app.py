@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
-from tests.vertex import conftest as vertex
-from tests.vertex.local_model.conftest import ask, call, needs_local
 
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.content import StreamEnd, TextChunk
 from ngx_agents.vertex.local_model import MODEL_NAME
 from ngx_agents.vertex.settings import VertexSettings
+from tests.vertex import conftest as vertex
+from tests.vertex.local_model.conftest import ask, call, needs_local
 
 pytestmark = needs_local
 CHAT = "/v1/chat/completions"

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from tests.vertex.local_model.conftest import needs_local
 
 from ngx_agents.errors import ConfigError
 from ngx_agents.vertex.local_model.installed import is_installed, weights_path
+from tests.vertex.local_model.conftest import needs_local
 
 ASK = """
 import sys

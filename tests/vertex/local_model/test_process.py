@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.vertex.local_model.conftest import ask, call, needs_local
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import ConfigError
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.local_model.process import LocalModel
 from ngx_agents.vertex.local_model.settings import LocalModelSettings
+from tests.vertex.local_model.conftest import ask, call, needs_local
 
 pytestmark = needs_local
 CHAT = "/v1/chat/completions"

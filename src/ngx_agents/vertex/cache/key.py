@@ -31,6 +31,7 @@ UNHASHED_FIELDS: Mapping[str, str] = {
     "ModelRequest.is_simple": "allows the local model, whose answers are never kept",
     "ModelRequest.labels": "for billing",
     "ModelRequest.prefix_scope": "where the provider keeps the beginning of the prompt does not change what is said",
+    "ModelRequest.only_kept": "whether the model may be asked does not change the question",
     "Content.wire": "made of the other fields",
 }
 # fields whose set value means that nothing is looked up, kept or joined

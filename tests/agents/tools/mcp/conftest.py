@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.agents.tools.mcp.peers import sdk_http_server
 
 from ngx_agents.agents.tools.mcp import stdio
+from tests.agents.tools.mcp.peers import sdk_http_server
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-from tests.agents.remote.peers import free_port
 
 from ngx_agents.agents.tools.mcp.channel import Channel
 from ngx_agents.agents.tools.mcp.http_channel import HttpChannel
@@ -23,6 +22,7 @@ from ngx_agents.agents.tools.tool import ToolContext
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.state.model import Profile
 from ngx_agents.telemetry.metrics import Metrics
+from tests.agents.remote.peers import free_port
 
 AGENT = "progress_tracker"
 SDK = (sys.executable, "-m", "tests.agents.tools.mcp.sdk_server")

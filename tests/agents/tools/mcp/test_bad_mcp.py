@@ -8,12 +8,12 @@ import sys
 
 import pytest
 from aiohttp import web
-from tests.agents.remote.peers import until
-from tests.agents.tools.mcp.peers import AGENT, call, connected, http, script, sdk_http_server, settings, stdio
 
 from ngx_agents.agents.tools.mcp import server as server_module
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import RemoteProtocolError, RemoteRefused, RemoteTimeout, RemoteUnavailable
+from tests.agents.remote.peers import until
+from tests.agents.tools.mcp.peers import AGENT, call, connected, http, script, sdk_http_server, settings, stdio
 
 
 def offered(servers) -> bool:

@@ -8,12 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.agents.memory_desk import MemoryDesk
-from tests.agents.remote.peers import until
-from tests.agents.test_with_model import Emulator
-from tests.agents.tools.mcp.peers import AGENT, http, script, settings
-from tests.agents.turns import a_task, see
-from tests.emulator_process import start_emulator
 
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.agents.orchestrator import CoachingTeam
@@ -23,6 +17,12 @@ from ngx_agents.errors import ConfigError
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.settings import VertexSettings
+from tests.agents.memory_desk import MemoryDesk
+from tests.agents.remote.peers import until
+from tests.agents.test_with_model import Emulator
+from tests.agents.tools.mcp.peers import AGENT, http, script, settings
+from tests.agents.turns import a_task, see
+from tests.emulator_process import start_emulator
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.agents.remote.peers import until
-from tests.agents.tools.mcp.peers import AGENT, call, connected, http, script, settings, stdio
 
 from ngx_agents.agents.tools.mcp import session
 from ngx_agents.agents.tools.mcp.servers import McpServers
 from ngx_agents.errors import RemoteTimeout, RemoteUnavailable
 from ngx_agents.telemetry.metrics import Metrics
+from tests.agents.remote.peers import until
+from tests.agents.tools.mcp.peers import AGENT, call, connected, http, script, settings, stdio
 
 
 @pytest.fixture(params=["stdio", "stdio, old", "http", "http, old"])

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agents.tools.contexts import QUICK
 
 from ngx_agents.agents.tools.nutrition.energy import (
     CEILING_KCAL,
@@ -15,6 +14,7 @@ from ngx_agents.agents.tools.nutrition.energy import (
     resting_kcal,
 )
 from ngx_agents.agents.tools.person import Person
+from tests.agents.tools.contexts import QUICK
 
 PEOPLE = st.builds(
     Person,

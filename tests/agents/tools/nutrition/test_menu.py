@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agents.tools.contexts import QUICK
 
 from ngx_agents.agents.tools.nutrition.energy import EatingGoal, day_target
 from ngx_agents.agents.tools.nutrition.exclusions import ALLERGENS, DIETS, Exclusions
 from ngx_agents.agents.tools.nutrition.menu import Day, plan_day, swap_for
 from ngx_agents.agents.tools.nutrition.portions import total_of
 from ngx_agents.agents.tools.person import Person
+from tests.agents.tools.contexts import QUICK
 
 from .test_energy import GOALS, PEOPLE
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agents.tools.contexts import QUICK
 
 from ngx_agents.agents.tools.training.load import MAX_RATIO, MAX_RISE, Week, acute_chronic_ratio, weekly_loads
+from tests.agents.tools.contexts import QUICK
 
 PLANS = st.builds(
     lambda weeks, start, more, step, taper, peak: (

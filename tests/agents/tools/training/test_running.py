@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agents.tools.contexts import QUICK
 
 from ngx_agents.agents.tools.training.exercises import LEVELS, Level
 from ngx_agents.agents.tools.training.injuries import AREAS, Injury
@@ -15,6 +14,7 @@ from ngx_agents.agents.tools.training.running import (
     running_weeks,
     weeks_needed,
 )
+from tests.agents.tools.contexts import QUICK
 
 INJURIES = st.lists(
     st.builds(

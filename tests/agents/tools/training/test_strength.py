@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agents.tools.contexts import QUICK
 
 from ngx_agents.agents.tools.training.exercises import CATALOGUE, GEAR, LEVELS, Level, choose
 from ngx_agents.agents.tools.training.injuries import AREAS, Injury, forbidden_stress, is_severe
@@ -13,6 +12,7 @@ from ngx_agents.agents.tools.training.strength import (
     strength_weeks,
     support_work,
 )
+from tests.agents.tools.contexts import QUICK
 
 from .test_running import INJURIES
 

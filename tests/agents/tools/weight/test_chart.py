@@ -4,10 +4,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
-from tests.agents.tools.contexts import NOW, QUICK
 
 from ngx_agents.agents.tools.weight.chart import HEIGHT, WIDTH, ChartText, weight_chart
 from ngx_agents.agents.tools.weight.trend import Point, smooth
+from tests.agents.tools.contexts import NOW, QUICK
 
 from .test_trend import SERIES
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agents.tools.contexts import NOW, QUICK, weights
 
 from ngx_agents.agents.tools.weight.trend import (
     DAY_S,
@@ -17,6 +16,7 @@ from ngx_agents.agents.tools.weight.trend import (
     trend_of,
 )
 from ngx_agents.state.model import LogEntry
+from tests.agents.tools.contexts import NOW, QUICK, weights
 
 SERIES = st.lists(st.floats(40, 150), min_size=3, max_size=60).map(
     lambda values: tuple(Point(NOW + index * 3 * DAY_S, kg) for index, kg in enumerate(values))
