@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import requests
+
 from tests.postgres_process import free_port
 
 BUCKET = "ngx-attachments"
