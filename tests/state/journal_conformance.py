@@ -26,6 +26,8 @@ ANA = Owner("acme", "ana")
 BEN = Owner("acme", "ben")
 NOW = 1_800_000_000.0
 ids = Ids(SystemClock())
+WEBHOOK = c.PushConfig(id="w_1", url="https://hooks.example/", body=b"", created_at=NOW, kind="turn")
+TASK = c.TaskEntry(context_id="x", message=b"")
 
 
 async def tell(journal: Journal, command: c.Command) -> Any:
@@ -174,6 +176,45 @@ async def test_coalesce_takes_the_text_into_the_waiting_turn(journal: Journal) -
     assert (merged.turn_id, merged.coalesced) == (waiting.turn_id, True)
     done = await tell(journal, finish(lane, first.turn_id, 1, grant_to="one"))
     assert done.next.text == "dos\ntres"
+
+
+@pytest.mark.parametrize(
+    ("waits", "comes"),
+    [
+        ({"agent": "nutrition"}, {"agent": "training"}),
+        ({}, {"agent": "training"}),
+        ({"agent": "training"}, {}),
+        ({"turn_class": 0}, {"turn_class": 2}),
+        ({"attachments": ("b_1",)}, {}),
+        ({"push": WEBHOOK}, {}),
+        ({}, {"push": WEBHOOK}),
+        ({"task": TASK}, {}),
+        ({}, {"task": TASK}),
+    ],
+)
+async def test_coalesce_takes_nothing_into_a_turn_of_another_kind(
+    journal: Journal, waits: dict[str, Any], comes: dict[str, Any]
+) -> None:
+    lane = await conversation(journal)
+    first = await tell(journal, accept(lane, "uno"))
+    waiting = accept(lane, "dos", **waits)
+    other = accept(lane, "tres", **({"when_busy": "coalesce"} | comes))
+    await tell(journal, waiting)
+    accepted = await tell(journal, other)
+    assert (accepted.turn_id, accepted.coalesced, accepted.position) == (other.turn_id, False, 2)
+    done = await tell(journal, finish(lane, first.turn_id, 1, grant_to="one"))
+    assert (done.next.turn_id, done.next.text) == (waiting.turn_id, "dos")
+    done = await tell(journal, finish(lane, waiting.turn_id, 2, grant_to="one"))
+    assert (done.next.text, done.next.agent) == ("tres", other.agent)
+
+
+async def test_coalesce_takes_a_text_into_a_turn_of_the_same_agent(journal: Journal) -> None:
+    lane = await conversation(journal)
+    await tell(journal, accept(lane, "uno"))
+    waiting = accept(lane, "dos", agent="training")
+    await tell(journal, waiting)
+    merged = await tell(journal, accept(lane, "tres", agent="training", when_busy="coalesce"))
+    assert (merged.turn_id, merged.coalesced) == (waiting.turn_id, True)
 
 
 async def test_an_idempotency_key_gives_the_same_turn_and_refuses_another_body(journal: Journal) -> None:

@@ -92,6 +92,6 @@ async def test_a_message_with_attachments_is_not_coalesced(journal: Journal) -> 
     picture = accept(lane, "y esta foto", attachments=(ids.new("b", 1),), when_busy="coalesce", grant_to=None)
     accepted = await tell(journal, picture)
     assert (accepted.coalesced, accepted.turn_id) == (False, picture.turn_id)
-    joined = await tell(journal, accept(lane, "y esto", when_busy="coalesce", grant_to=None))
-    assert (joined.coalesced, joined.turn_id) == (True, picture.turn_id)
+    after = await tell(journal, accept(lane, "y esto", when_busy="coalesce", grant_to=None))
+    assert (after.coalesced, after.position) == (False, 3)
     assert waiting.turn_id != picture.turn_id

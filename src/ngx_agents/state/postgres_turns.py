@@ -15,6 +15,7 @@ from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_lanes import AGEING_S_PER_CLASS
 from ngx_agents.state.postgres_rows import shard_in, storable
 from ngx_agents.state.postgres_store import lock_lane
+from ngx_agents.state.sqlite_turns import stands_alone
 
 COALESCED_CHARACTERS = 32_000
 _CANCELLED_WAITING = msgspec.json.encode(Answer(code="cancelled", message="cancelled before it started"))
@@ -52,18 +53,22 @@ async def request_cancel(connection: Connection, command: c.RequestCancel) -> st
 
 
 async def coalesce(connection: Connection, command: c.AcceptTurn) -> c.Accepted | None:
-    """Takes the text into the lane's last waiting turn; None when none waits or its message would become too long."""
+    """Takes the text into the lane's last waiting turn; None when none waits that is of the same kind (agent, class,
+    nothing but text), or its message would become too long."""
     lane = await lock_lane(connection, command.conversation_id)
-    if lane is None or lane.owner != command.owner or command.attachments:
+    if lane is None or lane.owner != command.owner or not stands_alone(command):
         return None
     rows = await connection.fetch(
-        "SELECT id, number, status FROM ngx.turn WHERE shard = $1 AND conversation_id = $2"
+        "SELECT id, number, status, agent IS NOT DISTINCT FROM $3 AND turn_class = $4 AND attachments IS NULL"
+        " AND task_id IS NULL AND NOT watched FROM ngx.turn WHERE shard = $1 AND conversation_id = $2"
         " AND status IN ('queued', 'running') ORDER BY number",
         lane.shard,
         lane.id,
+        command.agent,
+        command.turn_class,
     )
     position = max((place for place, row in enumerate(rows) if row[2] == "queued"), default=None)
-    if position is None:
+    if position is None or not rows[position][3]:
         return None
     turn_id, seq = rows[position][0], 2 * rows[position][1] - 1
     fitted = await connection.fetchval(

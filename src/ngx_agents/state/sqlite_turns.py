@@ -51,7 +51,7 @@ def _accept_busy(db: Connection, command: c.AcceptTurn) -> c.Accepted:
     running, waiting = _busy(db, command)
     if running is not None and command.when_busy == "reject":
         raise ConversationBusy(running)
-    if waiting is not None and command.when_busy == "coalesce" and not command.attachments:
+    if waiting is not None and command.when_busy == "coalesce" and stands_alone(command):
         coalesced = _coalesce(db, command, waiting)
         if coalesced is not None:
             return coalesced
@@ -60,6 +60,11 @@ def _accept_busy(db: Connection, command: c.AcceptTurn) -> c.Accepted:
     if interrupt is not None:
         db.execute("UPDATE turn SET cancel_requested = 1 WHERE id = ?", (interrupt,))
     return accepted
+
+
+def stands_alone(command: c.AcceptTurn) -> bool:
+    """Whether it is a text and nothing else, which may be said by another turn than its own."""
+    return not command.attachments and command.task is None and command.push is None
 
 
 def _known_turn(db: Connection, command: c.AcceptTurn) -> c.Accepted | None:
@@ -101,8 +106,18 @@ def _busy(db: Connection, command: c.AcceptTurn) -> tuple[str | None, str | None
 
 
 def _coalesce(db: Connection, command: c.AcceptTurn, waiting: str) -> c.Accepted | None:
-    """None when the waiting message would become too long: the text then waits by itself."""
-    (number,) = db.execute("SELECT number FROM turn WHERE id = ?", (waiting,)).fetchone()
+    """None when the waiting turn is of another kind, or its message would become too long: the text waits by itself.
+
+    Another agent, class or task: what its caller may not reach, or what is owed to somebody else.
+    """
+    row = db.execute(
+        "SELECT number FROM turn WHERE id = ? AND agent IS ? AND turn_class = ? AND attachments IS NULL"
+        " AND task_id IS NULL AND watched = 0",
+        (waiting, command.agent, command.turn_class),
+    ).fetchone()
+    if row is None:
+        return None
+    (number,) = row
     seq = 2 * number - 1
     fitted = db.execute(
         "UPDATE message SET text = text || char(10) || ?1 WHERE conversation_id = ?2 AND seq = ?3"
