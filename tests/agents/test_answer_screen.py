@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +28,13 @@ def test_a_sentence_that_diagnoses_or_touches_medication_is_replaced(sentence: s
     assert text.startswith("Hola. ")
     assert CONTENT.withheld.es in text
     assert text.endswith("Camina 20 minutos.")
+
+
+@pytest.mark.parametrize(
+    "sentence", ["_Tienes diabetes_.", "**Tienes** diabetes.", "Tienes **diabetes**.", "__You__ have `diabetes`."]
+)
+def test_emphasis_hides_nothing(sentence: str) -> None:
+    assert sentence not in shown(sentence, " Camina 20 minutos.")
 
 
 @pytest.mark.parametrize("sentence", RELEASED)
@@ -71,3 +80,11 @@ def test_a_bad_sentence_is_found_where_long_text_is_cut() -> None:
 @given(st.lists(st.sampled_from(["Camina. ", "Haz 3 series", "\n- uno\n", "¡Bien! ", "3.5 kg", " y ", "…"])))
 def test_harmless_text_comes_out_as_it_went_in(chunks: list[str]) -> None:
     assert shown(*chunks) == "".join(chunks)
+
+
+@pytest.mark.parametrize("filler", [".", "!", "\n", '"', "*", ". ", '!"*_'])
+def test_a_long_run_of_marks_costs_little(filler: str) -> None:
+    began_s = time.process_time()
+    text = shown(filler * 50_000, "Tienes diabetes.\n")
+    assert CONTENT.withheld.es in text
+    assert time.process_time() - began_s < 2

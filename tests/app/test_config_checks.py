@@ -43,6 +43,8 @@ def test_any_host_is_fine_with_authentication(auth):
         ),
         ({"NGX_JOURNAL_URL": "sqlite:///"}, "expected sqlite:///<path>"),
         ({"NGX_SERVER_TLS_CERT": "/none.pem"}, "belong together"),
+        ({"NGX_A2A_CARD_KEY_FILE": "/key.pem"}, "needs .a2a. public_url"),
+        ({"NGX_A2A_PUBLIC_URL": "agents.example"}, "expected an http:// or https:// address"),
         ({"NGX_SERVER_TLS_CERT": "/none.pem", "NGX_SERVER_TLS_KEY": "/none.pem"}, "there is no file /none.pem"),
         ({"NGX_EDGE_TRUSTED_PROXIES": "proxy.local"}, "expected an address or a network such as 10.0.0.0/8"),
         ({"NGX_EDGE_TRUSTED_PROXIES": "10.0.0.1/8"}, "expected an address or a network such as 10.0.0.0/8"),

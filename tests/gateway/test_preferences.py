@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ngx_agents.gateway.preferences import MAX_WAIT_S, Preferences, preferences_of
+from ngx_agents.gateway.preferences import MAX_WAIT_S, NONE, Preferences, preferences_of
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,10 @@ def test_a_preference_is_understood_or_ignored(fields: list[str], is_async: bool
 @given(st.lists(st.tuples(st.sampled_from([b"prefer", b"accept"]), st.binary(max_size=300)), max_size=5))
 def test_whatever_is_sent_is_read_without_harm(headers: list[tuple[bytes, bytes]]) -> None:
     assert 0 <= preferences_of(headers).wait_s <= MAX_WAIT_S
+
+
+@pytest.mark.parametrize("field", ["a=" + " " * 31_000 + "x y", '"' + '\\"' * 15_000, "respond-async, " * 2_000])
+def test_a_field_without_end_is_not_understood_and_costs_little(field: str) -> None:
+    began_s = time.process_time()
+    assert preferences_of([(b"prefer", field.encode())]) == NONE
+    assert time.process_time() - began_s < 0.1

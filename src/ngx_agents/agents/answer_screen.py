@@ -7,6 +7,7 @@ answer). What is looked for and what is said instead is content (`team/safety.to
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.safety_content import SafetyContent
@@ -14,7 +15,9 @@ from ngx_agents.agents.wording import normalise
 
 MAX_HELD = 600  # characters; text without any sentence end is released in parts
 _OVERLAP = 200  # kept back even then: longer than any pattern reaches
-_SENTENCE = re.compile(r".+?(?:[.!?…]+[\"'»”)*_]*(?=\s)\s*|\n+\s*|$)", re.DOTALL)
+# where a sentence ends, with the space after it; each run of marks is looked at once, however long it is
+_CUT = re.compile(r"(?:(?<![.!?…])[.!?…]++[\"'»”)*_]*+(?=\s)|\n)\s*")
+_EMPHASIS = dict.fromkeys(map(ord, "*_`~"))  # Markdown between the words changes nothing of what they say
 _ENDS = (". ", "! ", "? ", "… ", "\n", ".** ")
 _END = re.compile("|".join(re.escape(mark) for mark in _ENDS))
 _LONGEST_END = max(len(mark) for mark in _ENDS)
@@ -41,7 +44,7 @@ class AnswerScreen:
                 break
         else:
             return False
-        plain = normalise(text)
+        plain = normalise(text.translate(_EMPHASIS))
         return any(not self._unless.search(plain, 0, match.start()) for match in self._patterns.finditer(plain))
 
 
@@ -80,7 +83,7 @@ class SentenceGate:
     def _screened(self, text: str) -> str:
         if not text or not self._screen.withholds(text):
             return text
-        return "".join(self._sentence(each.group()) for each in _SENTENCE.finditer(text))
+        return "".join(self._sentence(sentence) for sentence in _sentences(text))
 
     def _sentence(self, sentence: str) -> str:
         if not self._screen.withholds(sentence):
@@ -88,3 +91,12 @@ class SentenceGate:
         self.withheld += 1
         space = sentence[len(sentence.rstrip()) :]
         return self._instead + (space or " ") if self.withheld == 1 else ""
+
+
+def _sentences(text: str) -> Iterator[str]:
+    begin = 0
+    for cut in _CUT.finditer(text):
+        yield text[begin : cut.end()]
+        begin = cut.end()
+    if begin < len(text):
+        yield text[begin:]

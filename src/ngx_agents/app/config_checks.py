@@ -36,6 +36,8 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _admission_troubles(config)
     yield from _tls_troubles(config)
     yield from _edge_troubles(config)
+    if config.a2a.card_key_file and not config.a2a.public_url:
+        yield "[a2a] card_key_file needs [a2a] public_url: else cards would be signed for whatever host a caller names"
     urls = {
         "[server] advertise": config.server.advertise,
         "[auth] jwks_url": config.auth.jwks_url,
@@ -43,6 +45,7 @@ def troubles(config: Config) -> Iterator[str]:
         "[local] model_url": config.local.model_url,
         "[telemetry] otlp_endpoint": config.telemetry.otlp_endpoint,
         "[client] url": config.client.url,
+        "[a2a] public_url": config.a2a.public_url,
     }
     for label, url in urls.items():
         if url is not None and not url.startswith(("http://", "https://")):
