@@ -150,9 +150,10 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     """→ Accepted. Raises NotFound, ConversationBusy, IdempotencyConflict, Overloaded (too many waiting).
 
     `idempotency_hash` covers path and body. `grant_to` names the instance that gets the lane if it is free.
-    `deadline_at` and `now` are Unix seconds. `attachments` are ids, which the caller has looked at. A message is coalesced
-    into a waiting turn of the same agent and class alone, if neither has attachments, a task or a webhook. With `task` the turn is one of a task, and what TaskEntry names is raised. `push` is a
-    webhook of that task, or (kind `turn`) of the turn. A free lane waits as if accepted `behind_s` later.
+    `deadline_at` and `now` are Unix seconds. `attachments` are ids, which the caller has looked at. A message is
+    coalesced into a waiting turn of the same agent and class alone, if neither has attachments, task or webhook.
+    With `task` the turn is one of a task, and what TaskEntry names is raised. `push` is a webhook of that task, or
+    (kind `turn`) of the turn. A free lane waits as if accepted `behind_s` later.
     """
 
     conversation_id: str
