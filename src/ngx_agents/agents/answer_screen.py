@@ -17,7 +17,7 @@ MAX_HELD = 600  # characters; text without any sentence end is released in parts
 _OVERLAP = 200  # kept back even then: longer than any pattern reaches
 # where a sentence ends, with the space after it; each run of marks is looked at once, however long it is
 _CUT = re.compile(r"(?:(?<![.!?…])[.!?…]++[\"'»”)*_]*+(?=\s)|\n)\s*")
-_EMPHASIS = dict.fromkeys(map(ord, "*_`~"))  # Markdown between the words changes nothing of what they say
+_EMPHASIS = re.compile(r"[*_`~]+")  # Markdown between the words changes nothing of what they say
 _ENDS = (". ", "! ", "? ", "… ", "\n", ".** ")
 _END = re.compile("|".join(re.escape(mark) for mark in _ENDS))
 _LONGEST_END = max(len(mark) for mark in _ENDS)
@@ -38,13 +38,14 @@ class AnswerScreen:
 
     def withholds(self, text: str) -> bool:
         """Whether any sentence in the text must not reach the user."""
+        text = _EMPHASIS.sub("", text)
         lower = text.lower()
         for anchor in self._anchors:
             if anchor in lower:
                 break
         else:
             return False
-        plain = normalise(text.translate(_EMPHASIS))
+        plain = normalise(text)
         return any(not self._unless.search(plain, 0, match.start()) for match in self._patterns.finditer(plain))
 
 
