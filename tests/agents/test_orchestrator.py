@@ -241,3 +241,8 @@ def test_the_cards_name_the_orchestrator_first_and_then_every_specialist() -> No
     assert set(ids) >= {T, N, P}
     assert all(TEAM.knows(each) for each in ids)
     assert not TEAM.knows("nobody")
+
+
+@pytest.mark.parametrize("text", ["_me duele mucho el pecho_", "**me duele** mucho el **pecho**", "`me quiero morir`"])
+def test_emphasis_hides_no_red_flag(text: str) -> None:
+    assert TEAM.first_aid(text, "es-ES") is not None

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.safety_content import SafetyContent
-from ngx_agents.agents.wording import normalise
+from ngx_agents.agents.wording import normalise, without_emphasis
 
 MAX_HELD = 600  # characters; text without any sentence end is released in parts
 _OVERLAP = 200  # kept back even then: longer than any pattern reaches
 # where a sentence ends, with the space after it; each run of marks is looked at once, however long it is
 _CUT = re.compile(r"(?:(?<![.!?…])[.!?…]++[\"'»”)*_]*+(?=\s)|\n)\s*")
-_EMPHASIS = re.compile(r"[*_`~]+")  # Markdown between the words changes nothing of what they say
 _ENDS = (". ", "! ", "? ", "… ", "\n", ".** ")
 _END = re.compile("|".join(re.escape(mark) for mark in _ENDS))
 _LONGEST_END = max(len(mark) for mark in _ENDS)
@@ -38,8 +37,7 @@ class AnswerScreen:
 
     def withholds(self, text: str) -> bool:
         """Whether any sentence in the text must not reach the user."""
-        text = _EMPHASIS.sub("", text)
-        lower = text.lower()
+        lower = " ".join(without_emphasis(text).lower().split())
         for anchor in self._anchors:
             if anchor in lower:
                 break
