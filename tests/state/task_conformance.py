@@ -17,7 +17,7 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.ids import Ids, shard_of
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Artifact, Message, Owner
-from ngx_agents.state.task_commands import PushConfig, TaskPage, TaskRecord
+from ngx_agents.state.task_commands import MAX_TASK_BYTES, PushConfig, TaskPage, TaskRecord
 
 ANA = Owner("acme", "ana")
 BEN = Owner("acme", "ben")
@@ -61,7 +61,7 @@ async def _accept(
         deadline_at=now + 60,
         grant_to=HOLDER,
         agent=more.get("agent"),
-        task=c.TaskEntry(task_id=task_id, context_id=conversation_id, message=b"as received"),
+        task=c.TaskEntry(task_id=task_id, context_id=conversation_id, message=more.get("message", b"as received")),
         push=push,
     )
     [accepted] = await _told(journal, command)
@@ -202,6 +202,18 @@ async def test_a_message_to_a_task_that_is_not_there_or_not_ones_own_is_refused(
         await _accept(journal, await _conversation(journal, BEN), first.turn_id, owner=BEN)
     with pytest.raises(NotFound):
         await _accept(journal, conversation_id, first.turn_id, agent="other")
+
+
+async def test_the_bytes_of_a_tasks_messages_are_bounded(journal: Journal) -> None:
+    conversation_id = await _conversation(journal)
+    first = await _accept(journal, conversation_id)
+    rest = MAX_TASK_BYTES - len(b"as received")
+    with pytest.raises(InvalidRequest, match="bytes"):
+        await _accept(journal, conversation_id, first.turn_id, message=bytes(rest + 1))
+    await _accept(journal, conversation_id, first.turn_id, message=bytes(rest))
+    with pytest.raises(InvalidRequest, match="bytes"):
+        await _accept(journal, conversation_id, first.turn_id, message=b"1")
+    await _accept(journal, conversation_id, message=b"of another task")
 
 
 async def test_only_an_interrupted_task_is_ended_at_once(journal: Journal) -> None:

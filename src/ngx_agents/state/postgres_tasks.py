@@ -27,6 +27,12 @@ JOIN ngx.turn t ON t.shard = k.shard AND t.task_id = k.task_id
 LEFT JOIN ngx.message a ON a.shard = t.shard AND a.conversation_id = t.conversation_id AND a.seq = 2 * t.number
 WHERE t.tenant = $3 AND t.user_id = $4 AND t.agent IS NOT DISTINCT FROM $5 ORDER BY t.number
 """
+_SUM = """
+SELECT count(*) OVER (), sum(octet_length(task_message)) OVER ()::bigint,
+  count(*) FILTER (WHERE status IN ('queued', 'running')) OVER (), conversation_id, id, status, answer
+FROM ngx.turn WHERE shard = $1 AND task_id = $2 AND tenant = $3 AND user_id = $4 AND agent IS NOT DISTINCT FROM $5
+ORDER BY number DESC LIMIT 1
+"""
 _ARTIFACTS = f"""
 {ARTIFACT} WHERE (shard, turn_id) IN (SELECT t.shard, t.id FROM unnest($1::smallint[], $2::text[]) AS k (shard, task_id)
   JOIN ngx.turn t ON t.shard = k.shard AND t.task_id = k.task_id) ORDER BY created_at, id
@@ -85,18 +91,23 @@ async def _records(
 
 async def refuse_unfit(connection: Connection, command: c.AcceptTurn, task_id: str) -> None:
     """Raises what TaskEntry names, unless the turn may become part of the task. The lane is locked."""
-    found = await _task_rows(connection, [task_id], command.owner, command.agent)
-    refuse_ended(found.get(task_id, ()), command.conversation_id)
+    assert command.task is not None
+    found = await _sum(connection, task_id, command.owner, command.agent)
+    refuse_ended(found, command.conversation_id, command.task)
+
+
+async def _sum(connection: Connection, task_id: str, owner: Owner, agent: str | None) -> Sequence[Any]:
+    """As `sqlite_tasks` has it: (turns, bytes of messages, open turns, conversation, then of the newest turn)."""
+    found = await connection.fetchrow(_SUM, shard_in(task_id), task_id, owner.tenant, owner.user, agent)
+    return tuple(found) if found is not None else (0, 0, 0, None)
 
 
 async def _end_task(connection: Connection, command: t.EndTask) -> bool:
-    found = await _task_rows(connection, [command.task_id], command.owner, command.agent)
-    rows = found.get(command.task_id)
-    if not rows:
+    found = await _sum(connection, command.task_id, command.owner, command.agent)
+    if not found[0]:
         return False
-    await lock_lane(connection, rows[0][8])
-    found = await _task_rows(connection, [command.task_id], command.owner, command.agent)
-    ended = ended_answer(found.get(command.task_id, ()))
+    await lock_lane(connection, found[3])
+    ended = ended_answer(await _sum(connection, command.task_id, command.owner, command.agent))
     if ended is None:
         return False
     await connection.execute(

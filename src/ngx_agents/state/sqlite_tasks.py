@@ -23,6 +23,12 @@ SELECT t.id, t.status, t.task_message, t.accepted_at, t.finished_at, t.answer, a
 FROM turn t LEFT JOIN message a ON a.conversation_id = t.conversation_id AND a.seq = 2 * t.number
 WHERE t.task_id = ? AND t.tenant = ? AND t.user = ? AND t.agent IS ? ORDER BY t.number
 """
+# length() of a blob reads its header alone; the bare columns are those of the newest turn, as below
+_SUM = """
+SELECT count(*), sum(length(task_message)), sum(status IN ('queued', 'running')), conversation_id, id, status, answer,
+  max(number)
+FROM turn WHERE task_id = ? AND tenant = ? AND user = ? AND agent IS ?
+"""
 _ARTIFACTS = """
 SELECT turn_id, id, agent, kind, title, data, created_at, conversation_id, version FROM artifact
 WHERE turn_id IN (SELECT id FROM turn WHERE task_id = ?) ORDER BY created_at, id
@@ -106,18 +112,35 @@ def refuse_unfit(db: Connection, command: c.AcceptTurn, entry: t.TaskEntry) -> N
     """Raises what TaskEntry names, unless the turn may become part of the task."""
     if entry.task_id is None:
         return
-    refuse_ended(task_turns(db, entry.task_id, command.owner, command.agent), command.conversation_id)
+    refuse_ended(_sum(db, entry.task_id, command.owner, command.agent), command.conversation_id, entry)
 
 
-def refuse_ended(rows: Sequence[Any], conversation_id: str) -> None:
-    """The same, of the task's rows."""
-    if not rows or rows[0][8] != conversation_id:
+def _sum(db: Connection, task_id: str, owner: Owner, agent: str | None) -> tuple[Any, ...]:
+    """(turns, bytes of messages, open turns, conversation, then of the newest turn: id, status, answer): no message
+    is read, whatever a task has."""
+    found: tuple[Any, ...] = db.execute(_SUM, (task_id, owner.tenant, owner.user, agent)).fetchone()
+    return found
+
+
+def refuse_ended(found: Sequence[Any], conversation_id: str, entry: t.TaskEntry) -> None:
+    """The same, of what `_sum` says of the task."""
+    count, size_bytes = found[0], found[1]
+    if not count or found[3] != conversation_id:
         raise NotFound("no such task")
-    if len(rows) >= t.MAX_TURNS:
+    if count >= t.MAX_TURNS:
         raise InvalidRequest(f"the task has {t.MAX_TURNS} messages: begin another", field="message.taskId")
-    state = t.state_of(turns_of(rows, {}))
+    if size_bytes + len(entry.message) > t.MAX_TASK_BYTES:
+        raise InvalidRequest(
+            f"the task's messages would have more than {t.MAX_TASK_BYTES} bytes: begin another", field="message.taskId"
+        )
+    state = None if found[2] else t.state_of([_newest(found)])
     if state in t.ENDED:
         raise TurnFinished(f"the task has ended: {state}")
+
+
+def _newest(found: Sequence[Any]) -> t.TaskTurn:
+    """The newest turn as far as it says what state the task is in."""
+    return t.TaskTurn(id=found[4], status=found[5], message=b"", accepted_at=0.0, answer=_answer(found[6], None))
 
 
 def add_push(db: Connection, subject: str, config: t.PushConfig) -> None:
@@ -129,8 +152,7 @@ def add_push(db: Connection, subject: str, config: t.PushConfig) -> None:
 
 
 def _end_task(db: Connection, command: t.EndTask) -> bool:
-    rows = task_turns(db, command.task_id, command.owner, command.agent)
-    ended = ended_answer(rows)
+    ended = ended_answer(_sum(db, command.task_id, command.owner, command.agent))
     if ended is None:
         return False
     db.execute(
@@ -140,13 +162,15 @@ def _end_task(db: Connection, command: t.EndTask) -> bool:
     return True
 
 
-def ended_answer(rows: Sequence[Any]) -> tuple[str, bytes] | None:
+def ended_answer(found: Sequence[Any]) -> tuple[str, bytes] | None:
     """The turn that a cancelled task ends with, and its answer then; None when the task does not wait."""
-    turns = turns_of(rows, {})
-    if not turns or t.state_of(turns) not in t.INTERRUPTED:
+    if not found[0] or found[2]:
         return None
-    last = turns[-1].answer or Answer()
-    return turns[-1].id, _encode(msgspec.structs.replace(last, code="cancelled", message=t.ENDED_WAITING, text=""))
+    newest = _newest(found)
+    if t.state_of([newest]) not in t.INTERRUPTED:
+        return None
+    last = newest.answer or Answer()
+    return newest.id, _encode(msgspec.structs.replace(last, code="cancelled", message=t.ENDED_WAITING, text=""))
 
 
 def _refuse_absent(db: Connection, task_id: str, owner: Owner, agent: str | None) -> None:

@@ -24,6 +24,8 @@ OUTCOMES: frozenset[str] = INTERRUPTED | {"rejected"}
 """Codes of completed turns that ended with something else than an answer."""
 MAX_TURNS = 500
 """Messages of one task."""
+MAX_TASK_BYTES = 8 * 1_048_576
+"""Of all messages of one task, as they were received."""
 MAX_PUSHES = 20
 """Webhooks of one task."""
 PushKind = Literal["task", "turn"]
@@ -47,7 +49,7 @@ class TaskEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Makes a turn part of a task: of `task_id`, or of one that it begins (None). `message` is as it was received.
 
     AcceptTurn then also raises TurnFinished when the task has ended, NotFound when it is not there for this owner and
-    agent, InvalidRequest when it has MAX_TURNS.
+    agent, InvalidRequest when it has MAX_TURNS or would have more than MAX_TASK_BYTES.
     """
 
     context_id: str

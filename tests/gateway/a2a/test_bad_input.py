@@ -52,6 +52,8 @@ def without(name: str) -> dict[str, Any]:
         (message_of("hi", parts=[{"text": "  "}]), "message.parts"),
         (message_of("hi", parts=[{"text": "a\0b"}]), "message.parts"),
         (message_of("hi", parts=[{"text": "x"}] * 101), "message.parts"),
+        (message_of("hi", parts=[{"text": "x" * 32_001}]), "message.parts"),
+        (message_of("hi", parts=[{"text": "x" * 16_000}] * 2 + [{"text": "y"}]), "message.parts"),
         (message_of("hi", messageId="m" * 300), "message.messageId"),
         (message_of("hi", contextId="c\n"), "message.contextId"),
         (message_of("hi", config={"historyLength": -1}), "historyLength"),

@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from ngx_agents.gateway.a2a.refusals import invalid
 from ngx_agents.gateway.decode import text_of
+from ngx_agents.gateway.wire import MAX_TEXT_CHARS
 from ngx_agents.state import model
 
 TEXT, JSON, BYTES = "text/plain", "application/json", "application/octet-stream"
@@ -29,7 +30,10 @@ def text_from(message: Message, modes: Collection[str]) -> str:
     if len(message.parts) > MAX_PARTS:
         raise invalid(f"a message has {MAX_PARTS} parts at most", "message.parts")
     said = [_said(part, f"message.parts[{number}]", modes) for number, part in enumerate(message.parts)]
-    return text_of("\n".join(said), "message.parts")
+    text = text_of("\n".join(said), "message.parts")
+    if len(text) > MAX_TEXT_CHARS:
+        raise invalid(f"the text is longer than {MAX_TEXT_CHARS} characters", "message.parts")
+    return text
 
 
 def _said(part: Part, field: str, modes: Collection[str]) -> str:
