@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from ngx_agents.errors import RateLimited, Unauthenticated
-from ngx_agents.gateway.key_ring import KeyRing
+from ngx_agents.gateway.key_ring import LOOK_UPS, KeyRing
 from ngx_agents.gateway.settings import AuthSettings
 from ngx_agents.state.commands import ApiKey, FindKey, PutKey
 from ngx_agents.state.key_uses import KeyUses
@@ -96,13 +97,46 @@ async def test_guessing_is_cut_off_by_address_without_asking_the_journal_and_oth
     assert await refused(ring, b"?" * 32, "6.6.6.6") is Unauthenticated
 
 
-async def test_many_addresses_get_no_further_and_take_no_more_memory(journal: Counted) -> None:
-    ring = KeyRing(msgspec.structs.replace(SETTINGS, remembered_tokens=100), journal, HandClock())
+async def test_many_addresses_shut_out_nobody_else_and_take_no_more_memory(journal: Counted) -> None:
+    clock = HandClock()
+    ring = KeyRing(msgspec.structs.replace(SETTINGS, remembered_tokens=100), journal, clock)
+    key = await stored(journal, clock)
     for number in range(12_000):
-        await refused(ring, number.to_bytes(32, "big"), f"a{number}")
-    assert journal.asked <= 600
+        await refused(ring, number.to_bytes(32, "big"), f"2001:db8:{number:x}::1")
+    assert await refused(ring, key.digest, "203.0.113.9") is None
     assert len(ring._unknown) <= 100
     assert len(ring._lockout) <= 10_000
+
+
+async def test_one_network_shuts_out_nobody_else_and_is_cut_off_without_asking_the_journal(journal: Counted) -> None:
+    clock = HandClock()
+    ring = KeyRing(SETTINGS, journal, clock)
+    key = await stored(journal, clock)
+    for number in range(12_000):
+        await refused(ring, number.to_bytes(32, "big"), f"2001:db8::{number:x}")
+    assert journal.asked == 20
+    assert await refused(ring, key.digest, "203.0.113.9") is None
+
+
+async def test_guesses_made_all_at_once_get_hardly_further_and_look_at_the_journal_a_few_at_a_time(
+    journal: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, at_once, most = KeyRing(SETTINGS, journal, HandClock()), 0, 0
+    asking = journal.query
+
+    async def slowly(question: Any) -> Any:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await asking(question)
+
+    monkeypatch.setattr(journal, "query", slowly)
+    told = await asyncio.gather(*(refused(ring, number.to_bytes(32, "big")) for number in range(500)))
+    assert most == LOOK_UPS
+    assert told.count(Unauthenticated) < 20 + LOOK_UPS
+    assert journal.asked < 20 + LOOK_UPS
 
 
 async def test_uses_are_told_together_and_not_with_each_request(journal: Counted) -> None:

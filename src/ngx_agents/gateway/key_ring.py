@@ -2,11 +2,13 @@
 
 A known key is believed for `key_memory_s`, so a revoked one is refused on every instance at the latest then. Unknown
 ones are remembered apart, so that guesses cannot push out what is known; an address that guesses too much is not
-listened to for a while, without a look at the journal: time and memory are the same for the millionth guess.
+listened to for a while, without a look at the journal: time and memory are the same for the millionth guess. However
+many addresses guess, `LOOK_UPS` look at the journal at once, and the next waits its turn.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import NoReturn
 
 from ngx_agents.clock import Clock
@@ -19,6 +21,8 @@ from ngx_agents.resilience.lockout import Lockout
 from ngx_agents.state.commands import ApiKey, FindKey
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.key_uses import KeyUses
+
+LOOK_UPS = 16
 
 
 class KeyRing:
@@ -34,20 +38,26 @@ class KeyRing:
         self._known: Memo[Principal] = Memo(settings.remembered_tokens, clock.monotonic_s)
         self._unknown: Memo[bool] = Memo(settings.remembered_tokens, clock.monotonic_s)
         self._lockout = Lockout(clock)
+        self._looking = asyncio.Semaphore(LOOK_UPS)
 
     async def principal(self, digest: bytes, address: str) -> Principal:
         """Raises Unauthenticated; RateLimited after too many unknown keys from the address; JournalUnavailable."""
         known = self._known.get(digest)
         if known is None:
-            known = await self._look_up(digest, address)
+            self._check(address)
+            async with self._looking:
+                known = self._known.get(digest) or await self._look_up(digest, address)
         if self._uses is not None:
             self._uses.note(digest)
         return known
 
-    async def _look_up(self, digest: bytes, address: str) -> Principal:
+    def _check(self, address: str) -> None:
         wait_s = self._lockout.wait_s(address)
         if wait_s > 0.0:
             raise RateLimited("too many unknown keys from this address", quota="keys", retry_after_s=wait_s)
+
+    async def _look_up(self, digest: bytes, address: str) -> Principal:
+        self._check(address)
         if self._unknown.get(digest):
             self._refuse(address)
         key: ApiKey | None = await self._journal.query(FindKey(digest=digest))
