@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 from ngx_agents import __version__
@@ -87,7 +88,18 @@ async def serving_grpc(config: Config, deps: GatewayDeps, settings: GatewaySetti
     if server.tls_cert is not None and server.tls_key is not None:
         tls = _read(server.tls_cert, "[server] tls_cert"), _read(server.tls_key, "[server] tls_key")
     http_url = f"{'http' if tls is None else 'https'}://{server.host}:{server.port}"
-    listening = GrpcSettings(host=server.host, port=config.a2a.grpc_port, http_url=http_url, tls=tls)
+    edge = config.edge
+    listening = GrpcSettings(
+        host=server.host,
+        port=config.a2a.grpc_port,
+        http_url=http_url,
+        tls=tls,
+        max_calls=edge.max_connections,
+        max_calls_per_connection=edge.max_connections_per_address,
+        max_header_bytes=edge.max_header_bytes,
+        stalled_s=edge.stalled_timeout_s,
+        trusted_proxies=tuple(ip_network(one) for one in edge.trusted_proxies),
+    )
     async with GrpcServer(door, auth, deps.a2a, listening):
         yield
 

@@ -2,7 +2,7 @@
 
 Each address has `guesses`, one of which comes back every `every_s`; of IPv6 a /64 is one address, for that is what one
 caller is given. Of addresses beyond `max_addresses` the one that guessed longest ago is forgotten. A bucket of all
-addresses together slows those that guessed wrong lately, and only them: who never did is not refused for what others do.
+addresses together slows those that guessed wrong lately, and only them: nobody is refused for what others do.
 """
 
 from __future__ import annotations

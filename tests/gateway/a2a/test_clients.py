@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 from ngx_agents.agents.test_agent import WithTestAgent
 from ngx_agents.gateway.a2a.door import A2aDoor
+from ngx_agents.gateway.a2a.grpc_door import address_of
 from ngx_agents.gateway.a2a.grpc_server import GrpcServer, GrpcSettings
+from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.auth import Authenticator
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
@@ -47,7 +51,9 @@ WAYS = [("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("GRPC", "1.0"), ("JSONRPC", "
 
 
 @asynccontextmanager
-async def everything(path: Path, auth: AuthSettings | None = None, **more: Any) -> AsyncIterator[tuple[str, str]]:
+async def everything(
+    path: Path, auth: AuthSettings | None = None, grpc_more: dict[str, Any] | None = None, **more: Any
+) -> AsyncIterator[tuple[str, str]]:
     """The addresses of the HTTP edge and of the gRPC server."""
     gateway = GatewaySettings(auth=auth or AuthSettings())
     async with house(path, team=WithTestAgent(NamedTeam())) as made:
@@ -55,7 +61,7 @@ async def everything(path: Path, auth: AuthSettings | None = None, **more: Any) 
         deps = deps_of(made, settings)
         authenticator = Authenticator(gateway.auth, journal=deps.journal, clock=deps.clock)
         door = A2aDoor(deps, settings, deps.guard, authenticator)
-        listening = GrpcSettings(host="127.0.0.1", port=0, http_url="http://127.0.0.1:8000")
+        listening = GrpcSettings(host="127.0.0.1", port=0, http_url="http://127.0.0.1:8000", **(grpc_more or {}))
         async with (
             GrpcServer(door, authenticator, settings, listening) as rpc,
             served(create_app(deps, gateway)) as url,
@@ -216,3 +222,73 @@ async def test_grpc_asks_who_calls_and_for_required_extensions(tmp_path: Path) -
         assert reason_of(caught.value) == "EXTENSION_SUPPORT_REQUIRED"
         named = (("a2a-version", "1.0"), ("a2a-extensions", "https://e.example/1"))
         assert (await stub.SendMessage(message("hi"), metadata=named)).task.id
+
+
+VERSION = ("a2a-version", "1.0")
+PROXY = {"trusted_proxies": (ip_network("127.0.0.1"),)}
+
+
+async def told_of(stub: a2a_pb2_grpc.A2AServiceStub, key: str, caller: str) -> str:
+    """The name of the status that a listing gets."""
+    metadata = (VERSION, ("x-api-key", key), ("x-forwarded-for", caller))
+    try:
+        await stub.ListTasks(ListTasksRequest(), metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
+async def test_grpc_counts_guesses_by_the_callers_address(tmp_path: Path) -> None:
+    auth = AuthSettings(mode="api_key")
+    async with everything(tmp_path, auth, PROXY) as (_, rpc), grpc.aio.insecure_channel(rpc) as channel:
+        stub = a2a_pb2_grpc.A2AServiceStub(channel)
+        told = [await told_of(stub, new_api_key()[0], "203.0.113.6") for _ in range(25)]
+        assert told == ["UNAUTHENTICATED"] * 20 + ["RESOURCE_EXHAUSTED"] * 5
+        assert await told_of(stub, new_api_key()[0], "203.0.113.7") == "UNAUTHENTICATED"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in stub.SendStreamingMessage(message("hi"), metadata=(VERSION,)):
+                pass
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_who_is_no_trusted_proxy_is_not_believed_of_the_callers_address(tmp_path: Path) -> None:
+    auth = AuthSettings(mode="api_key")
+    async with everything(tmp_path, auth) as (_, rpc), grpc.aio.insecure_channel(rpc) as channel:
+        stub = a2a_pb2_grpc.A2AServiceStub(channel)
+        told = [await told_of(stub, new_api_key()[0], f"203.0.113.{number}") for number in range(25)]
+        assert told == ["UNAUTHENTICATED"] * 20 + ["RESOURCE_EXHAUSTED"] * 5
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("ipv4:192.0.2.1:50051", b"", "192.0.2.1"),
+        ("ipv4:192.0.2.1:50051", b"203.0.113.1", "192.0.2.1"),
+        ("ipv6:%5B2001:db8::1%5D:50051", b"", "2001:db8::1"),
+        ("ipv4:127.0.0.1:50051", b"", "127.0.0.1"),
+        ("ipv4:127.0.0.1:50051", b"198.51.100.9, 203.0.113.1", "203.0.113.1"),
+        ("ipv4:127.0.0.1:50051", b"203.0.113.1, 127.0.0.1", "203.0.113.1"),
+        ("ipv4:127.0.0.1:50051", b"nonsense", "nonsense"),
+        ("unix:/tmp/socket", b"", "unix:/tmp/socket"),
+    ],
+)
+def test_a_peer_is_read_as_its_address(peer: str, forwarded: bytes, address: str) -> None:
+    assert address_of(peer, forwarded, PROXY["trusted_proxies"]) == address
+
+
+async def test_grpc_refuses_more_calls_at_once_and_larger_metadata_than_it_bears(tmp_path: Path) -> None:
+    bounds = {"max_calls": 2, "max_header_bytes": 4_096}
+    async with everything(tmp_path, None, bounds) as (_, rpc), grpc.aio.insecure_channel(rpc) as channel:
+        stub = a2a_pb2_grpc.A2AServiceStub(channel)
+        streams = [stub.SendStreamingMessage(message("slow 20"), metadata=(VERSION,)) for _ in range(2)]
+        for stream in streams:
+            await stream.read()
+        assert await told_of(stub, "none", "") == "RESOURCE_EXHAUSTED"
+        for stream in streams:
+            stream.cancel()
+        for _ in range(200):
+            if (told := await told_of(stub, "none", "")) == "OK":
+                break
+            await asyncio.sleep(0.05)
+        assert told == "OK"
+        assert await told_of(stub, "x" * 8_000, "") == "RESOURCE_EXHAUSTED"

@@ -7,17 +7,17 @@ A call's `Call` is held in a context variable: interceptor and servicer run in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from typing_extensions import override
 
-from ngx_agents.errors import ConfigError, Forbidden, NgxError, RateLimited, Unauthenticated, Unavailable
+from ngx_agents.errors import ConfigError, RateLimited, Unavailable
 from ngx_agents.gateway.a2a.door import NOT_INSTALLED, A2aDoor
+from ngx_agents.gateway.a2a.grpc_door import address_of, interceptor
 from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.auth import Authenticator
 
@@ -27,16 +27,27 @@ if TYPE_CHECKING:
     from ngx_agents.gateway.a2a.call import Call
 
 STOP_S = 2.0
+PING_STRIKES = 2
 _call: ContextVar[Call] = ContextVar("a2a_call")
 
 
 class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`port` 0 takes a free one. `tls` is (certificate, key) in PEM. `http_url`: where cards say HTTP is served."""
+    """`port` 0 takes a free one. `tls` is (certificate, key) in PEM. `http_url`: where cards say HTTP is served.
+
+    More than `max_calls` at once are refused; more than `max_calls_per_connection` wait. What `trusted_proxies` say of
+    the caller's address is believed.
+    """
 
     host: str
     port: int
     http_url: str = ""
     tls: tuple[bytes, bytes] | None = None
+    max_calls: int = 10_000
+    max_calls_per_connection: int = 2_500
+    max_header_bytes: int = 32_768
+    idle_s: float = 75.0
+    stalled_s: float = 30.0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class GrpcServer:
@@ -79,14 +90,32 @@ class GrpcServer:
         from a2a.compat.v0_3.grpc_handler import CompatGrpcHandler
         from a2a.types import a2a_pb2_grpc
 
-        options = [("grpc.max_receive_message_length", self._settings.max_body_bytes)]
-        server = grpc.aio.server(interceptors=[_interceptor(self._admit)], options=options)
+        server = grpc.aio.server(
+            interceptors=[interceptor(self._admit)],
+            options=self._options(),
+            maximum_concurrent_rpcs=self._listening.max_calls,
+        )
         add: Any = a2a_pb2_grpc.add_A2AServiceServicer_to_server
         add(_servicer(handler), server)
         if self._settings.speaks_0_3:
             add = a2a_v0_3_pb2_grpc.add_A2AServiceServicer_to_server
             add(CompatGrpcHandler(handler, _contexts()), server)
         return server
+
+    def _options(self) -> list[tuple[str, int]]:
+        """What a message and a connection may cost. A connection that does not answer, or that nothing is asked on, is
+        ended; one that pings for nothing is too."""
+        told, idle_ms = self._listening, int(self._listening.idle_s * 1000)
+        return [
+            ("grpc.max_receive_message_length", self._settings.max_body_bytes),
+            ("grpc.max_metadata_size", told.max_header_bytes),
+            ("grpc.absolute_max_metadata_size", told.max_header_bytes),
+            ("grpc.max_concurrent_streams", told.max_calls_per_connection),
+            ("grpc.max_connection_idle_ms", idle_ms),
+            ("grpc.keepalive_time_ms", idle_ms),
+            ("grpc.keepalive_timeout_ms", int(told.stalled_s * 1000)),
+            ("grpc.http2.max_ping_strikes", PING_STRIKES),
+        ]
 
     def _bound(self, server: grpc.aio.Server, place: str) -> int:
         import grpc
@@ -96,73 +125,31 @@ class GrpcServer:
             return server.add_insecure_port(place)
         return server.add_secure_port(place, grpc.ssl_server_credentials([(tls[1], tls[0])]))
 
-    async def _admit(self, method: str, metadata: dict[bytes, bytes]) -> Call:
-        """Raises what authentication raises, and the protocol's errors."""
+    async def _admit(self, method: str, metadata: dict[bytes, bytes], peer: str) -> None:
+        """Leaves the call in its variable. Raises what authentication raises, and the protocol's errors."""
         from ngx_agents.gateway.a2a.call import Call
         from ngx_agents.gateway.a2a.reading import VERSION, extensions_of, version_of
 
-        principal = await self._auth.principal(metadata)
+        forwarded = metadata.get(b"x-forwarded-for", b"")
+        address = address_of(peer, forwarded, self._listening.trusted_proxies)
+        principal = await self._auth.principal(metadata, address)
         self._door.greet(principal)
         is_0_3 = method.startswith("/a2a.v1.")
         told = metadata.get(VERSION, b"").decode("latin-1") or ("0.3" if is_0_3 else "")
         version = version_of(told, speaks_0_3=is_0_3 and self._settings.speaks_0_3)
-        return Call(
+        call = Call(
             principal=principal,
             version=version,
             url=(self._settings.public_url or self._listening.http_url).rstrip("/"),
             extensions=extensions_of(metadata, self._settings.required_extensions),
             idempotency_key=metadata.get(b"idempotency-key", b"").decode("latin-1") or None,
         )
+        _call.set(call)
 
 
 def _load() -> None:
     """Imports what takes long, away from the loop."""
     import grpc.aio  # noqa: F401
-
-
-def _interceptor(admit: Callable[[str, dict[bytes, bytes]], Awaitable[Call]]) -> Any:
-    import grpc
-    import grpc.aio
-    from a2a.server.request_handlers.grpc_handler import GrpcHandler
-    from a2a.utils.errors import A2AError
-
-    plain: Any = GrpcHandler(None)  # type: ignore[arg-type]  # it only words errors here
-    codes = {
-        Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-        Forbidden: grpc.StatusCode.PERMISSION_DENIED,
-        RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    }
-
-    class Door(grpc.aio.ServerInterceptor):
-        @override
-        async def intercept_service(self, continuation: Any, details: Any) -> Any:
-            try:
-                _call.set(await admit(details.method, _metadata_of(details.invocation_metadata)))
-            except A2AError as error:
-                return _refusing(partial(plain.abort_context, error))
-            except NgxError as error:
-                code = next((codes[kind] for kind in type(error).__mro__ if kind in codes), grpc.StatusCode.UNAVAILABLE)
-                return _refusing(partial(_abort, code, str(error)))
-            return await continuation(details)
-
-    def _refusing(abort: Callable[[Any], Awaitable[None]]) -> Any:
-        async def refuse(request: Any, context: Any) -> None:
-            await abort(context)
-
-        return grpc.unary_unary_rpc_method_handler(refuse)
-
-    return Door()
-
-
-async def _abort(code: Any, text: str, context: Any) -> None:
-    await context.abort(code, text)
-
-
-def _metadata_of(metadata: Any) -> dict[bytes, bytes]:
-    return {
-        key.encode(): value.encode("latin-1", "replace") if isinstance(value, str) else value
-        for key, value in metadata or ()
-    }
 
 
 def _contexts() -> Any:
