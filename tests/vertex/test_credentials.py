@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +102,15 @@ async def test_calls_refused_together_share_one_new_token(guarded_emulator: Emul
             replies = [group.create_task(client.generate(ask(f"question {number}"))) for number in range(20)]
         assert all(reply.result().text for reply in replies)
         assert guarded_emulator.state["tokens_issued"] == 2
+
+
+async def test_who_comes_in_the_moment_a_refresh_ends_gets_its_token() -> None:
+    credentials = GoogleCredentials(SystemClock())
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    credentials._refreshing, credentials._google = ended, SimpleNamespace(token="new", expiry=None)
+    ended.add_done_callback(credentials._refreshed)
+    ended.set_result(None)  # the callback has its turn after whoever runs now
+    assert (await credentials.headers(deadline_s()))["authorization"] == "Bearer new"
 
 
 async def test_credentials_refused_for_good_do_not_flood_the_token_server(

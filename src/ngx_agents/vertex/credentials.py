@@ -103,7 +103,9 @@ class GoogleCredentials:
             return headers
         try:
             async with asyncio.timeout(max(0.0, deadline_s - self._clock.monotonic_s())):
-                await asyncio.shield(self._begin_refresh())
+                refreshing = self._begin_refresh()
+                await asyncio.shield(refreshing)
+                self._refreshed(refreshing)  # who comes just when it has ended may be here before the callback is
         except TimeoutError as exc:
             raise ModelTimeout("no access token came in time") from exc
         except Exception as exc:  # of the refresh: google-auth's errors, translated once
@@ -131,6 +133,9 @@ class GoogleCredentials:
         return self._refreshing
 
     def _refreshed(self, done: asyncio.Future[None]) -> None:
+        """Takes the result, once."""
+        if done is not self._refreshing:
+            return
         self._refreshing = None
         error = None if done.cancelled() else done.exception()
         if error is not None:
