@@ -9,6 +9,7 @@ import asyncio
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 
 from ngx_agents.clock import SystemClock
@@ -428,6 +429,27 @@ async def test_many_who_claim_at_once_get_nothing_twice(journal: Journal) -> Non
     assert sorted(numbers) == sorted(set(numbers))
     rest = await _claim(journal)
     assert len(numbers) + len(rest) == 8
+
+
+async def test_claims_rotate_between_owners_and_are_bounded_for_each(journal: Journal) -> None:
+    for owner, count in ((ANA, 9), (BEN, 2)):
+        for number in range(count):
+            await _told(
+                journal,
+                c.AddPost(
+                    owner=owner, kind="batch", subject=f"b_{owner.user}_{number}", webhook_id="w",
+                    url="https://hooks.example/1", body=b"", content=b"x", now=1.0,
+                ),
+            )  # fmt: skip
+    ask = c.ClaimPushes(instance=HOLDER, now=50.0, limit=3, lease_s=30.0, per_owner=3)
+    [first] = await _told(journal, ask)
+    assert sorted(due.owner.user for due in first) == ["ana", "ana", "ben"]
+    [second] = await _told(journal, msgspec.structs.replace(ask, limit=9, held=((ANA, 2), (BEN, 1))))
+    assert sorted(due.owner.user for due in second) == ["ana", "ben"]
+    [third] = await _told(journal, msgspec.structs.replace(ask, limit=9, held=((ANA, 3),)))
+    assert third == ()
+    [fourth] = await _told(journal, msgspec.structs.replace(ask, limit=9))
+    assert [due.subject for due in fourth] == ["b_ana_3", "b_ana_4", "b_ana_5"]
 
 
 async def test_an_export_has_the_messages_of_tasks_and_webhooks_without_secrets(journal: Journal) -> None:

@@ -11,12 +11,18 @@ from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.sqlite_pushes import dead_push, dead_reason, due_push
 
 _CLAIM = """
-WITH due AS (
-  SELECT o.shard, o.number FROM ngx.outbox o
+WITH placed AS (
+  SELECT o.shard, o.number, coalesce(h.count, 0)
+    + row_number() OVER (PARTITION BY o.tenant, o.user_id ORDER BY o.due_at, o.number) AS place
+  FROM ngx.outbox o LEFT JOIN unnest($6::text[], $7::text[], $8::int[]) AS h (tenant, user_id, count)
+    ON h.tenant = o.tenant AND h.user_id = o.user_id
   WHERE o.dead_reason IS NULL AND o.due_at <= $2 AND o.claimed_until <= $2 AND NOT EXISTS (
     SELECT FROM ngx.outbox b WHERE b.shard = o.shard AND b.subject = o.subject AND b.webhook_id = o.webhook_id
       AND b.dead_reason IS NULL AND b.number < o.number)
-  ORDER BY o.due_at, o.number LIMIT $4 FOR UPDATE SKIP LOCKED
+), due AS (
+  SELECT o.shard, o.number FROM placed p JOIN ngx.outbox o ON o.shard = p.shard AND o.number = p.number
+  WHERE p.place <= $5 AND o.dead_reason IS NULL AND o.due_at <= $2 AND o.claimed_until <= $2
+  ORDER BY p.place, o.due_at, o.number LIMIT $4 FOR UPDATE OF o SKIP LOCKED
 ), taken AS (
   UPDATE ngx.outbox o SET claimed_by = $1, claimed_until = $3 FROM due
   WHERE o.shard = due.shard AND o.number = due.number RETURNING o.*
@@ -55,7 +61,17 @@ async def add_post(connection: Connection, command: p.AddPost) -> None:
 
 
 async def _claim(connection: Connection, command: p.ClaimPushes) -> tuple[p.DuePush, ...]:
-    rows = await connection.fetch(_CLAIM, command.instance, command.now, command.now + command.lease_s, command.limit)
+    rows = await connection.fetch(
+        _CLAIM,
+        command.instance,
+        command.now,
+        command.now + command.lease_s,
+        command.limit,
+        command.per_owner,
+        [owner.tenant for owner, _ in command.held],
+        [owner.user for owner, _ in command.held],
+        [count for _, count in command.held],
+    )
     return tuple(due_push(row) for row in rows)
 
 

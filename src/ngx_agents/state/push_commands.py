@@ -34,12 +34,18 @@ class AddPost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimPushes(msgspec.Struct, frozen=True, kw_only=True):
-    """→ tuple[DuePush, ...]: what is due now and nobody sends, the oldest first; the caller's for `lease_s`."""
+    """→ tuple[DuePush, ...]: what is due now and nobody sends; the caller's for `lease_s`.
+
+    The first of each owner comes before the second of any, and the oldest first. An owner is given as many as make
+    `per_owner` with those of theirs that the caller is at (`held`).
+    """
 
     instance: str
     now: float
     limit: int
     lease_s: float
+    per_owner: int = 4
+    held: tuple[tuple[Owner, int], ...] = ()
 
 
 class DuePush(msgspec.Struct, frozen=True, kw_only=True):

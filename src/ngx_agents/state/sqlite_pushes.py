@@ -6,17 +6,26 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from ngx_agents.state import push_commands as p
 from ngx_agents.state.model import Owner
 from ngx_agents.state.task_commands import PushConfig
 
 Connection = sqlite3.Connection
+_encode = msgspec.json.Encoder().encode
 _DUE = """
-SELECT o.number FROM outbox o
-WHERE o.dead_reason IS NULL AND o.due_at <= :now AND o.claimed_until <= :now AND NOT EXISTS (
-  SELECT 1 FROM outbox b WHERE b.subject = o.subject AND b.webhook_id = o.webhook_id AND b.dead_reason IS NULL
-    AND b.number < o.number)
-ORDER BY o.due_at, o.number LIMIT :limit
+WITH held AS (
+  SELECT value ->> 0 AS tenant, value ->> 1 AS user, value ->> 2 AS count FROM json_each(:held)
+), due AS (
+  SELECT o.number, o.due_at, coalesce((SELECT count FROM held h WHERE h.tenant = o.tenant AND h.user = o.user), 0)
+    + row_number() OVER (PARTITION BY o.tenant, o.user ORDER BY o.due_at, o.number) AS place
+  FROM outbox o
+  WHERE o.dead_reason IS NULL AND o.due_at <= :now AND o.claimed_until <= :now AND NOT EXISTS (
+    SELECT 1 FROM outbox b WHERE b.subject = o.subject AND b.webhook_id = o.webhook_id AND b.dead_reason IS NULL
+      AND b.number < o.number)
+)
+SELECT number FROM due WHERE place <= :per_owner ORDER BY place, due_at, number LIMIT :limit
 """
 _TAKEN = """
 SELECT o.number, o.tenant, o.user, o.kind, o.subject, o.webhook_id, o.url, o.body, o.turn_id, o.status, o.content,
@@ -44,7 +53,9 @@ def add_post(db: Connection, command: p.AddPost) -> None:
 
 
 def _claim(db: Connection, command: p.ClaimPushes) -> tuple[p.DuePush, ...]:
-    numbers = db.execute(_DUE, {"now": command.now, "limit": command.limit}).fetchall()
+    held = _encode([(owner.tenant, owner.user, count) for owner, count in command.held]).decode()
+    values = {"now": command.now, "limit": command.limit, "per_owner": command.per_owner, "held": held}
+    numbers = db.execute(_DUE, values).fetchall()
     db.executemany(
         "UPDATE outbox SET claimed_by = ?, claimed_until = ? WHERE number = ?",
         [(command.instance, command.now + command.lease_s, number) for (number,) in numbers],

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from tests.turns.outbox.hooks import Hooks, hooks
@@ -23,6 +24,7 @@ from ngx_agents.turns.outbox.letter import Letter, Sealer, event_id
 from ngx_agents.turns.outbox.sender import Outbox, OutboxSettings
 
 ANA = Owner("acme", "ana")
+BEN = Owner("acme", "ben")
 QUICK = OutboxSettings(timeout_s=0.5, attempts=3, first_delay_s=0.01, max_delay_s=0.05, look_every_s=0.02)
 
 
@@ -46,18 +48,22 @@ async def as_they_are(due: DuePush) -> Sequence[Letter]:
     return [Letter(content=part) for part in (due.content or b"").split(b"|")]
 
 
-def outbox(journal: Journal, name: str = "one", allow: Sequence[str] = ("127.0.0.1",)) -> Outbox:
+def outbox(
+    journal: Journal, name: str = "one", allow: Sequence[str] = ("127.0.0.1",), settings: OutboxSettings = QUICK
+) -> Outbox:
     return Outbox(
         journal, instance=name, renders={"batch": as_they_are}, guard=Guard(allow), clock=SystemClock(), rng=Rng(1),
-        metrics=Metrics(), settings=QUICK,
+        metrics=Metrics(), settings=settings,
     )  # fmt: skip
 
 
-async def add(journal: Journal, url: str, *contents: bytes, subject: str = "b_1", kind: str = "batch") -> None:
+async def add(
+    journal: Journal, url: str, *contents: bytes, subject: str = "b_1", kind: str = "batch", owner: Owner = ANA
+) -> None:
     await journal.transact(
         [
             AddPost(
-                owner=ANA, kind=kind, subject=subject, webhook_id="done", url=url, body=b"", content=content, now=1.0
+                owner=owner, kind=kind, subject=subject, webhook_id="done", url=url, body=b"", content=content, now=1.0
             )
             for content in contents
         ]
@@ -127,6 +133,20 @@ async def test_a_webhook_that_hangs_holds_up_no_other(journal: Journal, there: H
             await there.until(1)
             [entry] = await dead(journal)
     assert entry.reason == "no answer within 0.5 s"
+
+
+async def test_a_user_whose_receivers_stall_holds_up_no_other_user(journal: Journal, there: Hooks) -> None:
+    async with hooks() as slow:
+        slow.delay_s = 2.5
+        for number in range(60):
+            await add(journal, slow.url, b"slow", subject=f"b_slow_{number}")
+        await add(journal, there.url, b"quick", subject="b_quick", owner=BEN)
+        async with outbox(journal, settings=msgspec.structs.replace(QUICK, timeout_s=2.5)):
+            await there.until(1)
+            await slow.until(4)
+            await add(journal, there.url, b"later", subject="b_later", owner=BEN)
+            await there.until(2)
+            assert len(slow.came) == 4
 
 
 async def test_a_redirect_is_not_followed(journal: Journal, there: Hooks) -> None:

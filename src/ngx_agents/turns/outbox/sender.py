@@ -1,6 +1,7 @@
 """Sends what stands in the outbox. Any number of instances may run one: an entry is claimed by one at a time.
 
-Per webhook in order, one letter in flight; many webhooks at once, up to a bound. What is not taken is tried again with
+Per webhook in order, one letter in flight; many webhooks at once, up to a bound and to one for each owner, so that a
+receiver that stalls holds up its own user alone. What is not taken is tried again with
 full jitter, at last kept dead with the reason, from where `ngx outbox replay` brings it back; a 410 ends the webhook.
 One task looks and sends; it never stands between a turn and its listeners. A claim that its holder did not settle
 (killed) is free again after `lease_s`: a letter may come twice then, with the same id.
@@ -9,7 +10,8 @@ One task looks and sends; it never stands between a turn and its listeners. A cl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +22,7 @@ from ngx_agents.errors import NgxError
 from ngx_agents.resilience.backoff import next_delay_s
 from ngx_agents.state.commands import ClaimPushes, SettlePush
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.model import Owner
 from ngx_agents.state.push_commands import DuePush, PushVerdict
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
@@ -39,6 +42,7 @@ class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True):
     first_delay_s: float = 1.0
     max_delay_s: float = 300.0
     at_once: int = 16
+    at_once_per_owner: int = 4
     look_every_s: float = 1.0
     lease_s: float = 90.0
     work_s: float = 60.0
@@ -86,30 +90,35 @@ class Outbox:
         await self._poster.__aexit__(None, None, None)
 
     async def _look(self) -> None:
-        sending: set[asyncio.Task[None]] = set()
+        sending: dict[asyncio.Task[None], Owner] = {}
         try:
             while True:
                 room = self._settings.at_once - len(sending)
-                for due in await self._claimed(room) if room > 0 else ():
+                for due in await self._claimed(room, Counter(sending.values())) if room > 0 else ():
                     task = self._tasks.create_task(self._send(due))
-                    sending.add(task)
-                    task.add_done_callback(sending.discard)
+                    sending[task] = due.owner
+                    task.add_done_callback(sending.pop)
                 await self._until_next(sending)
         finally:
             for task in sending:
                 task.cancel()
 
-    async def _until_next(self, sending: set[asyncio.Task[None]]) -> None:
+    async def _until_next(self, sending: Collection[asyncio.Task[None]]) -> None:
         """Until something was sent (the next of its webhook may be due) or the time is up."""
         wait_s = self._settings.look_every_s * self._rng.uniform(0.7, 1.0)
         if sending:
-            await asyncio.wait(sending, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(set(sending), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         else:
             await self._clock.sleep(wait_s)
 
-    async def _claimed(self, limit: int) -> Sequence[DuePush]:
+    async def _claimed(self, limit: int, held: Mapping[Owner, int]) -> Sequence[DuePush]:
         command = ClaimPushes(
-            instance=self._instance, now=self._clock.now_s(), limit=limit, lease_s=self._settings.lease_s
+            instance=self._instance,
+            now=self._clock.now_s(),
+            limit=limit,
+            lease_s=self._settings.lease_s,
+            per_owner=self._settings.at_once_per_owner,
+            held=tuple(held.items()),
         )
         try:
             [found] = await self._journal.transact([command])
