@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -207,7 +208,7 @@ async def test_a_revoked_key_is_refused_after_ten_seconds(journal: SqliteJournal
     secret = await _stored_key(journal)
     auth = Authenticator(AuthSettings(mode="api_key"), journal=journal, clock=clock)
     await auth.principal(_bearer(secret))
-    assert await journal.transact([RevokeKey(id="k_1", now=NOW_S)]) == [True]
+    assert await journal.transact([RevokeKey(digest=hashlib.sha256(secret.encode()).digest(), now=NOW_S)]) == [True]
     clock.passed_s = 10
     with pytest.raises(Unauthenticated):
         await auth.principal(_bearer(secret))

@@ -9,10 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from ngx_agents.errors import RateLimited, Unauthenticated
+from ngx_agents.errors import NotFound, RateLimited, Unauthenticated
+from ngx_agents.gateway.admin.audit import AuditTrail
+from ngx_agents.gateway.admin.keys import KeyBody, Keys
 from ngx_agents.gateway.key_ring import LOOK_UPS, KeyRing
+from ngx_agents.gateway.principal import LOCAL
 from ngx_agents.gateway.settings import AuthSettings
 from ngx_agents.state.commands import ApiKey, FindKey, PutKey
+from ngx_agents.state.ids import Ids
 from ngx_agents.state.key_uses import KeyUses
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_memory import MemoryJournal
@@ -192,6 +196,46 @@ async def test_keys_are_made_listed_rotated_and_revoked_with_a_trace_and_without
         assert [one["action"] for one in page["items"]] == ["key.revoke", "key.expire", "key.create", "key.create"]
         assert made["secret"] not in str(page)
         assert made["secret"] not in str(listed)
+
+
+async def test_a_key_revoked_while_it_is_rotated_stays_revoked_and_has_no_heir(journal: Counted) -> None:
+    clock = HandClock()
+    ids = Ids(clock)
+    keys = Keys(journal, ids, AuditTrail(journal, ids, clock))
+    for _ in range(10):
+        key, _ = await keys.create(LOCAL, KeyBody(user="ana"), clock.now_s())
+        rotated, revoked = await asyncio.gather(
+            keys.rotate(LOCAL, key.id, 3600.0, clock.now_s()),
+            keys.revoke(LOCAL, key.id, clock.now_s()),
+            return_exceptions=True,
+        )
+        assert revoked is None
+        found = {one.id: one for one in await keys.all()}
+        assert not found[key.id].holds_at(clock.now_s())
+        holding = [one for one in found.values() if one.holds_at(clock.now_s())]
+        assert [one.id for one in holding] == ([] if isinstance(rotated, NotFound) else [rotated[0].id])  # type: ignore[index]
+        for one in holding:
+            await keys.revoke(LOCAL, one.id, clock.now_s())
+
+
+async def test_a_rotation_that_read_the_key_before_it_was_revoked_is_refused(
+    journal: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock()
+    ids = Ids(clock)
+    keys = Keys(journal, ids, AuditTrail(journal, ids, clock))
+    key, _ = await keys.create(LOCAL, KeyBody(user="ana"), clock.now_s())
+    before = await keys.all()
+    await keys.revoke(LOCAL, key.id, clock.now_s())
+    late, asking = [before], journal.query
+
+    async def stale(question: Any) -> Any:
+        return late.pop() if late else await asking(question)
+
+    monkeypatch.setattr(journal, "query", stale)
+    with pytest.raises(NotFound):
+        await keys.rotate(LOCAL, key.id, 3600.0, clock.now_s())
+    assert [one.holds_at(clock.now_s()) for one in await keys.all()] == [False, False]
 
 
 @pytest.mark.parametrize(

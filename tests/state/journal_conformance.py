@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from ngx_agents.clock import SystemClock
@@ -394,10 +395,27 @@ async def test_keys_are_found_by_digest_and_stay_after_revocation(journal: Journ
     await tell(journal, c.PutKey(key=key))
     assert await journal.query(c.FindKey(digest=b"d" * 32)) == key
     assert await journal.query(c.FindKey(digest=b"x" * 32)) is None
-    assert await tell(journal, c.RevokeKey(id=key.id, now=NOW + 1)) is True
-    assert await tell(journal, c.RevokeKey(id="k_unknown", now=NOW + 1)) is False
+    assert await tell(journal, c.RevokeKey(digest=key.digest, now=NOW + 1)) is True
+    assert await tell(journal, c.RevokeKey(digest=key.digest, now=NOW + 2)) is True
+    assert await tell(journal, c.RevokeKey(digest=b"u" * 32, now=NOW + 1)) is False
     assert (await journal.query(c.FindKey(digest=b"d" * 32))).revoked_at == NOW + 1
     assert len(await journal.query(c.ListKeys())) == 1
+
+
+async def test_a_keys_end_comes_no_later_and_changes_nothing_of_a_revoked_one(journal: Journal) -> None:
+    key = c.ApiKey(id=ids.new("k", 0), digest=b"d" * 32, owner=ANA, roles=("operator",), created_at=NOW)
+    await tell(journal, c.PutKey(key=key))
+    for at, ends_at in ((60, 60), (30, 30), (90, 30)):
+        assert await tell(journal, c.EndKey(digest=key.digest, at=NOW + at)) is None
+        assert await journal.query(c.FindKey(digest=key.digest)) == msgspec.structs.replace(
+            key, expires_at=NOW + ends_at
+        )
+    await tell(journal, c.RevokeKey(digest=key.digest, now=NOW + 1))
+    for digest in (key.digest, b"u" * 32):
+        with pytest.raises(NotFound):
+            await tell(journal, c.EndKey(digest=digest, at=NOW + 10))
+    ended = msgspec.structs.replace(key, expires_at=NOW + 30, revoked_at=NOW + 1)
+    assert await journal.query(c.FindKey(digest=key.digest)) == ended
 
 
 async def test_export_is_complete_and_erasure_leaves_nothing_but_others(journal: Journal) -> None:

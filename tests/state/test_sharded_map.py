@@ -62,6 +62,8 @@ def test_every_command_and_question_has_a_place() -> None:
             c.PutKey,
             c.FindKey,
             c.TouchKey,
+            c.RevokeKey,
+            c.EndKey,
             c.TryElect,
             c.GetTime,
             c.PutControl,
@@ -80,6 +82,7 @@ def test_every_command_and_question_has_a_place() -> None:
     assert shard_for(c.ReleaseLane(conversation_id=lane, epoch=1)) == 9
     assert shard_for(c.Checkpoints(turn_id="t_zz")) == 0
     assert shard_for(c.FindKey(digest=b"\xfe...")) == 254
+    assert shard_for(c.RevokeKey(digest=b"\xfe...", now=1.0)) == shard_for(c.EndKey(digest=b"\xfe...", at=1.0)) == 254
     assert shard_for(c.ListDead()) is None
     schedule = c.Schedule(
         id=ids.new("s", 9), owner=ana, at="07:30", weekdays=(1,), zone="UTC", text="x", conversation_id=lane,

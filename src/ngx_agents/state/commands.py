@@ -316,10 +316,17 @@ class PutKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevokeKey(msgspec.Struct, frozen=True, kw_only=True):
-    """→ bool: whether it was there."""
+    """→ bool: whether it was there. The first time stays."""
 
-    id: str
+    digest: bytes
     now: float
+
+
+class EndKey(msgspec.Struct, frozen=True, kw_only=True):
+    """→ None. It holds until `at` at the longest; an earlier end stays. Raises NotFound for none, and a revoked one."""
+
+    digest: bytes
+    at: float
 
 
 class TouchKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -357,7 +364,7 @@ Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
     | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
-    | TouchKey | TakeBudget | GiveBudget | ForgetBudgets
+    | EndKey | TouchKey | TakeBudget | GiveBudget | ForgetBudgets
     | PutSchedule | DeleteSchedule | FireSchedule | CreateBatch | AddBatchItems | StartBatch | DropBatch
     | TakeItems | CancelBatch | SettleBatch
     | EndTask | PutPush | DeletePush | ClaimPushes | SettlePush | ReplayPush | AddPost

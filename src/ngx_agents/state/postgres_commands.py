@@ -187,11 +187,24 @@ async def _touch_key(connection: Connection, command: c.TouchKey) -> None:
 
 async def _revoke_key(connection: Connection, command: c.RevokeKey) -> bool:
     found = await connection.fetchval(
-        "UPDATE ngx.api_key SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2 RETURNING 1",
+        "UPDATE ngx.api_key SET revoked_at = coalesce(revoked_at, $3) WHERE shard = $1 AND digest = $2 RETURNING 1",
+        command.digest[0],
+        command.digest,
         command.now,
-        command.id,
     )
     return found is not None
+
+
+async def _end_key(connection: Connection, command: c.EndKey) -> None:
+    found = await connection.fetchval(
+        "UPDATE ngx.api_key SET expires_at = least(expires_at, $3)"
+        " WHERE shard = $1 AND digest = $2 AND revoked_at IS NULL RETURNING 1",
+        command.digest[0],
+        command.digest,
+        command.at,
+    )
+    if found is None:
+        raise NotFound("there is no such key, or it is revoked")
 
 
 async def _audited(connection: Connection, command: c.Audited) -> Any:
@@ -210,6 +223,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     c.AddLog: _add_log,
     c.PutKey: _put_key,
     c.RevokeKey: _revoke_key,
+    c.EndKey: _end_key,
     c.TouchKey: _touch_key,
     c.EraseUser: erase_user,
     c.Beat: beat,

@@ -100,9 +100,9 @@ def _touched(command: c.Command) -> str:
         case c.PutProfile() | c.AddLog() | c.EraseUser() | c.PutBlob() | c.DeleteBlob() | c.PutConsent():
             return f"{command.owner.tenant}/{command.owner.user}"
         case c.PutKey():
-            return command.key.id
-        case c.RevokeKey():
-            return command.id
+            return command.key.digest.hex()
+        case c.RevokeKey() | c.EndKey():
+            return command.digest.hex()
         case _:
             return _touched_by_task(command)
 

@@ -29,6 +29,7 @@ from ngx_agents.telemetry.metrics import Metrics
 
 Freshness = Literal["everywhere", "instance"]
 KEYS = Owner("", "")
+KEY_CHANGES = (c.PutKey, c.RevokeKey, c.EndKey)
 """Stands for the API keys, which belong to no one user's history."""
 HISTORY = (
     c.GetConversation, c.ListConversations, c.ListMessages, c.GetProfile, c.ListLogs, c.ListArtifacts, c.GetArtifact,
@@ -112,7 +113,8 @@ class ReplicaJournal:
         results = await self._primary.transact(commands)
         for command, result in zip(commands, results, strict=True):
             if not isinstance(result, BaseException):
-                self._noted(KEYS if isinstance(command, c.PutKey | c.RevokeKey) else getattr(command, "owner", None))
+                told = command.command if isinstance(command, c.Audited) else command
+                self._noted(KEYS if isinstance(told, KEY_CHANGES) else getattr(told, "owner", None))
         return results
 
     async def claim(self, limit: int, *, instance: str, now: float) -> list[c.Grant]:

@@ -23,8 +23,8 @@ def joined(told: c.Command | c.Question, found: Sequence[Any]) -> Any:
 
 
 _LISTS = (c.ListDead, c.ListKeys, c.ListInstances, c.ListAudit, c.KnownBlobs, c.ListDeadPushes)
-_NEEDS_ALL = (c.RevokeKey, c.ListKeys, c.ListDead, c.ListAudit, c.KnownBlobs, c.ListDeadPushes)
-"""Half of it would be taken for the whole: an operator's list, a key that some server still honours."""
+_NEEDS_ALL = (c.ListKeys, c.ListDead, c.ListAudit, c.KnownBlobs, c.ListDeadPushes)
+"""Half of it would be taken for the whole: an operator's list."""
 
 
 def _newest(told: c.ListDead | c.ListAudit, found: Sequence[Page], place: Callable[[Any], tuple[float, str]]) -> Page:
@@ -77,7 +77,6 @@ def _furthest(told: c.GetPosition, found: Sequence[c.Position]) -> c.Position:
 _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.Beat: lambda told, found: all(found),
     c.Leave: lambda told, found: None,
-    c.RevokeKey: lambda told, found: any(found),
     c.KnownBlobs: _chained,
     c.Expire: lambda told, found: sum(found),
     c.ListKeys: _keys,

@@ -8,7 +8,7 @@ from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_rows import NO_SHARD, shard_in
 
 EVERYWHERE = (
-    c.Beat, c.Leave, c.RevokeKey, c.Expire, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
+    c.Beat, c.Leave, c.Expire, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
     c.GetPosition, c.ListShardPlaces, c.ListAudit, c.ForgetBudgets, c.ListMeters, c.KnownBlobs, c.OpenBatches,
     c.DueSchedules,
     c.ClaimPushes, c.ListDeadPushes,
@@ -24,7 +24,7 @@ def shard_for(told: c.Command | c.Question) -> int | None:
     match told:
         case c.PutKey():
             return told.key.digest[0] if told.key.digest else 0
-        case c.FindKey() | c.TouchKey():
+        case c.FindKey() | c.TouchKey() | c.RevokeKey() | c.EndKey():
             return told.digest[0] if told.digest else 0
         case c.TryElect() | c.GetTime() | c.PutControl() | c.WriteAudit() | c.ListControls():
             return HOUSE

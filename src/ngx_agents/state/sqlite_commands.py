@@ -190,10 +190,20 @@ def _put_key(db: Connection, command: c.PutKey) -> None:
 
 def _revoke_key(db: Connection, command: c.RevokeKey) -> bool:
     row = db.execute(
-        "UPDATE api_key SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING 1",
-        (command.now, command.id),
+        "UPDATE api_key SET revoked_at = coalesce(revoked_at, ?) WHERE digest = ? RETURNING 1",
+        (command.now, command.digest),
     ).fetchone()
     return row is not None
+
+
+def _end_key(db: Connection, command: c.EndKey) -> None:
+    row = db.execute(
+        "UPDATE api_key SET expires_at = min(coalesce(expires_at, ?1), ?1)"
+        " WHERE digest = ?2 AND revoked_at IS NULL RETURNING 1",
+        (command.at, command.digest),
+    ).fetchone()
+    if row is None:
+        raise NotFound("there is no such key, or it is revoked")
 
 
 def _touch_key(db: Connection, command: c.TouchKey) -> None:
@@ -272,6 +282,7 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     c.AddLog: _add_log,
     c.PutKey: _put_key,
     c.RevokeKey: _revoke_key,
+    c.EndKey: _end_key,
     c.TouchKey: _touch_key,
     c.EraseUser: _erase_user,
     c.Beat: _beat,

@@ -18,7 +18,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.identity import MAX_NAME_CHARS
 from ngx_agents.gateway.principal import OPERATOR, Principal
-from ngx_agents.state.commands import ApiKey, ListKeys, PutKey
+from ngx_agents.state.commands import ApiKey, EndKey, ListKeys, PutKey, RevokeKey
 from ngx_agents.state.ids import Ids, shard_of
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
@@ -102,27 +102,37 @@ class Keys:
             agents=tuple(sorted(set(body.agents))),
             expires_at=body.expires_at,
         )
-        await self._put(by, "key.create", key)
+        await self._create(by, key)
         return key, secret
 
     async def rotate(self, by: Principal, key_id: str, overlap_s: float, now_s: float) -> tuple[ApiKey, str]:
-        """A new key like the one named, which holds on for `overlap_s`. Raises NotFound unless it holds now."""
+        """A new key like the one named, which holds on for `overlap_s`. Raises NotFound unless it holds now.
+
+        The former is ended only if nobody revoked it meanwhile; else the new one, whose secret nobody was told, is
+        revoked too.
+        """
         former = await self._known(key_id)
         if not former.holds_at(now_s):
             raise NotFound(f"key {key_id} does not hold any more")
         secret, digest = new_api_key()
         new_id = self._ids.new("k", shard_of(former.owner.user))
         key = msgspec.structs.replace(former, id=new_id, digest=digest, created_at=now_s, last_used_at=None)
-        await self._put(by, "key.create", key)
+        await self._create(by, key)
         ends_at = now_s + overlap_s if former.expires_at is None else min(former.expires_at, now_s + overlap_s)
-        await self._put(by, "key.expire", msgspec.structs.replace(former, expires_at=ends_at), former)
+        ended = msgspec.structs.replace(former, expires_at=ends_at)
+        try:
+            await self._change(by, "key.expire", EndKey(digest=former.digest, at=ends_at), former, ended)
+        except NotFound:
+            await self.revoke(by, new_id, now_s)
+            raise
         return key, secret
 
     async def revoke(self, by: Principal, key_id: str, now_s: float) -> None:
         """Raises NotFound. Again is nothing."""
         former = await self._known(key_id)
         if former.revoked_at is None:
-            await self._put(by, "key.revoke", msgspec.structs.replace(former, revoked_at=now_s), former)
+            revoked = msgspec.structs.replace(former, revoked_at=now_s)
+            await self._change(by, "key.revoke", RevokeKey(digest=former.digest, now=now_s), former, revoked)
 
     async def _known(self, key_id: str) -> ApiKey:
         found = next((key for key in await self.all() if key.id == key_id), None)
@@ -130,9 +140,15 @@ class Keys:
             raise NotFound("there is no such key")
         return found
 
-    async def _put(self, by: Principal, action: str, key: ApiKey, former: ApiKey | None = None) -> None:
-        before = None if former is None else _told(former)
-        await self._trail.change(by, action, f"key/{key.id}", command=PutKey(key=key), before=before, after=_told(key))
+    async def _create(self, by: Principal, key: ApiKey) -> None:
+        await self._trail.change(by, "key.create", f"key/{key.id}", command=PutKey(key=key), after=_told(key))
+
+    async def _change(
+        self, by: Principal, action: str, command: RevokeKey | EndKey, former: ApiKey, changed: ApiKey
+    ) -> None:
+        await self._trail.change(
+            by, action, f"key/{former.id}", command=command, before=_told(former), after=_told(changed)
+        )
 
 
 class KeyRoutes:
