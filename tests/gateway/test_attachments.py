@@ -168,6 +168,29 @@ async def test_uploads_held_at_once_are_bounded_and_a_slow_one_ends(
         assert (await upload(api))[0] == 201
 
 
+async def test_slow_uploads_of_one_user_keep_nobody_else_from_uploading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "UPLOAD_S", 3.0)
+    begun = asyncio.Barrier(edge.MAX_UPLOADS + 1)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield PNG
+        await begun.wait()
+        await asyncio.sleep(30)
+
+    async with keyed(tmp_path) as made:
+        ben = await key_of(made.house, Owner("acme", "ben"))
+        async with asyncio.TaskGroup() as tasks:
+            slow = [tasks.create_task(upload(made.api, trickle(), **made.user)) for _ in range(edge.MAX_UPLOADS)]
+            async with asyncio.timeout(20):
+                await begun.wait()
+            assert (await upload(made.api, **ben))[0] == 201
+        codes = sorted(status for status, _ in (task.result() for task in slow))
+        assert codes == [400] * 3 + [503] * (edge.MAX_UPLOADS - 3)
+        assert (await upload(made.api, **made.user))[0] == 201
+
+
 async def test_export_has_the_bytes_and_erasure_leaves_none(tmp_path: Path) -> None:
     async with client(tmp_path) as api:
         lane = await api.conversation()

@@ -7,6 +7,7 @@ their own type and are never shown as a page of this server.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
@@ -18,26 +19,29 @@ from ngx_agents.gateway.exchange import Exchange, Header
 from ngx_agents.gateway.wire import AttachmentPage, AttachmentView
 from ngx_agents.state.blob_commands import Blob, BlobInfo, DeleteBlob, GetBlob, ListBlobs, PutBlob
 from ngx_agents.state.blobs import MAX_BLOB_BYTES, new_blob
+from ngx_agents.state.model import Owner
 
 MAX_UPLOADS = 16
+MAX_UPLOADS_OF_USER = 3
 UPLOAD_S = 60.0
 DEFAULT_ATTACHMENTS = 50
 NO_SCRIPTS = (b"content-security-policy", b"default-src 'none'; sandbox")
 
 
 class AttachmentRoutes:
-    """`most_bytes` is what one user may keep altogether. At most MAX_UPLOADS bodies are held at once."""
+    """`most_bytes` is what one user may keep altogether. At most MAX_UPLOADS bodies are held at once, and
+    MAX_UPLOADS_OF_USER of one user's: whoever sends slowly holds up themselves alone."""
 
     def __init__(self, deps: GatewayDeps, most_bytes: int) -> None:
         self._deps = deps
         self._journal = deps.journal
         self._most_bytes = most_bytes
-        self._uploads = 0
+        self._uploads: Counter[Owner] = Counter()
 
     async def upload(self, exchange: Exchange) -> None:
         query = query_of(exchange.scope["query_string"])
         given = query.get("conversation_id")
-        async with self._place():
+        async with self._place(exchange.principal.owner):
             data = await self._body(exchange)
             blob = new_blob(
                 exchange.principal.owner,
@@ -74,15 +78,19 @@ class AttachmentRoutes:
         return known_id("b", exchange.parameters["attachment_id"])
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self, owner: Owner) -> AsyncIterator[None]:
         """One of the uploads that may be held in memory. Raises Overloaded."""
-        if self._uploads >= MAX_UPLOADS:
+        if self._uploads[owner] >= MAX_UPLOADS_OF_USER:
+            raise Overloaded(f"{MAX_UPLOADS_OF_USER} uploads of yours are under way", retry_after_s=2.0)
+        if self._uploads.total() >= MAX_UPLOADS:
             raise Overloaded("too many uploads are under way", retry_after_s=2.0)
-        self._uploads += 1
+        self._uploads[owner] += 1
         try:
             yield
         finally:
-            self._uploads -= 1
+            self._uploads[owner] -= 1
+            if not self._uploads[owner]:
+                del self._uploads[owner]
 
     async def _body(self, exchange: Exchange) -> bytes:
         try:
