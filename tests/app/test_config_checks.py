@@ -43,6 +43,11 @@ def test_any_host_is_fine_with_authentication(auth):
         ),
         ({"NGX_JOURNAL_URL": "sqlite:///"}, "expected sqlite:///<path>"),
         ({"NGX_SERVER_TLS_CERT": "/none.pem"}, "belong together"),
+        ({"NGX_VERTEX_RESIDENCY": "eu", "NGX_VERTEX_LOCATION": "us-central1"}, "outside of residency eu"),
+        (
+            {"NGX_VERTEX_RESIDENCY": "eu", "NGX_VERTEX_LOCATION": "eu", "NGX_VERTEX_FALLBACK_LOCATIONS": "us"},
+            "us is out",
+        ),
         ({"NGX_A2A_CARD_KEY_FILE": "/key.pem"}, "needs .a2a. public_url"),
         ({"NGX_A2A_PUBLIC_URL": "agents.example"}, "expected an http:// or https:// address"),
         ({"NGX_SERVER_TLS_CERT": "/none.pem", "NGX_SERVER_TLS_KEY": "/none.pem"}, "there is no file /none.pem"),

@@ -139,3 +139,13 @@ async def test_a_locked_database_is_waited_for_once_per_batch(bare: SqliteJourna
     other.execute("ROLLBACK")
     other.close()
     assert (await tell(bare, accept(lane))).epoch == 1
+
+
+async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j.db")
+    await journal.open()
+    await journal.migrate()
+    modes = await asyncio.to_thread(lambda: {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()})
+    await journal.close()
+    assert modes
+    assert not any(modes.values()), modes

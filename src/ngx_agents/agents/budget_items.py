@@ -82,8 +82,9 @@ def _concerns(budget: Budget, owner: Owner, agent: str) -> bool:
         return False
     if budget.of is None:
         return True
-    of = {"tenant": owner.tenant, "user": owner.user, "agent": agent}
-    return of.get(budget.scope) == budget.of
+    if budget.scope == "user":
+        return budget.of in (owner.user, f"{owner.tenant}/{owner.user}")
+    return {"tenant": owner.tenant, "agent": agent}.get(budget.scope) == budget.of
 
 
 def meter_of(item: Item, subject: Subject, period: str) -> str:

@@ -11,6 +11,7 @@ from ngx_agents.app.config_sections import Config
 from ngx_agents.app.roles import role_troubles
 from ngx_agents.app.setting import mask_password
 from ngx_agents.turns.outbox.guard import Guard
+from ngx_agents.vertex.ladder.residency import may_go
 
 MIN_SECRET_BYTES = 32
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
@@ -36,6 +37,9 @@ def troubles(config: Config) -> Iterator[str]:
     yield from _admission_troubles(config)
     yield from _tls_troubles(config)
     yield from _edge_troubles(config)
+    for location in (config.vertex.location, *config.vertex.fallback_locations):
+        if not may_go(location, config.vertex.residency):
+            yield f"[vertex] location {location} is outside of residency {config.vertex.residency}"
     if config.a2a.card_key_file and not config.a2a.public_url:
         yield "[a2a] card_key_file needs [a2a] public_url: else cards would be signed for whatever host a caller names"
     urls = {

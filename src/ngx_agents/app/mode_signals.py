@@ -9,6 +9,7 @@ something is shared, an operator's word comes from there. One task, started and 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -17,14 +18,31 @@ from ngx_agents.coordination.commands import Get
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import SharedUnavailable
 from ngx_agents.gateway.mode_switch import KEY
+from ngx_agents.resilience.breaker import BreakerState
 from ngx_agents.resilience.modes import MODES_BY_LABEL, Mode, ModeChange
 from ngx_agents.state.failover import FailoverJournal
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.vertex.client import VertexAIClient
+from ngx_agents.vertex.ladder.residency import LOCAL
 
 LOOK_EVERY_S = 0.5
 SHARED_FAILURES = 4  # in a row: about two seconds
 log = event_log("app")
+
+
+def modes_of(first: tuple[str, str], breakers: Mapping[tuple[str, str], BreakerState]) -> tuple[Mode, Mode]:
+    """What the model and the region ask for; `first` is the location and model asked first. Keys are alike.
+
+    Without a breaker of the first location nothing is known against it, whoever else has answered.
+    """
+    away = {way for way, state in breakers.items() if state in ("open", "forced_open")}
+    model = Mode.NORMAL
+    if first in away:
+        model = Mode.DEGRADED_4 if len(away) == len(breakers) else Mode.DEGRADED_1
+    here = [way for way in breakers if way[0] == first[0]]
+    answers_elsewhere = any(way[0] != first[0] and way not in away for way in breakers)
+    is_lost = bool(here) and answers_elsewhere and away.issuperset(here)
+    return model, Mode.DEGRADED_1 if is_lost else Mode.NORMAL
 
 
 class ModeSignals:
@@ -75,17 +93,11 @@ class ModeSignals:
         self._modes.signal("database", asked, reason, hold_s=0.0, retry_after_s=report.retry_after_s)
 
     def _look_at_model(self, client: VertexAIClient) -> None:
-        settings, breakers = client.settings, client.breakers
-        away = {way for way, state in breakers.items() if state in ("open", "forced_open")}
-        model = Mode.NORMAL
-        if (settings.location, settings.model) in away:
-            model = Mode.DEGRADED_4 if len(away) == len(breakers) else Mode.DEGRADED_1
+        settings = client.settings
+        location = LOCAL if settings.provider == "openai" else settings.location
+        model, region = modes_of((location, settings.model), client.breakers)
         self._modes.signal("model", model, "calls of the model fail")
-        elsewhere = [way for way in breakers if way[0] != settings.location and way not in away]
-        is_lost = bool(elsewhere) and all(way in away for way in breakers if way[0] == settings.location)
-        self._modes.signal(
-            "region", Mode.DEGRADED_1 if is_lost else Mode.NORMAL, f"{settings.location} does not answer"
-        )
+        self._modes.signal("region", region, f"{location} does not answer")
 
     async def _look_at_shared(self, shared: Shared) -> None:
         try:

@@ -72,6 +72,10 @@ class Flag(Document, frozen=True, kw_only=True):
     plans: Names = ()
     users: Names = ()
 
+    def __post_init__(self) -> None:
+        if any("/" not in user for user in self.users):
+            raise ValueError("users are named tenant/user")
+
 
 BudgetScope = Literal["tenant", "user", "agent", "conversation", "turn"]
 BudgetPeriod = Literal["day", "month", "total"]
@@ -81,8 +85,9 @@ BudgetAction = Literal["warn", "degrade", "queue", "block"]
 class Budget(Document, frozen=True, kw_only=True):
     """What each tenant, user, agent of a tenant, conversation or turn may spend of the model.
 
-    `of` narrows it to one: a tenant's name, a user's, an agent's id. `tenant` narrows it to one tenant. Days and months
-    are in UTC; `total` never begins anew. Above `warn_at_percent` it is told in log and metrics.
+    `of` narrows it to one: a tenant's name, a user as `tenant/user` (or `user`, of every tenant), an agent's id.
+    `tenant` narrows it to one tenant. Days and months are in UTC; `total` never begins anew. Above `warn_at_percent` it
+    is told in log and metrics.
     """
 
     scope: BudgetScope
@@ -93,6 +98,10 @@ class Budget(Document, frozen=True, kw_only=True):
     of: Name | None = None
     tenant: Name | None = None
     warn_at_percent: Annotated[float, Meta(ge=1, le=100)] = 80.0
+
+    def __post_init__(self) -> None:
+        if self.tokens is None and self.cost_usd is None:
+            raise ValueError("a budget needs tokens or cost_usd")
 
 
 class Stop(Document, frozen=True, kw_only=True):
