@@ -136,6 +136,34 @@ async def test_a_suspended_tenant_is_refused(journal: SqliteJournal, tmp_path: P
         await Limits(made, clock=SystemClock(), metrics=Metrics()).take(ANA, 1)
 
 
+async def test_a_suspended_account_reads_exports_and_erases_its_own_and_does_nothing_else(tmp_path: Path) -> None:
+    async with keyed(tmp_path, KEYED, is_limited=True) as it:
+        conversation_id = await it.api.conversation(headers=it.user)
+        await put(it.house.deps, "account", "acme\nana", is_suspended=True)
+        for method, path in (
+            ("POST", "/v1/conversations"),
+            ("POST", f"/v1/conversations/{conversation_id}/turns"),
+            ("POST", "/v1/batches"),
+            ("POST", "/v1/me/schedules"),
+            ("POST", "/v1/me/attachments"),
+            ("POST", "/v1/me/logs"),
+            ("PUT", "/v1/me/profile"),
+            ("POST", "/v1/chat/completions"),
+            ("POST", "/mcp"),
+        ):
+            status, problem = await it.api.call(method, path, json={}, headers=it.user)
+            assert (status, "suspended" in json.dumps(problem)) == (403, True), path
+        for path in ("/v1/conversations", "/v1/me/profile", "/v1/me/schedules", "/v1/me/attachments"):
+            assert (await it.api.call("GET", path, headers=it.user))[0] == 200, path
+        async with it.api.session.get(it.api.url + "/v1/me/export", headers=it.user) as response:
+            assert response.status == 200
+        assert (await it.api.call("DELETE", f"/v1/conversations/{conversation_id}", headers=it.user))[0] == 204
+        assert (await it.api.call("DELETE", "/v1/me", headers=it.user))[0] == 200
+        await put(it.house.deps, "account", "house\nops", is_suspended=True)
+        assert (await it.api.call("GET", "/v1/admin/keys", headers=it.operator))[0] == 403
+        assert (await it.api.call("DELETE", "/v1/admin/plans/gold", headers=it.operator))[0] == 403
+
+
 async def test_a_refusal_comes_true_at_the_second_it_names(journal: SqliteJournal, tmp_path: Path) -> None:
     clock = HandClock()
     limits = Limits(await board(tmp_path, journal, clock, turns_per_hour=15), clock=clock, metrics=Metrics())

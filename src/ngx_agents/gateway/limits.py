@@ -35,6 +35,7 @@ _REFUSALS = {
     "bytes": "too many bytes a day",
     "requests": "too many requests a minute",
 }
+SUSPENDED = "this account is suspended"
 SPARED = 5
 """One of so many is left to the user by their batches."""
 WINDOWED = ("turns_per_minute", "turns_per_hour", "turns_per_day", "bytes_per_day")
@@ -76,9 +77,12 @@ class Limits:
         """How many users are remembered."""
         return len(self._users)
 
-    def request(self, owner: Owner) -> None:
-        """Any request of a user, counted by this instance alone. Raises RateLimited."""
+    def request(self, owner: Owner, *, is_for_suspended: bool = False) -> None:
+        """Any request of a user, counted by this instance alone. Raises Forbidden (suspended, unless it is for those
+        too), RateLimited."""
         rules = self._controls.rules_of(owner)
+        if rules.is_suspended and not is_for_suspended:
+            raise Forbidden(SUSPENDED)
         user, now_s = self._user(owner), self._now_s()
         if not user.asks(int(now_s), rules.plan.requests_per_minute):
             raise self._too_many("requests", user.ends_in_s(0, now_s), user, rules)
@@ -87,7 +91,7 @@ class Limits:
         """Batches leave a part of each limit to what the user says. Raises Forbidden (suspended), RateLimited."""
         rules = self._rules_of(owner)
         if rules.is_suspended:
-            raise Forbidden("this account is suspended")
+            raise Forbidden(SUSPENDED)
         user, plan = self._user(owner), rules.plan
         amounts = (1, 1, 1, size_bytes)
         while not user.fits(int(self._now_s()), plan, amounts, is_shared=self._shared is not None):

@@ -58,6 +58,11 @@ class Operation:
         """Whether a key that is for some agents alone may call it: what reads, and what minds the scope."""
         return self.method == "GET" or self.path in SCOPED
 
+    @property
+    def is_for_suspended(self) -> bool:
+        """Whether a suspended account may call it: what reads, exports or erases what is the caller's own."""
+        return self.method in ("GET", "DELETE") and self.role is None
+
 
 LIMIT = Parameter(
     name="limit",

@@ -58,7 +58,7 @@ class A2aDoor:
         return self._edge
 
     def greet(self, principal: Principal) -> None:
-        """Any request of a user, before it is looked at. Raises RateLimited."""
+        """Any request of a user, before it is looked at. Raises Forbidden (suspended), RateLimited."""
         self._deps.entrance.greet(principal)
         CALLER.set(Caller(principal.owner.tenant, principal.owner.user))
 
