@@ -1,4 +1,5 @@
 import asyncio
+import os
 
 from tests.cli.command import NGX, clean_environ, ngx
 from tests.cli.pty_chat import PtyChat
@@ -27,6 +28,19 @@ async def test_a_failed_turn_makes_once_fail(tmp_path):
     async with ScriptedServer([ACCEPTED, failed]).running() as server:
         code, out, err = await chat(server, "--once", "hi", cwd=tmp_path)
     assert (code, out, err) == (1, "", "— failed: too busy —\n")
+
+
+async def test_a_reader_that_leaves_ends_it_without_a_traceback(tmp_path):
+    there, ours = os.pipe()
+    os.close(there)
+    async with ScriptedServer([ACCEPTED, delta("1-2", "Hola " * 5000), completed("1-3")]).running() as server:
+        process = await asyncio.create_subprocess_exec(
+            NGX, "chat", "--url", server.url, "--once", "hi", cwd=tmp_path, env=clean_environ(), stdout=ours, stderr=-1
+        )
+        os.close(ours)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert b"Traceback" not in err
 
 
 async def test_messages_are_asked_one_after_the_other_until_the_input_ends(tmp_path):
