@@ -46,6 +46,30 @@ async def test_a_caller_has_so_many_streams_and_gets_them_back_by_leaving(tmp_pa
         assert (await all_of(again))[-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_CANCELED"
 
 
+@pytest.mark.parametrize("method", ["SubscribeToTask", "SendStreamingMessage"])
+async def test_of_a_burst_of_streams_no_more_are_open_than_there_may_be(tmp_path: Path, method: str) -> None:
+    async with caller(tmp_path, "jsonrpc", max_streams=2) as on:
+        task = await on.task("slow 20", config={"returnImmediately": True})
+        asked = {"id": task["id"]} if method == "SubscribeToTask" else message_of("slow 20")
+        streams = [on.stream(method, asked) for _ in range(20)]
+        told = await asyncio.gather(*(anext(stream) for stream in streams), return_exceptions=True)
+        assert sum(isinstance(one, dict) for one in told) == 2
+        assert sum(isinstance(one, Refused) for one in told) == 18
+        for stream in streams:
+            await stream.aclose()  # type: ignore[attr-defined]  # a generator
+        for one in [task, *(one["task"] for one in told if isinstance(one, dict))]:
+            await on.call("CancelTask", {"id": one["id"]})
+
+
+async def test_a_stream_that_is_refused_gives_its_place_back(tmp_path: Path) -> None:
+    async with caller(tmp_path, "jsonrpc", max_streams=1) as on:
+        for _ in range(3):
+            with pytest.raises(Refused) as caught:
+                await anext(on.stream("SubscribeToTask", {"id": "nothing"}))
+            assert caught.value.code == -32001
+        assert "task" in (await all_of(on.stream("SendStreamingMessage", message_of("chunks 1"))))[0]
+
+
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_a_blocking_call_answers_with_the_task_as_it_is_when_its_time_is_up(tmp_path: Path, binding: str) -> None:
     async with caller(tmp_path, binding, wait_s=0.3) as on:

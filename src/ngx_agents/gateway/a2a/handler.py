@@ -7,8 +7,8 @@ count of a caller's streams; whoever answers, at whatever instance, reads the jo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 import msgspec
 from a2a.server.context import ServerCallContext
@@ -100,17 +100,17 @@ class TaskHandler(RequestHandler):
         with translating(call):
             check_fields(params)
             length = _history_length(params.configuration)
-            self._check_streams(call.principal.owner)
-            request, turn_id = await self._accepted(params, context, streamed=True)
-            if request.task is None:
-                yield await self._message(request, turn_id)
-                return
             owner = call.principal.owner
-            record = begun(await self._tasks.record(request.task.task_id or turn_id, owner, request.agent), turn_id)
-            yield task_of(record, history_length=length)
-            async with aclosing(self._followed(record, owner, until=ENDED | {"input_required"})) as events:
-                async for event in events:
-                    yield event
+            with self._stream_of(owner):
+                request, turn_id = await self._accepted(params, context, streamed=True)
+                if request.task is None:
+                    yield await self._message(request, turn_id)
+                    return
+                record = begun(await self._tasks.record(request.task.task_id or turn_id, owner, request.agent), turn_id)
+                yield task_of(record, history_length=length)
+                async with aclosing(self._followed(record, owner, until=ENDED | {"input_required"})) as events:
+                    async for event in events:
+                        yield event
 
     async def _accepted(
         self, params: SendMessageRequest, context: ServerCallContext, *, streamed: bool
@@ -212,17 +212,16 @@ class TaskHandler(RequestHandler):
         with translating(call):
             check_fields(params)
             owner = call.principal.owner
-            self._check_streams(owner)
-            record = await self._record(params.id, context)
-            if record.state in ENDED:
-                raise UnsupportedOperationError(message=f"the task has ended: {record.state}")
-            yield task_of(record)
-            async with aclosing(self._followed(record, owner, until=ENDED)) as events:
-                async for event in events:
-                    yield event
+            with self._stream_of(owner):
+                record = await self._record(params.id, context)
+                if record.state in ENDED:
+                    raise UnsupportedOperationError(message=f"the task has ended: {record.state}")
+                yield task_of(record)
+                async with aclosing(self._followed(record, owner, until=ENDED)) as events:
+                    async for event in events:
+                        yield event
 
     async def _followed(self, record: TaskRecord, owner: Owner, *, until: frozenset[str]) -> AsyncGenerator[Event]:
-        self._streams[owner] += 1
         try:
             events = self._tasks.follow(record, owner, until=until, within_s=self._settings.stream_s)
             async with aclosing(events):
@@ -230,14 +229,19 @@ class TaskHandler(RequestHandler):
                     yield event
         except TimeoutError:
             return
+
+    @contextmanager
+    def _stream_of(self, owner: Owner) -> Iterator[None]:
+        """Counts it before anything is waited for, so that none of a burst slips by. Raises Overloaded."""
+        if self._streams[owner] >= self._settings.max_streams:
+            raise Overloaded(f"{self._settings.max_streams} streams of yours are open", retry_after_s=5.0)
+        self._streams[owner] += 1
+        try:
+            yield
         finally:
             self._streams[owner] -= 1
             if not self._streams[owner]:
                 del self._streams[owner]
-
-    def _check_streams(self, owner: Owner) -> None:
-        if self._streams[owner] >= self._settings.max_streams:
-            raise Overloaded(f"{self._settings.max_streams} streams of yours are open", retry_after_s=5.0)
 
     # Webhooks
 
