@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from ngx_agents.errors import InvalidRequest
+from ngx_agents.errors import InvalidRequest, Unavailable
+from ngx_agents.turns.outbox import guard as guard_of
 from ngx_agents.turns.outbox.guard import Guard, is_public
 
 INSIDE = [
@@ -44,6 +50,66 @@ def test_public_addresses_pass(address: str) -> None:
 async def test_malformed_and_disguised_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidRequest):
         await Guard().check(url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "2130706433", "0x7f.1", "0x7F000001", "127.1", "0177.0.0.1", "127.0.0.1.", "1.1.1.1.", "1.1.1.1..", "1.1", "0x",
+        "example.0x7f", "example.1", "１２７.1", "127。1",
+    ],
+)  # fmt: skip
+def test_numbers_that_are_no_address_in_its_usual_form_are_refused_without_a_look_up(host: str) -> None:
+    with pytest.raises(InvalidRequest):
+        Guard().parsed(f"http://{host}/hook")
+
+
+@pytest.mark.parametrize("host", ["example.com.", "1.example.com", "cafe.be", "0x7f.example", "1.1.1.1", "3com.com"])
+def test_names_with_numbers_pass(host: str) -> None:
+    assert Guard().parsed(f"http://{host}/hook").host == host
+
+
+class SlowNames:
+    """Names below `slow.example` take until `go_on` is set; `begun` are those whose look-up has a thread."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.begun: list[str] = []
+
+
+@pytest.fixture
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowNames]:
+    real, made = socket.getaddrinfo, SlowNames()
+
+    def look(host: str, *rest: Any, **more: Any) -> Any:
+        if host.endswith("slow.example"):
+            made.begun.append(host)
+            made.go_on.wait(20)
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    monkeypatch.setattr(guard_of, "RESOLVE_S", 0.3)
+    yield made
+    made.go_on.set()
+
+
+async def test_a_name_that_is_not_found_in_time_is_refused_for_now(slow_names: SlowNames) -> None:
+    with pytest.raises(Unavailable):
+        await Guard().check("https://slow.example/")
+    slow_names.go_on.set()
+    await Guard().check("https://slow.example/")
+
+
+async def test_slow_names_keep_no_thread_of_others_and_are_bounded(slow_names: SlowNames) -> None:
+    guard = Guard()
+    asked = [asyncio.create_task(guard.check(f"https://a{number}.slow.example/")) for number in range(200)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(lambda: None)
+        refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(error, Unavailable) for error in refused)
+    assert len(slow_names.begun) == guard_of.LOOK_UPS
 
 
 async def test_a_name_that_leads_inside_is_refused_unless_it_is_allowed() -> None:

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeAlias
 
 import yarl
 
-from ngx_agents.errors import InvalidRequest
+from ngx_agents.errors import InvalidRequest, Unavailable
 
 MAX_URL_CHARS = 2048
 RESOLVE_S = 5.0
+LOOK_UPS = 16
+"""At once; the system's resolver cannot be stopped, so that a slow name keeps its thread after its time is up."""
+MAX_WAITING = 64
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
@@ -31,6 +38,8 @@ class Guard:
         """Raises ValueError for a network that is none."""
         self._schemes = ("https",) if https_only else ("http", "https")
         self._networks = [ipaddress.ip_network(entry) for entry in allow if _is_network(entry)]
+        self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="guard")
+        self._looking = 0
         self._names = frozenset(entry.lower() for entry in allow if not _is_network(entry))
 
     def parsed(self, url: str, *, field: str = "url") -> yarl.URL:
@@ -45,27 +54,39 @@ class Guard:
         if found.user is not None or found.password is not None:
             raise InvalidRequest("must not hold credentials", field=field)
         literal = _address_of(found.host)
+        if literal is None and _is_numeric(found.host):
+            raise InvalidRequest("must name a host, or an address in its usual form", field=field)
         if literal is not None and not self.is_fit(literal):
             raise InvalidRequest("must not lead to an address that is not public", field=field)
         return found
 
     async def check(self, url: str, *, field: str = "url") -> None:
-        """Also looks its host up. Raises InvalidRequest for what may not be posted to; a host unknown now may pass."""
+        """Also looks its host up. Raises InvalidRequest for what may not be posted to, Unavailable when the look-up
+        takes too long; a host unknown now may pass."""
         found = self.parsed(url, field=field)
         assert found.host is not None
         assert found.port is not None
         try:
             addresses = await self.addresses(found.host, found.port)
+        except TimeoutError:
+            raise Unavailable("the address's host cannot be looked up now", retry_after_s=RESOLVE_S) from None
         except OSError:
             return
         if not addresses:
             raise InvalidRequest("must not lead to an address that is not public", field=field)
 
     async def addresses(self, host: str, port: int, family: int = socket.AF_UNSPEC) -> list[tuple[int, str]]:
-        """(family, address) of those of the host that may be connected to. Raises OSError when it cannot be found."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(RESOLVE_S):
-            found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        """(family, address) of those of the host that may be connected to. Raises OSError when it cannot be found
+        (TimeoutError: not in time)."""
+        if self._looking >= MAX_WAITING:
+            raise TimeoutError("too many hosts are being looked up")
+        look = partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM)
+        self._looking += 1
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                found = await asyncio.get_running_loop().run_in_executor(self._threads, look)
+        finally:
+            self._looking -= 1
         is_named = host.rstrip(".").lower() in self._names
         return [
             (int(kind), str(place[0]))
@@ -100,6 +121,11 @@ def _address_of(host: str) -> Address | None:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
+
+
+def _is_numeric(host: str) -> bool:
+    """Whether resolvers may read it as an IPv4 address, in whatever notation (WHATWG URL: "ends in a number")."""
+    return _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
 
 
 def _is_network(entry: str) -> bool:
