@@ -163,3 +163,22 @@ async def test_a_journal_that_refuses_for_good_is_logged_and_answered(
     assert sent[0]["status"] == 500
     assert b'"code":"journal_too_new"' in sent[1]["body"]
     assert [record.getMessage() for record in caplog.records] == ["gateway.failed"]
+
+
+async def test_a_route_that_never_asked_who_calls_lets_nobody_act(tmp_path: Path) -> None:
+    async def act(exchange: Exchange) -> None:
+        await exchange.reply_json({"roles": sorted(exchange.principal.roles)})
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/agents", "query_string": b"", "headers": []}
+    told = []
+    async with house(tmp_path) as made:
+        settings = GatewaySettings()
+        others = [each for each in all_operations(made.deps, settings) if each.path != "/v1/agents"]
+        for is_open in (True, False):
+            mine = Operation(
+                method="GET", path="/v1/agents", handler=act, summary="", tag="agents", answers={}, is_open=is_open
+            )
+            sent = await _scoped(Gateway(made.deps, settings, operations=[*others, mine]), scope, "http.request")
+            told.append((sent[0]["status"], sent[1]["body"]))
+    assert told[0][0] == 401
+    assert told[1] == (200, b'{"roles":["operator"]}'), "without authentication, who asks is the local operator"

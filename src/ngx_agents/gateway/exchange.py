@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from ngx_agents.errors import BodyTooLarge, InvalidRequest, NgxError, UnsupportedMediaType
-from ngx_agents.gateway.principal import LOCAL, Principal
+from ngx_agents.errors import BodyTooLarge, InvalidRequest, NgxError, Unauthenticated, UnsupportedMediaType
+from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.problems import MEDIA_TYPE, Problem, headers_of, problem_of, status_of
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Exchange:
     """
 
     __slots__ = (
+        "_principal",
         "announced",
         "headers",
-        "principal",
         "receive",
         "render",
         "request_id",
@@ -60,13 +60,24 @@ class Exchange:
         self.receive = receive
         self.send = send
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.principal: Principal = LOCAL
+        self._principal: Principal | None = None
         self.route = "other"
         self.status = 0
         self.announced: tuple[Header, ...] = ()
         self.request_id = b""
         self.stream: EventStream | None = None
         self.render: Callable[[Problem], tuple[bytes, bytes]] = render_problem
+
+    @property
+    def principal(self) -> Principal:
+        """Who calls. Raises Unauthenticated until that was found out: a way in that forgets to ask lets nobody in."""
+        if self._principal is None:
+            raise Unauthenticated("nobody has said who calls")
+        return self._principal
+
+    @principal.setter
+    def principal(self, found: Principal) -> None:
+        self._principal = found
 
     @property
     def address(self) -> str:
