@@ -217,6 +217,34 @@ async def test_the_bytes_of_a_tasks_messages_are_bounded(journal: Journal) -> No
     await _accept(journal, conversation_id, message=b"of another task")
 
 
+async def test_the_newest_messages_are_read_as_far_as_asked(journal: Journal) -> None:
+    conversation_id = await _conversation(journal)
+    first = await _accept(journal, conversation_id, message=b"1")
+    for message in (b"2", b"3"):
+        await _accept(journal, conversation_id, first.turn_id, message=message)
+    for messages, told in (
+        (None, [b"1", b"2", b"3"]), (3, [b"1", b"2", b"3"]), (9, [b"1", b"2", b"3"]), (2, [b"", b"2", b"3"]),
+        (1, [b"", b"", b"3"]), (0, [b"", b"", b""]),
+    ):  # fmt: skip
+        found = await journal.query(c.GetTask(id=first.turn_id, owner=ANA, agent=None, messages=messages))
+        assert [turn.message for turn in found.turns] == told
+        page = await _page(journal, messages=messages)
+        assert [turn.message for turn in page.items[0].turns] == told
+
+
+async def test_a_page_ends_before_its_messages_are_too_many_bytes(journal: Journal) -> None:
+    big = bytes(MAX_TASK_BYTES // 2)
+    tasks = [
+        (await _accept(journal, await _conversation(journal), now=float(at), message=big + b"1" * (at == 3))).turn_id
+        for at in (1, 2, 3)
+    ]
+    first = await _page(journal)
+    assert ([record.id for record in first.items], first.total) == ([tasks[2]], 3)
+    rest = await _page(journal, cursor=first.next)
+    assert ([record.id for record in rest.items], rest.next) == ([tasks[1], tasks[0]], None)
+    assert len((await _page(journal, messages=0)).items) == 3
+
+
 async def test_only_an_interrupted_task_is_ended_at_once(journal: Journal) -> None:
     conversation_id = await _conversation(journal)
     first = await _accept(journal, conversation_id)

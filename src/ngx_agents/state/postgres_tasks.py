@@ -20,8 +20,10 @@ from ngx_agents.state.sqlite_tasks import ended_answer, exported_tasks, refuse_e
 from ngx_agents.state.task_cursor import cursor_of, place_of
 
 _TURNS = """
-SELECT t.id, t.status, t.task_message, t.accepted_at, t.finished_at, t.answer, a.text, t.context_id, t.conversation_id,
-  t.task_id
+SELECT t.id, t.status,
+  CASE WHEN $6::int IS NULL OR row_number() OVER (PARTITION BY t.task_id ORDER BY t.number DESC) <= $6
+    THEN t.task_message ELSE ''::bytea END,
+  t.accepted_at, t.finished_at, t.answer, a.text, t.context_id, t.conversation_id, t.task_id
 FROM unnest($1::smallint[], $2::text[]) AS k (shard, task_id)
 JOIN ngx.turn t ON t.shard = k.shard AND t.task_id = k.task_id
 LEFT JOIN ngx.message a ON a.shard = t.shard AND a.conversation_id = t.conversation_id AND a.seq = 2 * t.number
@@ -42,47 +44,53 @@ WITH last AS (
   SELECT DISTINCT ON (task_id) task_id, status, coalesce(finished_at, accepted_at) AS at,
     CASE WHEN status = 'completed' THEN convert_from(answer, 'UTF8')::json ->> 'code' END AS code,
     count(*) FILTER (WHERE status IN ('queued', 'running')) OVER of_task AS open,
-    count(*) FILTER (WHERE status <> 'queued') OVER of_task AS begun
+    count(*) FILTER (WHERE status <> 'queued') OVER of_task AS begun,
+    (sum(octet_length(task_message)) OVER of_task)::bigint AS size_bytes
   FROM ngx.turn WHERE tenant = $1 AND user_id = $2 AND task_id IS NOT NULL AND agent IS NOT DISTINCT FROM $3::text
     AND ($4::text IS NULL OR context_id = $4)
   WINDOW of_task AS (PARTITION BY task_id) ORDER BY task_id, number DESC
 ), task AS (
-  SELECT task_id, at, CASE
+  SELECT task_id, at, size_bytes, CASE
     WHEN open > 0 THEN CASE WHEN begun = 0 THEN 'submitted' ELSE 'working' END
     WHEN status = 'cancelled' THEN 'canceled'
     WHEN status <> 'completed' THEN 'failed'
     WHEN code IN ('input_required', 'auth_required', 'rejected') THEN code ELSE 'completed' END AS state
   FROM last
 ), matching AS (
-  SELECT task_id, at FROM task WHERE ($5::text IS NULL OR state = $5) AND ($6::float8 IS NULL OR at >= $6)
+  SELECT task_id, at, size_bytes FROM task WHERE ($5::text IS NULL OR state = $5) AND ($6::float8 IS NULL OR at >= $6)
 )
-SELECT task_id, at, (SELECT count(*) FROM matching) FROM matching WHERE (at, task_id) < ($7, $8)
+SELECT task_id, at, (SELECT count(*) FROM matching), size_bytes FROM matching WHERE (at, task_id) < ($7, $8)
 ORDER BY at DESC, task_id DESC LIMIT $9
 """
 
 
 async def _task_rows(
-    connection: Connection, task_ids: Sequence[str], owner: Owner, agent: str | None
+    connection: Connection, task_ids: Sequence[str], asked: t.GetTask | t.ListTasks
 ) -> dict[str, list[Any]]:
     """The rows of each task's turns in order; nothing of a task that is not there for this owner and agent."""
     places = [shard_in(task_id) for task_id in task_ids]
     found: dict[str, list[Any]] = {}
-    for row in await connection.fetch(_TURNS, places, list(task_ids), owner.tenant, owner.user, agent):
+    who = (asked.owner.tenant, asked.owner.user, asked.agent)
+    for row in await connection.fetch(_TURNS, places, list(task_ids), *who, asked.messages):
         found.setdefault(row[9], []).append(row)
     return found
 
 
 async def _records(
-    connection: Connection, task_ids: Sequence[str], owner: Owner, *, agent: str | None, with_artifacts: bool
+    connection: Connection, task_ids: Sequence[str], asked: t.GetTask | t.ListTasks, *, with_artifacts: bool
 ) -> tuple[t.TaskRecord, ...]:
-    found = await _task_rows(connection, task_ids, owner, agent)
+    found = await _task_rows(connection, task_ids, asked)
     artifacts: dict[str, list[Artifact]] = {}
     if with_artifacts and found:
         for row in await connection.fetch(_ARTIFACTS, [shard_in(one) for one in found], list(found)):
             artifacts.setdefault(row[6], []).append(artifact(row))
     return tuple(
         t.TaskRecord(
-            id=one, context_id=rows[0][7], conversation_id=rows[0][8], agent=agent, turns=turns_of(rows, artifacts)
+            id=one,
+            context_id=rows[0][7],
+            conversation_id=rows[0][8],
+            agent=asked.agent,
+            turns=turns_of(rows, artifacts),
         )
         for one in task_ids
         if (rows := found.get(one))
@@ -171,7 +179,7 @@ async def _delete_push(connection: Connection, command: t.DeletePush) -> bool:
 
 
 async def _get_task(connection: Connection, question: t.GetTask) -> t.TaskRecord | None:
-    found = await _records(connection, [question.id], question.owner, agent=question.agent, with_artifacts=True)
+    found = await _records(connection, [question.id], question, with_artifacts=True)
     return found[0] if found else None
 
 
@@ -182,18 +190,12 @@ async def _list_tasks(connection: Connection, question: t.ListTasks) -> t.TaskPa
     )  # fmt: skip
     rows = await connection.fetch(_TASKS, *asked, at, last_id, question.limit + 1)
     counted = rows or await connection.fetch(_TASKS, *asked, *place_of(None), 1)
-    shown = rows[: question.limit]
-    records = await _records(
-        connection,
-        [row[0] for row in shown],
-        question.owner,
-        agent=question.agent,
-        with_artifacts=question.with_artifacts,
-    )
+    shown = t.fitting(rows, question)
+    records = await _records(connection, [row[0] for row in shown], question, with_artifacts=question.with_artifacts)
     return t.TaskPage(
         items=records,
         total=counted[0][2] if counted else 0,
-        next=cursor_of(shown[-1][1], shown[-1][0]) if len(rows) > question.limit else None,
+        next=cursor_of(shown[-1][1], shown[-1][0]) if len(rows) > len(shown) else None,
     )
 
 

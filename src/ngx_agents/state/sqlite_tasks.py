@@ -19,9 +19,10 @@ _encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _TURN = """
-SELECT t.id, t.status, t.task_message, t.accepted_at, t.finished_at, t.answer, a.text, t.context_id, t.conversation_id
+SELECT t.id, t.status, CASE WHEN t.number >= ?5 THEN t.task_message ELSE x'' END, t.accepted_at, t.finished_at,
+  t.answer, a.text, t.context_id, t.conversation_id
 FROM turn t LEFT JOIN message a ON a.conversation_id = t.conversation_id AND a.seq = 2 * t.number
-WHERE t.task_id = ? AND t.tenant = ? AND t.user = ? AND t.agent IS ? ORDER BY t.number
+WHERE t.task_id = ?1 AND t.tenant = ?2 AND t.user = ?3 AND t.agent IS ?4 ORDER BY t.number
 """
 # length() of a blob reads its header alone; the bare columns are those of the newest turn, as below
 _SUM = """
@@ -38,28 +39,35 @@ _TASKS = """
 WITH grouped AS (
   SELECT task_id, max(number) AS number, status, coalesce(finished_at, accepted_at) AS at,
     CASE WHEN status = 'completed' THEN json_extract(CAST(answer AS TEXT), '$.code') END AS code,
-    sum(status IN ('queued', 'running')) AS open, sum(status <> 'queued') AS begun
+    sum(status IN ('queued', 'running')) AS open, sum(status <> 'queued') AS begun,
+    sum(length(task_message)) AS size_bytes
   FROM turn WHERE tenant = :tenant AND user = :user AND task_id IS NOT NULL AND agent IS :agent
     AND (:context_id IS NULL OR context_id = :context_id)
   GROUP BY task_id
 ), task AS (
-  SELECT task_id, at, CASE
+  SELECT task_id, at, size_bytes, CASE
     WHEN open > 0 THEN CASE WHEN begun = 0 THEN 'submitted' ELSE 'working' END
     WHEN status = 'cancelled' THEN 'canceled'
     WHEN status <> 'completed' THEN 'failed'
     WHEN code IN ('input_required', 'auth_required', 'rejected') THEN code ELSE 'completed' END AS state
   FROM grouped
 ), matching AS (
-  SELECT task_id, at FROM task WHERE (:state IS NULL OR state = :state) AND (:since IS NULL OR at >= :since)
+  SELECT task_id, at, size_bytes FROM task WHERE (:state IS NULL OR state = :state) AND (:since IS NULL OR at >= :since)
 )
-SELECT task_id, at, (SELECT count(*) FROM matching) FROM matching WHERE (at, task_id) < (:at, :id)
+SELECT task_id, at, (SELECT count(*) FROM matching), size_bytes FROM matching WHERE (at, task_id) < (:at, :id)
 ORDER BY at DESC, task_id DESC LIMIT :most
 """
 
 
-def task_turns(db: Connection, task_id: str, owner: Owner, agent: str | None) -> list[tuple[Any, ...]]:
-    """The rows of a task's turns in order; none when there is no such task for this owner and agent."""
-    return db.execute(_TURN, (task_id, owner.tenant, owner.user, agent)).fetchall()
+def _since(db: Connection, task_id: str, messages: int | None) -> int:
+    """The number from which on the messages of a task's turns are read."""
+    if messages is None:
+        return 0
+    row = db.execute(
+        "SELECT number FROM turn WHERE task_id = ? ORDER BY number DESC LIMIT 1 OFFSET ?",
+        (task_id, max(messages - 1, 0)),
+    ).fetchone()
+    return 0 if row is None else int(row[0]) + (messages == 0)
 
 
 def turns_of(rows: Sequence[Any], artifacts: dict[str, list[Artifact]]) -> tuple[t.TaskTurn, ...]:
@@ -97,9 +105,11 @@ def _artifacts(db: Connection, task_id: str) -> dict[str, list[Artifact]]:
 
 
 def _record(
-    db: Connection, task_id: str, owner: Owner, *, agent: str | None, with_artifacts: bool
+    db: Connection, task_id: str, asked: t.GetTask | t.ListTasks, *, with_artifacts: bool
 ) -> t.TaskRecord | None:
-    rows = task_turns(db, task_id, owner, agent)
+    owner, agent = asked.owner, asked.agent
+    since = _since(db, task_id, asked.messages)
+    rows = db.execute(_TURN, (task_id, owner.tenant, owner.user, agent, since)).fetchall()
     if not rows:
         return None
     artifacts = _artifacts(db, task_id) if with_artifacts else {}
@@ -200,7 +210,7 @@ def _delete_push(db: Connection, command: t.DeletePush) -> bool:
 
 
 def _get_task(db: Connection, question: t.GetTask) -> t.TaskRecord | None:
-    return _record(db, question.id, question.owner, agent=question.agent, with_artifacts=True)
+    return _record(db, question.id, question, with_artifacts=True)
 
 
 def _list_tasks(db: Connection, question: t.ListTasks) -> t.TaskPage:
@@ -211,15 +221,12 @@ def _list_tasks(db: Connection, question: t.ListTasks) -> t.TaskPage:
         "most": question.limit + 1,
     }  # fmt: skip
     rows = db.execute(_TASKS, values).fetchall()
-    shown = rows[: question.limit]
-    records = [
-        _record(db, row[0], question.owner, agent=question.agent, with_artifacts=question.with_artifacts)
-        for row in shown
-    ]
+    shown = t.fitting(rows, question)
+    records = [_record(db, row[0], question, with_artifacts=question.with_artifacts) for row in shown]
     return t.TaskPage(
         items=tuple(record for record in records if record is not None),
         total=rows[0][2] if rows else _count(db, values),
-        next=cursor_of(shown[-1][1], shown[-1][0]) if len(rows) > question.limit else None,
+        next=cursor_of(shown[-1][1], shown[-1][0]) if len(rows) > len(shown) else None,
     )
 
 

@@ -9,7 +9,7 @@ transaction that changes the turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -85,17 +85,19 @@ class DeletePush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GetTask(msgspec.Struct, frozen=True, kw_only=True):
-    """→ TaskRecord | None."""
+    """→ TaskRecord | None. `messages` None: its turns have what they were sent; else the newest so many, others b""."""
 
     id: str
     owner: Owner
     agent: str | None
+    messages: int | None = None
 
 
 class ListTasks(msgspec.Struct, frozen=True, kw_only=True):
     """→ TaskPage, the newest status first. `since` is inclusive. Raises InvalidRequest for a cursor that is not ours.
 
-    Without `with_artifacts` the records have none.
+    Without `with_artifacts` the records have none. `messages` as in GetTask; unless it is 0, a page ends before the
+    messages of its tasks come to more than MAX_TASK_BYTES together.
     """
 
     owner: Owner
@@ -106,6 +108,7 @@ class ListTasks(msgspec.Struct, frozen=True, kw_only=True):
     state: TaskState | None = None
     since: float | None = None
     with_artifacts: bool = False
+    messages: int | None = None
 
 
 class ListPushes(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +173,16 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[TaskRecord, ...]
     total: int
     next: str | None = None
+
+
+def fitting(rows: Sequence[Any], question: ListTasks) -> Sequence[Any]:
+    """Those of a page, from rows whose fourth column is the bytes of a task's messages: one at least."""
+    shown, size_bytes = rows[: question.limit], 0
+    for place, row in enumerate(shown if question.messages != 0 else ()):
+        size_bytes += row[3]
+        if place and size_bytes > MAX_TASK_BYTES:
+            return shown[:place]
+    return shown
 
 
 def state_of(turns: Sequence[TaskTurn]) -> TaskState:

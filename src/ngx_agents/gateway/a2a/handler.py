@@ -152,7 +152,7 @@ class TaskHandler(RequestHandler):
         with translating(call_of(context)):
             check_fields(params)
             length = _history_length(params)
-            return task_of(await self._record(params.id, context), history_length=length)
+            return task_of(await self._record(params.id, context, messages=length), history_length=length)
 
     @override
     async def on_list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
@@ -173,6 +173,7 @@ class TaskHandler(RequestHandler):
                     state=NAMES.get(params.status),
                     since=params.status_timestamp_after.ToMilliseconds() / 1000 if has_since else None,
                     with_artifacts=params.include_artifacts,
+                    messages=length,
                 )
             )
             tasks = [
@@ -188,7 +189,7 @@ class TaskHandler(RequestHandler):
         with translating(call):
             check_fields(params)
             owner, agent = call.principal.owner, self._agent(context)
-            record = await self._record(params.id, context)
+            record = await self._record(params.id, context, messages=0)
             if record.state in ENDED and record.state != "canceled":
                 raise TaskNotCancelableError
             now = self._deps.clock.now_s()
@@ -254,7 +255,7 @@ class TaskHandler(RequestHandler):
             check_fields(params)
             if not params.task_id:
                 raise invalid("Field is required.", "taskId")
-            await self._record(params.task_id, context)
+            await self._record(params.task_id, context, messages=0)
             config_id = params.id or self._deps.ids.new("w", 0)
             config = await self._pushes.stored(params, config_id, now=self._deps.clock.now_s())
             owner, agent = call.principal.owner, self._agent(context)
@@ -334,8 +335,9 @@ class TaskHandler(RequestHandler):
         except Forbidden as error:
             raise NotFound(str(error)) from error
 
-    async def _record(self, task_id: str, context: ServerCallContext) -> TaskRecord:
-        return await self._tasks.record(task_id, call_of(context).principal.owner, self._agent(context))
+    async def _record(self, task_id: str, context: ServerCallContext, *, messages: int | None = None) -> TaskRecord:
+        owner = call_of(context).principal.owner
+        return await self._tasks.record(task_id, owner, self._agent(context), messages=messages)
 
 
 def _history_length(params: object) -> int | None:

@@ -62,7 +62,7 @@ class Intake:
 
     async def _place(self, message: Message, call: Call, agent: str | None) -> Place:
         if message.task_id:
-            record = await self._tasks.record(message.task_id, call.principal.owner, agent)
+            record = await self._tasks.record(message.task_id, call.principal.owner, agent, messages=0)
             if message.context_id and message.context_id != record.context_id:
                 raise invalid("the task belongs to another context", "message.contextId")
             return record.context_id, record.conversation_id, None

@@ -53,7 +53,8 @@ class Pushes:
 
     async def letters(self, due: DuePush) -> Sequence[Letter]:
         """One for each event that the entry makes. None of a task that is gone. Raises NgxError."""
-        record: TaskRecord | None = await self._journal.query(GetTask(id=due.subject, owner=due.owner, agent=due.agent))
+        question = GetTask(id=due.subject, owner=due.owner, agent=due.agent, messages=0)
+        record: TaskRecord | None = await self._journal.query(question)
         turn = next((turn for turn in record.turns if turn.id == due.turn_id), None) if record is not None else None
         if record is None or turn is None:
             return ()

@@ -39,9 +39,10 @@ class Tasks:
         self._journal = journal
         self._clock = clock
 
-    async def record(self, task_id: str, owner: Owner, agent: str | None) -> TaskRecord:
-        """Raises NotFound."""
-        found: TaskRecord | None = await self._journal.query(GetTask(id=task_id, owner=owner, agent=agent))
+    async def record(self, task_id: str, owner: Owner, agent: str | None, *, messages: int | None = None) -> TaskRecord:
+        """With the newest `messages` of what was sent, None for all. Raises NotFound."""
+        question = GetTask(id=task_id, owner=owner, agent=agent, messages=messages)
+        found: TaskRecord | None = await self._journal.query(question)
         if found is None:
             raise NotFound("no such task")
         return found
@@ -83,7 +84,7 @@ class Tasks:
                 async with asyncio.timeout(max(0.0, until_s - self._clock.monotonic_s())):
                     async for event in self._of_turn(turn, owner):
                         yield event
-            record = await self.record(record.id, owner, record.agent)
+            record = await self.record(record.id, owner, record.agent, messages=0)
             if following is not None:
                 for event in self._after(record, following.id):
                     yield event
