@@ -191,3 +191,23 @@ async def test_a_caller_that_leaves_takes_no_slice_with_it(journal: SqliteJourna
         assert leaving.cancelled()
     [meter] = await journal.query(ListMeters())
     assert (meter.leased, meter.spent) == (0, 0)
+
+
+async def test_what_only_warns_refuses_nobody_though_others_take_what_was_granted(journal: SqliteJournal) -> None:
+    clock = SystemClock()
+    async with BudgetLedger(journal, clock=clock) as ledger:
+        lease, calls = ledger.lease(METER, limit=1_000, ends_at=2e9), []
+
+        async def others() -> None:
+            while len(calls) < 50:
+                if lease.took(30, clock.monotonic_s()):
+                    ledger.settle(lease, 30, 30)
+                await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(4):
+                tasks.create_task(others())
+            while len(calls) < 50:
+                calls.append(await ledger.reserve(lease, 30, is_forced=True))
+                ledger.settle(lease, 30, 30)
+        assert all(calls)

@@ -111,23 +111,29 @@ class BudgetLedger:
         if lease.lock is None:
             lease.lock = asyncio.Lock()
         async with lease.lock:
-            if lease.left >= amount:
-                return True
-            if lease.is_out_until_s > lease.used_s and not is_forced:
-                return False
-            command = TakeBudget(
-                meter=lease.name,
-                amount=amount - lease.left,
-                slice_size=lease.limit // (FEW if is_forced and lease.is_over else lease.share),
-                limit=lease.limit,
-                ends_at=lease.ends_at,
-                is_forced=is_forced,
-            )
-            if self._tasks is None:
-                is_asked = await self._ask(lease, command)
-            else:  # a caller that leaves meanwhile must not take with it what the journal grants
-                is_asked = await asyncio.shield(self._tasks.create_task(self._ask(lease, command)))
-            return lease.left >= amount if is_asked else is_forced
+            # what was granted may be gone before it is looked at: others take from it meanwhile
+            while lease.left < amount:
+                if lease.is_out_until_s > lease.used_s and not is_forced:
+                    return False
+                is_asked = await self._granted(lease, amount, is_forced=is_forced)
+                if is_forced or not is_asked:
+                    return is_forced
+            return True
+
+    async def _granted(self, lease: Lease, amount: int, *, is_forced: bool) -> bool:
+        """Whether the journal answered."""
+        command = TakeBudget(
+            meter=lease.name,
+            amount=amount - lease.left,
+            slice_size=lease.limit // (FEW if is_forced and lease.is_over else lease.share),
+            limit=lease.limit,
+            ends_at=lease.ends_at,
+            is_forced=is_forced,
+        )
+        if self._tasks is None:
+            return await self._ask(lease, command)
+        # a caller that leaves meanwhile must not take with it what the journal grants
+        return await asyncio.shield(self._tasks.create_task(self._ask(lease, command)))
 
     async def _ask(self, lease: Lease, command: TakeBudget) -> bool:
         """Whether the journal answered; what it granted is in the lease."""
