@@ -72,7 +72,7 @@ class Writer:
         await self.begin(journal)
         while not stopped.is_set():
             await self.turn(journal)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.005)
 
     async def turn(self, journal: FailoverJournal) -> None:
         text = f"texto {len(self.told)}"

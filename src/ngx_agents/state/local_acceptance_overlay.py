@@ -6,6 +6,7 @@ Lanes are decided by the same functions as the journal's own. `decide` changes t
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections import ChainMap
 from collections.abc import Callable
@@ -186,8 +187,8 @@ class Overlay:
                 command.message, seq=command.user_seq + 1, rung=answer.rung, model=answer.model,
                 degraded=answer.degraded, derived=None,
             )  # fmt: skip
-            self.messages[command.conversation_id].append(said)
-            self.messages[command.conversation_id].sort(key=lambda message: message.seq)
+            # nearly at the end: what was asked meanwhile comes after it
+            bisect.insort(self.messages[command.conversation_id], said, key=lambda message: message.seq)
         for artifact in command.artifacts:
             self.artifacts[artifact.id] = (command.owner, artifact)
         self.checkpoints.pop(command.turn_id, None)
