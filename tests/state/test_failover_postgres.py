@@ -179,5 +179,5 @@ async def test_a_kill_that_meets_every_caller_in_its_commit_is_noticed_without_a
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_kill_after_kill_loses_nothing(server: PostgresServer, tmp_path: Path) -> None:
-    taken = [await crash(server, tmp_path / str(number), 2) for number in range(rounds(4, thorough=10))]
+    taken = [await crash(server, tmp_path / str(number), 2) for number in range(rounds(2, thorough=10))]
     print("taken locally:", sum(taken))  # noqa: T201
