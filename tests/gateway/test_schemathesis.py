@@ -52,7 +52,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _real_ids(url: str) -> dict[str, str]:
-    """Something that exists, for the calls that need it."""
+    """Something that exists, for the calls that need it. What a generated call may have stopped is let go."""
+    for stopped in ("mode", "stops/all"):
+        requests.delete(f"{url}/v1/admin/{stopped}", timeout=10)
     conversation = requests.post(f"{url}/v1/conversations", json={}, timeout=10).json()
     turns = f"{url}/v1/conversations/{conversation['id']}/turns"
     attachment = requests.post(
