@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.app.config_sections import Config
+from ngx_agents.app.drain import Leaving
 from ngx_agents.app.lifespan import lay_foundation
 from ngx_agents.app.wiring import build_bus, build_client, build_team, choose_model, wants_local_model
 from ngx_agents.clock import Clock
@@ -27,29 +28,15 @@ from ngx_agents.vertex.local_model.process import LocalModel
 log = event_log("app")
 
 
-class AgentDrain:
-    """Signals call `tell`; one task runs `run`. Told twice: at once."""
+class AgentDrain(Leaving):
+    """One task runs `run`."""
 
     def __init__(self, bus: A2AServer, clock: Clock, *, delay_s: float, drain_s: float) -> None:
+        super().__init__()
         self._bus = bus
         self._clock = clock
         self._delay_s = delay_s
         self._drain_s = drain_s
-        self._told = asyncio.Event()
-        self._is_hurried = asyncio.Event()
-
-    @property
-    def is_leaving(self) -> bool:
-        return self._told.is_set()
-
-    @property
-    def is_hurried(self) -> bool:
-        return self._is_hurried.is_set()
-
-    def tell(self) -> None:
-        if self.is_leaving:
-            self._is_hurried.set()
-        self._told.set()
 
     async def run(self) -> None:
         """Returns when there is nothing left to wait for."""

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 
+from typing_extensions import override
+
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.turns.engine import TurnEngine
 
 log = event_log("app")
 
 
-class Drain:
-    """Signals call `tell`; one task runs `run`."""
+class Leaving:
+    """Whoever is told to stop: signals call `tell`, the first time to leave in order, again to leave at once."""
 
-    def __init__(self, engine: TurnEngine, *, delay_s: float) -> None:
-        self._engine = engine
-        self._delay_s = delay_s
+    def __init__(self) -> None:
         self._told = asyncio.Event()
         self._is_hurried = asyncio.Event()
 
@@ -36,8 +36,22 @@ class Drain:
     def tell(self) -> None:
         if self.is_leaving:
             self._is_hurried.set()
-            self._engine.begin_drain(0.0)
         self._told.set()
+
+
+class Drain(Leaving):
+    """One task runs `run`."""
+
+    def __init__(self, engine: TurnEngine, *, delay_s: float) -> None:
+        super().__init__()
+        self._engine = engine
+        self._delay_s = delay_s
+
+    @override
+    def tell(self) -> None:
+        super().tell()
+        if self.is_hurried:
+            self._engine.begin_drain(0.0)
 
     async def run(self) -> None:
         """Returns when there is nothing left to wait for."""
