@@ -24,7 +24,7 @@ from tests.postgres_process import PostgresServer
 from benchmarks.report import Line, Outcome, save, table
 from ngx_agents.clock import SystemClock
 from ngx_agents.state import commands as c
-from ngx_agents.state.ids import Ids, shard_in
+from ngx_agents.state.ids import Ids, shard_in, shard_of
 from ngx_agents.state.model import Answer, Message, Owner
 from ngx_agents.state.postgres import PostgresJournal
 from ngx_agents.state.postgres_statements import LOCK_LANES, writing
@@ -88,6 +88,10 @@ async def journal_turns(journal: PostgresJournal, groups: list[list[str]], turns
     await asyncio.gather(*map(caller, range(len(groups[0]))))
 
 
+NO_TASK = (None, None, None, None, False)
+"""Attachments, and what makes a turn a task of the open protocol."""
+
+
 class Bare:
     """The statements that the journal would send for the same turns, and nothing else."""
 
@@ -111,7 +115,8 @@ class Bare:
         self._batch += 1
         statement, values = writing(rows, (MARK, self._batch))
         await self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        await self._connection.fetch(LOCK_LANES, [shard_in(lane) for lane in lanes], lanes)
+        shards, owners = [shard_in(lane) for lane in lanes], [shard_of(OWNER.user)] * len(lanes)
+        await self._connection.fetch(LOCK_LANES, shards, lanes, owners)
         await self._connection.execute(statement, *values)
         await self._connection.execute("COMMIT")
 
@@ -138,6 +143,7 @@ class Bare:
                     False,
                     None,
                     None,
+                    *NO_TASK,
                 )
                 for lane, turn_id, n in pairs
             ],
