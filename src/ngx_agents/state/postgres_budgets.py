@@ -20,8 +20,9 @@ UPDATE ngx.budget_meter SET spent = least(spent + $3, $5), leased = greatest(0, 
 WHERE shard = $1 AND name = $2
 """
 _FORGET = """
-DELETE FROM ngx.budget_meter m USING (
-  SELECT shard, name FROM ngx.budget_meter WHERE ends_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED) k
+WITH k AS MATERIALIZED (
+  SELECT shard, name FROM ngx.budget_meter WHERE ends_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM ngx.budget_meter m USING k
 WHERE m.shard = k.shard AND m.name = k.name
 """
 

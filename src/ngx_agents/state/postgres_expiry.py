@@ -1,4 +1,8 @@
-"""Letting go of what has had its time, on Postgres, and who may do it. What others are at work on is passed over."""
+"""Letting go of what has had its time, on Postgres, and who may do it. What others are at work on is passed over.
+
+The rows are chosen in a MATERIALIZED part: a subquery with LIMIT and SKIP LOCKED on the inner side of a nested loop
+runs again for each outer row, passes over what it has deleted itself, and so deletes more than its limit.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +24,25 @@ from ngx_agents.state.postgres_store import lock_lanes
 from ngx_agents.state.postgres_user_batches import expire_batches
 
 _KEYS = """
-DELETE FROM ngx.idempotency i USING (
+WITH k AS MATERIALIZED (
   SELECT shard, tenant, user_id, key FROM ngx.idempotency WHERE created_at < $1
-  ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) k
+  ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM ngx.idempotency i USING k
 WHERE i.shard = k.shard AND i.tenant = k.tenant AND i.user_id = k.user_id AND i.key = k.key
 """
 _TRACES = """
-DELETE FROM ngx.{table} x USING (
+WITH k AS MATERIALIZED (
   SELECT e.shard, e.turn_id, e.key FROM ngx.{table} e JOIN ngx.turn t ON t.shard = e.shard AND t.id = e.turn_id
   WHERE t.finished_at < $1 AND t.status IN ('completed', 'failed', 'cancelled')
-  LIMIT $2 FOR UPDATE OF e SKIP LOCKED) k
+  LIMIT $2 FOR UPDATE OF e SKIP LOCKED)
+DELETE FROM ngx.{table} x USING k
 WHERE x.shard = k.shard AND x.turn_id = k.turn_id AND x.key = k.key
 """
 _OLD = "SELECT id FROM ngx.conversation WHERE updated_at < $1 AND pending = 0 LIMIT $2 FOR UPDATE SKIP LOCKED"
 _AUDIT = """
-DELETE FROM ngx.audit a USING (
-  SELECT shard, id FROM ngx.audit WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED) k
+WITH k AS MATERIALIZED (
+  SELECT shard, id FROM ngx.audit WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM ngx.audit a USING k
 WHERE a.shard = k.shard AND a.id = k.id
 """
 _ELECT = """

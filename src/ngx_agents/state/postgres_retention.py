@@ -23,24 +23,27 @@ ON v.shard = k.shard AND v.id = k.id WHERE v.pending = 0 ORDER BY v.id FOR UPDAT
 _PAIRS = """unnest($1::smallint[], $2::text[], $3::integer[]) AS k (shard, lane, pair)
 WHERE m.shard = k.shard AND m.conversation_id = k.lane AND m.seq BETWEEN 2 * k.pair - 1 AND 2 * k.pair"""
 _OLD_ARTIFACTS = """
-DELETE FROM ngx.artifact a USING (
+WITH k AS MATERIALIZED (
   SELECT x.shard, x.id FROM ngx.artifact x WHERE x.created_at < $1 AND NOT EXISTS (
     SELECT FROM ngx.conversation v WHERE v.shard = x.shard AND v.id = x.conversation_id AND v.pending > 0)
-  ORDER BY x.created_at LIMIT $2 FOR UPDATE SKIP LOCKED) k
+  ORDER BY x.created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM ngx.artifact a USING k
 WHERE a.shard = k.shard AND a.id = k.id
 """
 _OLD_BLOBS = """
-DELETE FROM ngx.blob b USING (
+WITH k AS MATERIALIZED (
   SELECT x.shard, x.id FROM ngx.blob x WHERE x.created_at < $1 AND NOT EXISTS (
     SELECT FROM ngx.turn t WHERE t.status IN ('queued', 'running') AND t.tenant = x.tenant AND t.user_id = x.user_id
       AND (t.conversation_id = x.conversation_id OR position(x.id IN t.attachments) > 0))
-  ORDER BY x.created_at LIMIT $2 FOR UPDATE SKIP LOCKED) k
+  ORDER BY x.created_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM ngx.blob b USING k
 WHERE b.shard = k.shard AND b.id = k.id
 """
 _OLD_LOGS = """
-DELETE FROM ngx.log l USING (
+WITH k AS MATERIALIZED (
   SELECT shard, tenant, user_id, id FROM ngx.log WHERE kind = $1 AND at < $2
-  ORDER BY at LIMIT $3 FOR UPDATE SKIP LOCKED) k
+  ORDER BY at LIMIT $3 FOR UPDATE SKIP LOCKED)
+DELETE FROM ngx.log l USING k
 WHERE l.shard = k.shard AND l.tenant = k.tenant AND l.user_id = k.user_id AND l.id = k.id
 """
 
