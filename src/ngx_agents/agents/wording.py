@@ -8,10 +8,9 @@ import unicodedata
 # combining accents, soft hyphen, zero-width characters: they hide words and say nothing
 _INVISIBLE = re.compile("[\u0300-\u036f\u00ad\u200b-\u200f\u2060\ufeff]+")
 _WORD = re.compile(r"[a-z]+|\d+(?:[.,]\d+)?")
-
-
-# Markdown's emphasis: between words and in them it changes nothing of what they say; 8*10 and 8~10 say something
-_EMPHASIS = re.compile(r"(?<!\d)[*`~]+|[*`~]+(?!\d)")
+# Markdown's emphasis: between words and in them it changes nothing of what they say; 8*10 and 8~10 say something.
+# The mark comes first: what begins with a set of characters is searched for ten times as fast.
+_EMPHASIS = re.compile(r"[*`~](?:(?<!\d[*`~])|(?!\d))")
 
 
 def without_emphasis(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ngx_agents.clock import Rng
 from ngx_agents.errors import NgxError
@@ -82,12 +82,12 @@ class Lanes:
         self._hints = hints
         self._rng = rng
         self._look_s = LEAST_LOOK_S
-        self._is_hinted = False
         self._asking: set[object] = set()
         self._instance = lease.instance
         self.tasks = asyncio.TaskGroup()
         self._loops: list[asyncio.Task[None]] = []
         self._freed = asyncio.Event()
+        self._claim_is_due = asyncio.Event()
         self.batches = BatchPlaces()
         self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
 
@@ -154,6 +154,8 @@ class Lanes:
         return True
 
     def give_back_place(self) -> None:
+        if self.count >= self._settings.max_running:
+            self._claim_is_due.set()
         self.count -= 1
         self._running.set(self.count)
         self._freed.set()
@@ -251,12 +253,8 @@ class Lanes:
         Shortly after lanes were found, longer and longer after looks in vain; never in step with other instances.
         """
         self._look_s = min(self._look_s, self._settings.claim_every_s)
-        until_s = self._clock.monotonic_s() + self._look_s * self._rng.uniform(0.5, 1.0)
-        was_full = self.count >= self._settings.max_running
-        while not self._is_hinted and (left_s := until_s - self._clock.monotonic_s()) > 0:
-            if await self._wait_until_freed(left_s) and was_full:
-                break
-        self._is_hinted = False
+        await self._set_within(self._claim_is_due, self._look_s * self._rng.uniform(0.5, 1.0))
+        self._claim_is_due.clear()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -300,17 +298,17 @@ class Lanes:
             self.tasks.create_task(self._hints.tell())
 
     def _hint(self) -> None:
-        self._is_hinted = True
-        self._freed.set()
+        self._claim_is_due.set()
 
-    async def _wait_until_freed(self, within_s: float) -> bool:
+    async def _wait_until_freed(self, within_s: float) -> None:
         self._freed.clear()
-        try:
+        await self._set_within(self._freed, within_s)
+
+    @staticmethod
+    async def _set_within(event: asyncio.Event, within_s: float) -> None:
+        with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self._freed.wait()
-        except TimeoutError:
-            return False
-        return True
+                await event.wait()
 
     async def _heartbeat(self) -> None:
         while True:
