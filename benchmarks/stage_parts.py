@@ -115,6 +115,7 @@ class House:
             settings=TurnSettings(),
         )  # fmt: skip
         entrance = Entrance(modes, gate, metrics=metrics)
+        controls = ControlBoard(self._journal, clock=self._clock, metrics=metrics)
         taker = BatchTaker(
             engine=at_once, journal=self._journal, modes=modes, clock=self._clock, rng=Rng(1), metrics=metrics,
             enter=lambda owner, turn_class: entrance.enter(Principal(owner), turn_class=turn_class),
@@ -126,8 +127,8 @@ class House:
                 engine=at_once, journal=self._journal, taker=taker, ids=self._ids, clock=self._clock, max_open=1
             ),
             journal=self._journal, ids=self._ids, clock=self._clock, metrics=metrics, team=self._team,
-            modes=modes, mode_switch=ModeSwitch(modes, clock=self._clock), entrance=entrance, model_name=MODEL,
-            controls=ControlBoard(self._journal, clock=self._clock, metrics=metrics),
+            modes=modes, mode_switch=ModeSwitch(modes, controls, clock=self._clock), entrance=entrance,
+            model_name=MODEL, controls=controls,
         )  # fmt: skip
         content = load_team(tools=build_tools())
         self._instructions = next(iter(content.specialists.values())).instructions.of("en")

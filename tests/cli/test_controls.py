@@ -83,3 +83,32 @@ def test_what_is_none_of_the_kind_is_refused_in_one_line(tmp_path, line, told):
     assert done.returncode in (1, 2)
     assert done.stderr.count("\n") == 1
     assert told in done.stderr
+
+
+def test_the_mode_is_set_shown_and_given_back_with_a_trace(tmp_path):
+    assert "left to the signals" in ngx(tmp_path, "mode", "show").stdout
+    assert ngx(tmp_path, "mode", "set", "read-only", "--reason", "moving", "--for-s", "60").returncode == 0
+    assert ngx(tmp_path, "mode", "show").stdout.startswith(f"read-only: moving (by cli/{getpass.getuser()}, for ")
+    assert ngx(tmp_path, "mode", "auto").returncode == 0
+    assert "left to the signals" in ngx(tmp_path, "mode", "show").stdout
+    _, audit = known(tmp_path)
+    assert [(one.action, one.target) for one in audit] == [("mode.automatic", "mode"), ("mode.set", "mode")]
+    assert audit[0].before["mode"] == "read-only"
+    assert audit[1].after == {"mode": "read-only", "reason": "moving", "for_s": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["set", "degraded-9", "--reason", "x"], "degraded-9"),
+        (["set", "read-only"], "reason"),
+        (["set", "read-only", "--reason", ""], "reason"),
+        (["set", "read-only", "--reason", "x" * 301], "reason"),
+        (["set", "read-only", "--reason", "x", "--for-s", "0"], "for-s"),
+        (["set", "read-only", "--reason", "x", "--for-s", "nan"], "for-s"),
+        (["set", "read-only", "--reason", "x", "--for-s", "1e9"], "for-s"),
+    ],
+)
+def test_a_mode_that_cannot_be_is_refused_in_one_line(tmp_path, line, told):
+    done = ngx(tmp_path, "mode", *line)
+    assert (done.returncode, told in done.stderr) == (2, True)

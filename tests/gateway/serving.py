@@ -106,7 +106,7 @@ async def house(
                 metrics=metrics,
                 team=team,
                 modes=modes,
-                mode_switch=ModeSwitch(modes, clock=clock),
+                mode_switch=ModeSwitch(modes, controls, clock=clock),
                 entrance=entrance,
                 controls=controls,
                 batches=batches,

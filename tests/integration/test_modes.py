@@ -125,7 +125,7 @@ async def test_read_only_serves_history_and_refuses_turns(api: Client) -> None:
 
 async def test_what_an_operator_sets_is_logged_and_ends_by_itself(api: Client) -> None:
     status, view = await api.call("PUT", "/v1/admin/mode", json={"mode": "degraded-1", "reason": "short", "for_s": 0.3})
-    assert (status, view["is_everywhere"]) == (200, False)
+    assert (status, view["is_everywhere"]) == (200, True)
     _, audit = await api.call("GET", "/v1/admin/audit?target=mode")
     assert audit["items"][0]["after"] == {"mode": "degraded-1", "reason": "short", "for_s": 0.3}
     while (await api.call("GET", "/v1/admin/mode"))[1]["mode"] != "normal":

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ngx_agents.clock import Clock
 from ngx_agents.coordination.shared import Shared
-from ngx_agents.gateway.mode_switch import ModeSwitch
 from ngx_agents.resilience.admission import Gate
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.resilience.modes import Modes
@@ -25,5 +24,4 @@ class Foundation:
     shared: Shared | None
     keys: tuple[bytes, ...]
     modes: Modes
-    mode_switch: ModeSwitch
     gate: Gate

@@ -8,6 +8,7 @@ from ngx_agents.agents.spending import Spending, SpendingSettings
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.gateway.limits import Limits
+from ngx_agents.gateway.mode_switch import ModeSwitch
 from ngx_agents.state.budget_ledger import BudgetLedger
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.journal import Journal
@@ -24,6 +25,7 @@ class Governance:
     limits: Limits | None
     spending: Spending | None
     key_uses: KeyUses
+    mode_switch: ModeSwitch
 
 
 def governance_of(config: Config, journal: Journal, foundation: Foundation, *, model: str | None) -> Governance:
@@ -43,5 +45,10 @@ def governance_of(config: Config, journal: Journal, foundation: Foundation, *, m
         )
         spending = Spending(settings, controls=controls, ledger=ledger, clock=clock, metrics=metrics)
     return Governance(
-        controls=controls, ledger=ledger, limits=limits, spending=spending, key_uses=KeyUses(journal, clock=clock)
+        controls=controls,
+        ledger=ledger,
+        limits=limits,
+        spending=spending,
+        key_uses=KeyUses(journal, clock=clock),
+        mode_switch=ModeSwitch(foundation.modes, controls, clock=clock),
     )

@@ -38,7 +38,6 @@ from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import Exposition
-from ngx_agents.gateway.mode_switch import ModeSwitch
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.resilience.modes import Modes
@@ -142,7 +141,6 @@ async def lay_foundation(config: Config, stack: AsyncExitStack) -> Foundation:
         shared = RedisShared(config.redis.url, clock=clock, rng=Rng(), metrics=metrics)
         await shared.open()
         stack.push_async_callback(shared.close)
-    modes = Modes(clock=clock)
     return Foundation(
         clock=clock,
         metrics=metrics,
@@ -150,7 +148,6 @@ async def lay_foundation(config: Config, stack: AsyncExitStack) -> Foundation:
         traces=traces,
         shared=shared,
         keys=secret_keys(config),
-        modes=modes,
-        mode_switch=ModeSwitch(modes, clock=clock, shared=shared),
+        modes=Modes(clock=clock),
         gate=build_gate(config, clock=clock, rng=Rng()),
     )

@@ -2,8 +2,8 @@
 
 Signals: `database` (the journal is away: read-only, or degraded 1 where turns are taken locally; it has a hysteresis of
 its own), `shared` (Redis does not answer: degraded 1), `model` (degraded 1 while the first choice is left alone,
-degraded 4 while all that were asked are), `region` (degraded 1 while other locations answer for the first). Where
-something is shared, an operator's word comes from there. One task, started and cancelled with this context.
+degraded 4 while all that were asked are), `region` (degraded 1 while other locations answer for the first). One task,
+started and cancelled with this context.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ngx_agents.app.wiring import Parts
 from ngx_agents.coordination.commands import Get
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import SharedUnavailable
-from ngx_agents.gateway.mode_switch import KEY
 from ngx_agents.resilience.breaker import BreakerState
 from ngx_agents.resilience.modes import MODES_BY_LABEL, Mode, ModeChange
 from ngx_agents.state.failover import FailoverJournal
@@ -26,6 +25,7 @@ from ngx_agents.vertex.client import VertexAIClient
 from ngx_agents.vertex.ladder.residency import LOCAL
 
 LOOK_EVERY_S = 0.5
+PROBE = "probe"  # a key that nobody sets: that there is an answer is the answer
 SHARED_FAILURES = 4  # in a row: about two seconds
 log = event_log("app")
 
@@ -54,7 +54,6 @@ class ModeSignals:
         self._failover = parts.failover
         self._shared = parts.foundation.shared
         self._client = parts.client
-        self._switch = parts.foundation.mode_switch
         self._shared_failures = 0
         gauge = parts.metrics.gauge("ngx_mode", "1 for the mode that the server is in.", "mode")
         self._cells = {mode: gauge.labels(label) for label, mode in MODES_BY_LABEL.items()}
@@ -101,7 +100,7 @@ class ModeSignals:
 
     async def _look_at_shared(self, shared: Shared) -> None:
         try:
-            self._switch.heard(await shared.ask(Get(KEY)))
+            await shared.ask(Get(PROBE))
             self._shared_failures = 0
         except SharedUnavailable:
             self._shared_failures += 1

@@ -340,7 +340,7 @@ def build_gateway(
         a2a=a2a_settings(parts.config, parts.foundation.keys),
         guard=outbox_guard(parts.config),
         modes=parts.foundation.modes,
-        mode_switch=parts.foundation.mode_switch,
+        mode_switch=parts.governance.mode_switch,
         entrance=entrance,
         batches=batches,
         webhooks=webhook_desk(parts.config, parts.foundation),

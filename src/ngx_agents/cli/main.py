@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": "create, list and revoke API keys",
     "plans": "say what the users of a plan may do",
     "tenants": "give tenants and users their plans",
+    "mode": "set the operating mode on all instances, or leave it to the signals",
     "flags": "switch features on for some",
     "budgets": "say what may be spent of the model, or stop it at once",
     "turns": "look at turns that were given up, and let them run again",

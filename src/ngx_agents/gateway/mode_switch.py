@@ -1,87 +1,59 @@
-"""An operator's word on the mode, for all instances: told through what they share, each looks twice a second.
+"""An operator's word on the mode: a control like plans and flags, so that every process of every instance on the
+journal follows it within seconds and finds it again after a restart, until it is taken back or its time is over.
 
-Without something shared it holds on the instance that was asked. A shared word that is gone is taken back everywhere;
-one that was given here while nothing could be shared stays here.
+Where it is said it holds at once, before the journal has it: it must be possible to say read-only while the journal is
+away. Such a word stays on this instance alone until one is said that can be stored.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 
 from ngx_agents.clock import Clock
-from ngx_agents.coordination.commands import Drop, Put
-from ngx_agents.coordination.shared import Shared
-from ngx_agents.errors import NgxError
 from ngx_agents.resilience.modes import MODES_BY_LABEL, Modes
-from ngx_agents.telemetry.log import event_log
+from ngx_agents.state.commands import PutControl
+from ngx_agents.state.control_board import ControlBoard
+from ngx_agents.state.controls import HOUSE, OperatorMode
 
-KEY = "mode:override"
 LONGEST_S = 30 * 86_400.0
-log = event_log("gateway")
-
-
-class _Word(msgspec.Struct, frozen=True, kw_only=True):
-    """`until` is Unix time."""
-
-    mode: str
-    by: Annotated[str, msgspec.Meta(max_length=300)]
-    reason: Annotated[str, msgspec.Meta(max_length=300)]
-    until: float
 
 
 class ModeSwitch:
-    """`set` and `take_back` are the operator's; `heard` is told what the others have, None when there is nothing."""
+    """Follows the board from now on. The caller of `say` stores the command, and has the board refreshed."""
 
-    def __init__(self, modes: Modes, *, clock: Clock, shared: Shared | None = None) -> None:
+    def __init__(self, modes: Modes, controls: ControlBoard, *, clock: Clock) -> None:
         self._modes = modes
+        self._controls = controls
         self._clock = clock
-        self._shared = shared
-        self._seen: bytes | None = None
-        self._decode = msgspec.json.Decoder(_Word).decode
+        self._stored: OperatorMode | None = None
+        self._held: OperatorMode | None = None
+        controls.on_change(self._follow)
 
-    async def set(self, label: str, *, by: str, reason: str, for_s: float = LONGEST_S) -> bool:
-        """Holds from now on, for `for_s` at most; whether the other instances will hear of it."""
-        word = _Word(mode=label, by=by, reason=reason, until=self._clock.now_s() + for_s)
-        payload = msgspec.json.encode(word)
-        self._apply(word)
-        if self._shared is None:
-            return False
-        try:
-            await self._shared.ask(Put(KEY, payload, for_s))
-        except NgxError as error:
-            log.warning("mode.not_shared", code=error.code)
-            return False
-        self._seen = payload
-        return True
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether what holds here is what the journal has: then all instances have it, or will within seconds."""
+        return self._held == self._stored
 
-    async def take_back(self) -> bool:
-        """Gives the mode back to the signals; whether the other instances will hear of it."""
-        self._modes.automatic()
-        self._seen = None
-        if self._shared is None:
-            return False
-        try:
-            await self._shared.ask(Drop((KEY,)))
-        except NgxError as error:
-            log.warning("mode.not_shared", code=error.code)
-            return False
-        return True
+    def say(self, word: OperatorMode | None) -> PutControl:
+        """Holds here from now on; None gives the mode back to the signals. The command tells all the others."""
+        self._hold(word)
+        return told(word, now=self._clock.now_s())
 
-    def heard(self, payload: bytes | None) -> None:
-        if payload == self._seen:
-            return
-        self._seen = payload
-        if payload is None:
+    def _follow(self) -> None:
+        word = self._controls.operator_mode
+        if word != self._stored:
+            self._stored = word
+            self._hold(word)
+
+    def _hold(self, word: OperatorMode | None) -> None:
+        self._held = word
+        left_s = 0.0 if word is None else word.until - self._clock.now_s()
+        if word is None or left_s <= 0.0:
             self._modes.automatic()
-            return
-        try:
-            self._apply(self._decode(payload))
-        except msgspec.DecodeError:
-            log.warning("mode.not_understood", size_bytes=len(payload))
+        else:
+            self._modes.force(MODES_BY_LABEL[word.mode], by=word.by, reason=word.reason, for_s=left_s)
 
-    def _apply(self, word: _Word) -> None:
-        mode, left_s = MODES_BY_LABEL.get(word.mode), word.until - self._clock.now_s()
-        if mode is not None and left_s > 0.0:
-            self._modes.force(mode, by=word.by, reason=word.reason, for_s=left_s)
+
+def told(word: OperatorMode | None, *, now: float) -> PutControl:
+    """The command by which every instance learns of it."""
+    return PutControl(kind="mode", id=HOUSE, body=b"" if word is None else msgspec.json.encode(word), now=now)

@@ -16,7 +16,18 @@ import msgspec
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
 from ngx_agents.state.commands import Control, ListControls
-from ngx_agents.state.controls import ACCOUNT_JOIN, Account, Budget, Document, Flag, Plan, Tenant, read_document
+from ngx_agents.state.controls import (
+    ACCOUNT_JOIN,
+    HOUSE,
+    Account,
+    Budget,
+    Document,
+    Flag,
+    OperatorMode,
+    Plan,
+    Tenant,
+    read_document,
+)
 from ngx_agents.state.flags import is_on_for
 from ngx_agents.state.governance import ControlKind
 from ngx_agents.state.journal import Journal
@@ -84,6 +95,12 @@ class ControlBoard:
         if not isinstance(found, Flag):
             return False
         return is_on_for(found, flag, owner, plan=self.rules_of(owner).plan_name)
+
+    @property
+    def operator_mode(self) -> OperatorMode | None:
+        """What an operator set last, also when its time is over; None after it was taken back."""
+        found = self._known.get("mode", {}).get(HOUSE)
+        return found if isinstance(found, OperatorMode) else None
 
     def stopped(self, tenant: str, agent: str) -> str | None:
         """The name of the stop that keeps the model from being asked for them, None when none does."""

@@ -1,7 +1,7 @@
 """What operators decide, as typed documents: the bodies of controls. Strict: an unknown field is refused.
 
 Names of plans, flags and budgets are 1 to 64 of `a-z 0-9 . _ -`, not beginning with a sign. A tenant goes by its own
-name, an account by tenant and user, a stop by what it stops.
+name, an account by tenant and user, a stop by what it stops; there is one mode, of the house.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from ngx_agents.errors import InvalidRequest
+from ngx_agents.resilience.modes import MODES_BY_LABEL
 from ngx_agents.state.governance import ControlKind
 
 MAX_NAME_CHARS = 200
+HOUSE = "house"
+"""The name of the one mode."""
 ACCOUNT_JOIN = "\n"
 """Between tenant and user of an account's id: no name may hold it."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -110,6 +113,19 @@ class Stop(Document, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(max_length=500)] = ""
 
 
+class OperatorMode(Document, frozen=True, kw_only=True):
+    """The mode that holds in place of what the signals ask for, until `until` (Unix time). `by` is `tenant/user`."""
+
+    mode: str
+    by: Annotated[str, Meta(max_length=500)]
+    reason: Annotated[str, Meta(min_length=1, max_length=300)]
+    until: float
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES_BY_LABEL:
+            raise ValueError("there is no such mode")
+
+
 DOCUMENTS: dict[ControlKind, type[Document]] = {
     "plan": Plan,
     "tenant": Tenant,
@@ -117,6 +133,7 @@ DOCUMENTS: dict[ControlKind, type[Document]] = {
     "flag": Flag,
     "budget": Budget,
     "stop": Stop,
+    "mode": OperatorMode,
 }
 _DECODERS = {kind: msgspec.json.Decoder(document) for kind, document in DOCUMENTS.items()}
 
@@ -132,6 +149,8 @@ def check_name(kind: ControlKind, name: str) -> str:
         is_good = _NAME.fullmatch(name) is not None
     elif kind == "stop":
         is_good = _STOP.fullmatch(name) is not None
+    elif kind == "mode":
+        is_good = name == HOUSE
     else:
         parts = name.split(ACCOUNT_JOIN)
         is_good = len(parts) == (2 if kind == "account" else 1) and all(map(_is_owner_name, parts))

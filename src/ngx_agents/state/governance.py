@@ -1,8 +1,8 @@
 """What operators decide, and the log of who decided it. Part of `commands`.
 
-A control is one JSON document of a kind: a plan, a tenant, an account, a flag, a budget, a stop. All of them are few
-(`MAX_CONTROLS`), so that every instance holds them all and follows their changes by `number`, which grows with every
-change in the order of the commits.
+A control is one JSON document of a kind: a plan, a tenant, an account, a flag, a budget, a stop, the operators' mode.
+All of them are few (`MAX_CONTROLS`), so that every instance holds them all and follows their changes by `number`, which
+grows with every change in the order of the commits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-ControlKind = Literal["plan", "tenant", "account", "flag", "budget", "stop"]
+ControlKind = Literal["plan", "tenant", "account", "flag", "budget", "stop", "mode"]
 MAX_CONTROLS = 100_000
 MAX_CONTROL_BYTES = 16_384
 REMOVED_KEPT_S = 86_400.0

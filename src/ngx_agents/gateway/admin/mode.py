@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.mode_switch import LONGEST_S
 from ngx_agents.resilience.modes import ModeChange
+from ngx_agents.state.controls import OperatorMode
 
 MAX_BODY_BYTES = 4_096
 ModeLabel = Literal["normal", "degraded-1", "degraded-2", "degraded-3", "degraded-4", "read-only"]
@@ -35,12 +36,13 @@ class PastMode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModeView(msgspec.Struct, frozen=True, kw_only=True):
-    """`is_set`: by an operator. `is_everywhere`: the other instances hear of the change that was just made."""
+    """`is_set`: by an operator. `is_everywhere`: all instances have that word, or its end, within seconds; not so for
+    one that was said here while the journal was away."""
 
     mode: str
     reasons: tuple[str, ...]
     is_set: bool
-    is_everywhere: bool = False
+    is_everywhere: bool
     history: tuple[PastMode, ...] = ()
 
 
@@ -48,6 +50,8 @@ class ModeRoutes:
     def __init__(self, deps: GatewayDeps) -> None:
         self._modes = deps.modes
         self._switch = deps.mode_switch
+        self._controls = deps.controls
+        self._clock = deps.clock
         self._trail = AuditTrail(deps.journal, deps.ids, deps.clock)
         self._decoder = msgspec.json.Decoder(ModeBody)
 
@@ -55,30 +59,38 @@ class ModeRoutes:
         await exchange.reply_json(self._view())
 
     async def set(self, exchange: Exchange) -> None:
-        """Holds before it is logged: it must be possible while the journal is away, though it is then answered 503."""
+        """Holds here before it is stored: it must be possible while the journal is away, then it is answered 503."""
         body = decoded(self._decoder, await exchange.body(MAX_BODY_BYTES))
-        owner, before = exchange.principal.owner, {"mode": self._modes.current.label}
-        is_everywhere = await self._switch.set(
-            body.mode, by=f"{owner.tenant}/{owner.user}", reason=body.reason, for_s=body.for_s
+        owner = exchange.principal.owner
+        word = OperatorMode(
+            mode=body.mode,
+            by=f"{owner.tenant}/{owner.user}",
+            reason=body.reason,
+            until=self._clock.now_s() + body.for_s,
         )
         after = {"mode": body.mode, "reason": body.reason, "for_s": body.for_s}
-        await self._trail.change(exchange.principal, "mode.set", "mode", before=before, after=after)
-        await exchange.reply_json(self._view(is_everywhere=is_everywhere))
+        await self._change(exchange, "mode.set", word, after)
 
     async def take_back(self, exchange: Exchange) -> None:
-        before = {"mode": self._modes.current.label}
-        is_everywhere = await self._switch.take_back()
-        after = {"mode": self._modes.current.label}
-        await self._trail.change(exchange.principal, "mode.automatic", "mode", before=before, after=after)
-        await exchange.reply_json(self._view(is_everywhere=is_everywhere))
+        await self._change(exchange, "mode.automatic", None, None)
 
-    def _view(self, *, is_everywhere: bool = False) -> ModeView:
+    async def _change(
+        self, exchange: Exchange, action: str, word: OperatorMode | None, after: dict[str, Any] | None
+    ) -> None:
+        before = {"mode": self._modes.current.label}
+        command = self._switch.say(word)
+        after = after or {"mode": self._modes.current.label}
+        await self._trail.change(exchange.principal, action, "mode", command=command, before=before, after=after)
+        await self._controls.try_refresh()
+        await exchange.reply_json(self._view())
+
+    def _view(self) -> ModeView:
         modes = self._modes
         return ModeView(
             mode=modes.current.label,
             reasons=modes.reasons,
             is_set=modes.override is not None,
-            is_everywhere=is_everywhere,
+            is_everywhere=self._switch.is_everywhere,
             history=tuple(_past(change) for change in reversed(modes.history)),
         )
 

@@ -61,7 +61,7 @@ def _modes(routes: ModeRoutes) -> list[Operation]:
     ]
 
 
-_PATHS: dict[ControlKind, str] = {kind: f"/v1/admin/{kind}s/{{{kind}}}" for kind in DOCUMENTS}
+_PATHS: dict[ControlKind, str] = {kind: f"/v1/admin/{kind}s/{{{kind}}}" for kind in DOCUMENTS if kind != "mode"}
 _PATHS["account"] = "/v1/admin/accounts/{tenant}/{user}"
 
 
