@@ -7,9 +7,17 @@ import aiohttp
 import pytest
 
 from ngx_agents.agents.prompt import cache_user
-from ngx_agents.app.config_sections import AuthConfig, Config, LocalConfig, RedisConfig, ServerConfig, VertexConfig
+from ngx_agents.app.config_sections import (
+    AuthConfig,
+    Config,
+    LocalConfig,
+    OutboxConfig,
+    RedisConfig,
+    ServerConfig,
+    VertexConfig,
+)
 from ngx_agents.app.lifespan import running
-from ngx_agents.app.wiring import choose_model
+from ngx_agents.app.wiring import choose_model, gateway_settings
 from ngx_agents.errors import ConfigError, JournalLocked, ModelUnavailable
 from ngx_agents.state.model import Owner
 from ngx_agents.vertex.content import Content, ModelRequest, Text
@@ -156,3 +164,7 @@ async def test_erasing_a_user_erases_the_answers_kept_for_them(tmp_path: Path) -
             async with session.delete(f"{base_url}/v1/me") as answer:
                 assert (await answer.json())["erased"]["kept_answers"] == 1
             assert (await client.generate(request)).source == "model"
+
+
+def test_the_bound_on_standing_webhooks_reaches_the_edge() -> None:
+    assert gateway_settings(Config(outbox=OutboxConfig(max_webhooks=3))).max_webhooks == 3

@@ -28,6 +28,13 @@ GET /v1/me/schedules
 GET /v1/me/schedules/{schedule_id}
 PUT /v1/me/schedules/{schedule_id}
 DELETE /v1/me/schedules/{schedule_id}
+POST /v1/me/webhooks
+GET /v1/me/webhooks
+GET /v1/me/webhooks/{webhook_id}
+PATCH /v1/me/webhooks/{webhook_id}
+DELETE /v1/me/webhooks/{webhook_id}
+POST /v1/me/webhooks/{webhook_id}/test
+POST /v1/me/webhooks/{webhook_id}/secret
 GET /v1/agents
 GET /v1/agents/{agent_id}
 GET /v1/me/profile

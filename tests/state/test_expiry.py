@@ -13,6 +13,7 @@ from tests.state.manual_clock import ManualClock
 
 from ngx_agents.app.config import Config
 from ngx_agents.app.config_data import RetentionConfig
+from ngx_agents.app.config_sections import OutboxConfig
 from ngx_agents.app.journals import retention_of
 from ngx_agents.errors import ConfigError
 from ngx_agents.state import commands as c
@@ -32,7 +33,15 @@ def test_the_settings_say_what_goes_and_when() -> None:
     found = retention_of(msgspec.structs.replace(Config(), retention=retention))
     assert (found.messages_s, found.attachments_s, found.artifacts_s) == (2 * DAY_S, 3 * DAY_S, None)
     assert found.logs_s == {"weight": 1.5 * DAY_S}
-    assert {kind for (kind, _), _ in retention_of(Config()).limits} == {"idempotency", "turns", "batches", "audit"}
+    outbox = OutboxConfig(dead_kept_days=2)
+    assert retention_of(msgspec.structs.replace(Config(), outbox=outbox)).outbox_s == 2 * DAY_S
+    assert {kind for (kind, _), _ in retention_of(Config()).limits} == {
+        "idempotency",
+        "turns",
+        "batches",
+        "audit",
+        "outbox",
+    }
 
 
 def test_messages_are_never_kept_for_less_than_a_day() -> None:

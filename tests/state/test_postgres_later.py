@@ -1,4 +1,4 @@
-"""Batches and schedules on Postgres itself: copies in memory have no part in them."""
+"""Batches, schedules and standing webhooks on Postgres itself: copies in memory have no part in them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from tests.postgres_process import *  # noqa: F403
 from tests.state.batch_conformance import *  # noqa: F403
 from tests.state.schedule_conformance import *  # noqa: F403
+from tests.state.webhook_conformance import *  # noqa: F403
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.state.journal import Journal

@@ -73,6 +73,7 @@ def test_every_command_and_question_has_a_place() -> None:
             c.TakeBudget,
             c.GiveBudget,
             c.PutSchedule,
+            c.CreateWebhook,
         ):
             continue
         fields = kind.__struct_fields__
@@ -89,6 +90,10 @@ def test_every_command_and_question_has_a_place() -> None:
         created_at=0.0, next_at=0.0,
     )  # fmt: skip
     assert shard_for(c.PutSchedule(schedule=schedule, max_schedules=1)) == shard_of("ana")
+    webhook = c.Webhook(
+        id=ids.new("w", 9), owner=ana, url="https://a.example/", body=b"", events=("turn.failed",), created_at=0.0
+    )
+    assert shard_for(c.CreateWebhook(webhook=webhook, max_webhooks=1)) == shard_of("ana")
 
 
 def written(path: Path, **changes: object) -> Path:

@@ -1,4 +1,4 @@
-"""Batches and schedules on SQLite itself: copies in memory have no part in them."""
+"""Batches, schedules and standing webhooks on SQLite itself: copies in memory have no part in them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.state.batch_conformance import *  # noqa: F403
 from tests.state.schedule_conformance import *  # noqa: F403
+from tests.state.webhook_conformance import *  # noqa: F403
 
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.sqlite import SqliteJournal

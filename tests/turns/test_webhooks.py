@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from ngx_agents.errors import InvalidRequest
-from ngx_agents.turns.webhooks import key_of, sign
+from ngx_agents.errors import InvalidRequest, NgxError
+from ngx_agents.turns.webhooks import HeldKeys, key_of, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -29,3 +29,20 @@ def test_what_is_no_key_is_refused_and_not_told(secret: str) -> None:
         key_of(secret)
     assert refused.value.field == "webhook.secret"
     assert len(secret) < 10 or secret not in str(refused.value)
+
+
+def test_keys_that_were_replaced_sign_until_their_time_and_there_are_never_more_than_three() -> None:
+    keys, first = HeldKeys().with_new(former_until_s=0.0)
+    keys, second = keys.with_new(former_until_s=100.0)
+    assert [held.key for held in keys.still_good(99.0).keys] == [key_of(second), key_of(first)]
+    assert [held.key for held in keys.still_good(100.0).keys] == [key_of(second)]
+    for at_s in (50.0, 60.0, 70.0):
+        keys, newest = keys.with_new(former_until_s=at_s)
+    assert (keys.keys[0].key, len(keys.keys)) == (key_of(newest), 3)
+    assert [held.until_s for held in keys.keys] == [None, 70.0, 60.0], "a later rotation keeps none for longer"
+    assert HeldKeys.read(keys.packed()) == keys
+
+
+def test_keys_that_cannot_be_read_are_a_typed_error() -> None:
+    with pytest.raises(NgxError):
+        HeldKeys.read(b"\xff")

@@ -301,6 +301,10 @@ class OutboxConfig(Section, frozen=True, kw_only=True):
     https_only: Annotated[bool, setting("Refuse webhooks without TLS.")] = False
     timeout_s: Annotated[float, setting("How long one request may take.", bounds=(0.1, 30))] = 15.0
     attempts: Annotated[int, setting("Attempts, spread over half an hour, until it is given up.", bounds=(1, 100))] = 10
+    dead_kept_days: Annotated[
+        float, setting("How long what was given up is kept for `ngx outbox replay`.", bounds=(0.01, 36_500))
+    ] = 30.0
+    max_webhooks: Annotated[int, setting("Standing webhooks that a user may have.", bounds=(0, 1_000))] = 10
 
 
 class AdmissionConfig(Section, frozen=True, kw_only=True):

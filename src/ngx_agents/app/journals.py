@@ -130,6 +130,7 @@ def retention_of(config: Config) -> Retention:
         artifacts_s=_kept_s(kept.artifacts_days),
         attachments_s=_kept_s(kept.attachments_days),
         audit_s=_kept_s(kept.audit_days),
+        outbox_s=config.outbox.dead_kept_days * DAY_S,
         logs_s={kind: days * DAY_S for kind, days in logs.items() if days},
     )
 

@@ -372,6 +372,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
         attachments_bytes=config.blobs.user_bytes,
         max_batch_bytes=config.batches.max_body_bytes,
         max_schedules=config.turns.max_schedules,
+        max_webhooks=config.outbox.max_webhooks,
         auth=AuthSettings(
             mode=auth.mode,
             jwt_secret=auth.jwt_secret,

@@ -36,6 +36,7 @@ _ID_KINDS = {
     "attachment_id": "b",
     "batch_id": "j",
     "schedule_id": "s",
+    "webhook_id": "w",
 }
 
 

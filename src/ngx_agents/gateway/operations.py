@@ -32,6 +32,7 @@ from ngx_agents.gateway.operation import operation_of as _operation
 from ngx_agents.gateway.schedules import ScheduleRoutes, schedule_operations
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.gateway.turns import TurnRoutes
+from ngx_agents.gateway.webhooks import WebhookRoutes, webhook_operations
 from ngx_agents.state.model import Artifact, ConversationInfo, Profile
 from ngx_agents.state.state_commands import Consent
 from ngx_agents.turns.model import TurnView
@@ -75,6 +76,7 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
         *_turns(TurnRoutes(deps, settings.max_body_bytes)),
         *batch_operations(BatchRoutes(deps, settings)),
         *schedule_operations(ScheduleRoutes(deps, settings)),
+        *webhook_operations(WebhookRoutes(deps, settings)),
         *_agents(AgentRoutes(deps)),
         *_me(MeRoutes(deps)),
         *attachment_operations(AttachmentRoutes(deps, settings.attachments_bytes)),

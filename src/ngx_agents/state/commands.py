@@ -118,6 +118,13 @@ from ngx_agents.state.task_commands import ListTasks as ListTasks
 from ngx_agents.state.task_commands import PushConfig as PushConfig
 from ngx_agents.state.task_commands import PutPush as PutPush
 from ngx_agents.state.task_commands import TaskEntry as TaskEntry
+from ngx_agents.state.webhook_commands import ChangeWebhook as ChangeWebhook
+from ngx_agents.state.webhook_commands import CreateWebhook as CreateWebhook
+from ngx_agents.state.webhook_commands import DeleteWebhook as DeleteWebhook
+from ngx_agents.state.webhook_commands import GetWebhook as GetWebhook
+from ngx_agents.state.webhook_commands import ListWebhooks as ListWebhooks
+from ngx_agents.state.webhook_commands import TryWebhook as TryWebhook
+from ngx_agents.state.webhook_commands import Webhook as Webhook
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -368,6 +375,7 @@ Command = (
     | PutSchedule | DeleteSchedule | FireSchedule | CreateBatch | AddBatchItems | StartBatch | DropBatch
     | TakeItems | CancelBatch | SettleBatch
     | EndTask | PutPush | DeletePush | ClaimPushes | SettlePush | ReplayPush | AddPost
+    | CreateWebhook | ChangeWebhook | DeleteWebhook | TryWebhook
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
@@ -375,6 +383,6 @@ Question = (
     | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
     | GetTime | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
     | GetSchedule | ListSchedules | DueSchedules | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
-    | GetTask | ListTasks | ListPushes | ListDeadPushes
+    | GetTask | ListTasks | ListPushes | ListDeadPushes | GetWebhook | ListWebhooks
 )  # fmt: skip
 Result = Any

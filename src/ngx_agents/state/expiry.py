@@ -28,8 +28,9 @@ log = event_log("state")
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """How long things are kept, in seconds; None keeps them for good.
 
-    `conversations_s` counts from the last change, `logs_s` (by kind) from the time an entry is about, the others from
-    when it came. Messages go as questions with their answers, out of conversations that go on.
+    `conversations_s` counts from the last change, `logs_s` (by kind) from the time an entry is about, `outbox_s` (of
+    what webhooks did not take) from its event, the others from when it came. Messages go as questions with their
+    answers, out of conversations that go on.
     """
 
     idempotency_s: float = IDEMPOTENCY_KEPT_S
@@ -41,6 +42,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     attachments_s: float | None = None
     logs_s: dict[LogKind, float] = {}
     audit_s: float | None = None
+    outbox_s: float = 30 * 86_400.0
 
     def __post_init__(self) -> None:
         if self.idempotency_s < IDEMPOTENCY_KEPT_S:
@@ -64,6 +66,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
             (("artifacts", None), self.artifacts_s),
             (("attachments", None), self.attachments_s),
             (("audit", None), self.audit_s),
+            (("outbox", None), self.outbox_s),
             *((("logs", kind), kept_s) for kind, kept_s in self.logs_s.items()),
         ]
         return [(expiring, kept_s) for expiring, kept_s in kinds if kept_s is not None]

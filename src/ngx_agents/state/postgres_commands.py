@@ -32,6 +32,7 @@ from ngx_agents.state.postgres_store import lock_lane
 from ngx_agents.state.postgres_tasks import APPLY as TASKS
 from ngx_agents.state.postgres_turns import replay_turn, request_cancel
 from ngx_agents.state.postgres_user_batches import APPLY as BATCHES
+from ngx_agents.state.postgres_webhooks import APPLY as WEBHOOKS
 from ngx_agents.state.sharded_routes import shard_for
 from ngx_agents.state.state_commands import next_version
 
@@ -238,4 +239,5 @@ _APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **SCHEDULES,
     **TASKS,
     **PUSHES,
+    **WEBHOOKS,
 }

@@ -53,7 +53,7 @@ async def erase_user(connection: Connection, command: c.EraseUser) -> dict[str, 
         " AND v.tenant = $1 AND v.user_id = $2",
         *who,
     )
-    for table in ("idempotency", "log", "profile", "blob", "consent", "outbox", "schedule"):
+    for table in ("idempotency", "log", "profile", "blob", "consent", "outbox", "webhook", "schedule"):
         where = f"ngx.{table} WHERE {_MINE} AND shard = $3"
         erased[table] = await _delete(connection, where, *who, shard_of(command.owner.user))
     inputs = f"ngx.batch_item WHERE shard = $3 AND batch_id IN (SELECT id FROM ngx.batch WHERE {_MINE})"

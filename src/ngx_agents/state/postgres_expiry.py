@@ -45,6 +45,13 @@ WITH k AS MATERIALIZED (
 DELETE FROM ngx.audit a USING k
 WHERE a.shard = k.shard AND a.id = k.id
 """
+_DEAD_POSTS = """
+WITH k AS MATERIALIZED (
+  SELECT shard, number FROM ngx.outbox WHERE dead_reason IS NOT NULL AND at < $1
+  ORDER BY at, number LIMIT $2 FOR UPDATE SKIP LOCKED)
+DELETE FROM ngx.outbox o USING k
+WHERE o.shard = k.shard AND o.number = k.number
+"""
 _ELECT = """
 INSERT INTO ngx.election AS e (name, instance, expires_at)
 VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
@@ -87,6 +94,10 @@ async def _expire_audit(connection: Connection, command: s.Expire) -> int:
     return count_of(await connection.execute(_AUDIT, command.before, command.limit))
 
 
+async def _expire_dead_posts(connection: Connection, command: s.Expire) -> int:
+    return count_of(await connection.execute(_DEAD_POSTS, command.before, command.limit))
+
+
 async def try_elect(connection: Connection, command: s.TryElect) -> bool:
     found = await connection.fetchval(_ELECT, command.name, command.instance, command.lease_s)
     return found is not None
@@ -102,5 +113,6 @@ _EXPIRE: dict[s.ExpiryKind, Callable[[Connection, s.Expire], Awaitable[int]]] = 
     "attachments": expire_attachments,
     "logs": expire_logs,
     "audit": _expire_audit,
+    "outbox": _expire_dead_posts,
 }
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {s.Expire: expire, s.TryElect: try_elect}

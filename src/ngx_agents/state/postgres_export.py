@@ -24,6 +24,7 @@ from ngx_agents.state.postgres_schedules import export_schedules
 from ngx_agents.state.postgres_states import export_more
 from ngx_agents.state.postgres_tasks import export_tasks
 from ngx_agents.state.postgres_user_batch_lists import export_batches
+from ngx_agents.state.postgres_webhooks import export_webhooks
 
 _MESSAGES = """
 SELECT m.id, m.seq, m.role, m.text, m.created_at, m.turn_id, m.agent, m.source, m.conversation_id
@@ -56,6 +57,7 @@ async def export_user(connection: Connection, owner: Owner, profile: Profile) ->
         "batches": await export_batches(connection, owner),
         "schedules": await export_schedules(connection, owner),
         **await export_tasks(connection, owner),
+        "standing_webhooks": await export_webhooks(connection, owner),
         **await export_more(connection, owner),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)

@@ -33,13 +33,17 @@ FROM taken o LEFT JOIN ngx.turn t ON t.shard = o.shard AND t.id = o.subject ORDE
 """
 _DISABLE = """
 WITH mine AS (
-  SELECT shard, subject, webhook_id FROM ngx.outbox WHERE shard = $1 AND number = $2 AND claimed_by = $3
+  SELECT shard, subject, webhook_id, kind, tenant, user_id FROM ngx.outbox
+  WHERE shard = $1 AND number = $2 AND claimed_by = $3
 ), gone AS (
   DELETE FROM ngx.outbox o USING mine m
-  WHERE o.shard = m.shard AND o.subject = m.subject AND o.webhook_id = m.webhook_id
+  WHERE o.shard = m.shard AND o.webhook_id = m.webhook_id AND o.kind = m.kind AND o.tenant = m.tenant
+    AND o.user_id = m.user_id AND (o.subject = m.subject OR m.kind = 'standing')
 )
 UPDATE ngx.webhook w SET disabled_at = $4 FROM mine m
-WHERE w.shard = m.shard AND w.subject = m.subject AND w.id = m.webhook_id
+WHERE w.shard = m.shard AND w.id = m.webhook_id AND w.kind = m.kind AND (
+  CASE WHEN m.kind = 'standing' THEN w.subject = w.id AND w.tenant = m.tenant AND w.user_id = m.user_id
+  ELSE w.subject = m.subject END)
 """
 
 

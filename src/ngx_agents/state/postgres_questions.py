@@ -47,6 +47,7 @@ from ngx_agents.state.postgres_schedules import ANSWER as SCHEDULES
 from ngx_agents.state.postgres_states import ANSWER as STATES
 from ngx_agents.state.postgres_tasks import ANSWER as TASKS
 from ngx_agents.state.postgres_user_batch_lists import ANSWER as BATCHES
+from ngx_agents.state.postgres_webhooks import ANSWER as WEBHOOKS
 from ngx_agents.state.state_commands import VersionedProfile
 
 MAX_SEQ = 2**31 - 1
@@ -250,4 +251,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     **SCHEDULES,
     **TASKS,
     **PUSHES,
+    **WEBHOOKS,
 }

@@ -125,6 +125,10 @@ def _touched_of_later(command: c.Command) -> str:
             return command.id
         case c.PutSchedule():
             return command.schedule.id
+        case c.CreateWebhook():
+            return command.webhook.id
+        case c.ChangeWebhook() | c.DeleteWebhook() | c.TryWebhook():
+            return command.id
         case c.AddBatchItems() | c.StartBatch() | c.DropBatch() | c.TakeItems() | c.CancelBatch() | c.SettleBatch():
             return command.batch_id
         case _:

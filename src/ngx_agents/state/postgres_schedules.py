@@ -13,7 +13,8 @@ from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_rows import storable
 from ngx_agents.state.postgres_store import load, write
-from ngx_agents.state.schedules import acceptance, anew, weekdays_read, weekdays_stored
+from ngx_agents.state.postgres_webhooks import note_event
+from ngx_agents.state.schedules import acceptance, anew, told_of_firing, weekdays_read, weekdays_stored
 from ngx_agents.state.user_batches import grant_of
 
 _SCHEDULE = """
@@ -107,6 +108,8 @@ async def fire_schedule(connection: Connection, command: s.FireSchedule, mark: t
         command.turn_id,
         command.skipped,
     )
+    data = told_of_firing(command)
+    await note_event(connection, command.owner, "schedule.sent", subject=command.id, data=data, now=command.now)
     return c.Fired(grant=grant_of(told, accepted) if accepted.epoch is not None else None)
 
 

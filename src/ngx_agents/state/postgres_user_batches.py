@@ -23,7 +23,8 @@ from ngx_agents.state.postgres_rows import NO_SHARD, shard_in, storable
 from ngx_agents.state.postgres_statements import columns_of
 from ngx_agents.state.postgres_store import load, lock_lanes, write
 from ngx_agents.state.postgres_user_batch_lists import count_items, get_batch, keyed_batch
-from ngx_agents.state.user_batches import acceptance, end_of, grant_of, post_of
+from ngx_agents.state.postgres_webhooks import note_event
+from ngx_agents.state.user_batches import acceptance, end_of, grant_of, post_of, told_of_batch
 
 _encode = msgspec.json.Encoder().encode
 _MINE = "shard = $1 AND id = $2 AND tenant = $3 AND user_id = $4"
@@ -247,6 +248,8 @@ async def _settle(connection: Connection, command: b.SettleBatch) -> b.Batch | N
     batch = msgspec.structs.replace(batch, status=ended, finished_at=command.now, counts=counts)
     if url is not None:
         await add_post(connection, post_of(batch, url, body))
+    data = told_of_batch(batch)
+    await note_event(connection, batch.owner, f"batch.{ended}", subject=batch.id, data=data, now=command.now)
     return batch
 
 

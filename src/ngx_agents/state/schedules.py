@@ -23,6 +23,13 @@ def acceptance(command: c.FireSchedule, schedule: c.Schedule) -> c.AcceptTurn:
     )  # fmt: skip
 
 
+def told_of_firing(command: c.FireSchedule) -> dict[str, object]:
+    """What standing webhooks are told of a message that was sent."""
+    return {
+        "schedule_id": command.id, "turn_id": command.turn_id, "due_at": command.due_at, "skipped": command.skipped
+    }  # fmt: skip
+
+
 def anew(told: c.AcceptTurn) -> c.CreateConversation:
     """The conversation that the schedule's message goes to, for when it was deleted."""
     return c.CreateConversation(id=told.conversation_id, owner=told.owner, title="", now=told.now)

@@ -29,11 +29,15 @@ from ngx_agents.state.sqlite_tasks import APPLY as TASKS
 from ngx_agents.state.sqlite_turns import AGEING_S_PER_CLASS, accept_turn, finish_turn, request_cancel
 from ngx_agents.state.sqlite_user_batches import APPLY as BATCHES
 from ngx_agents.state.sqlite_user_batches import erase_batches
+from ngx_agents.state.sqlite_webhooks import APPLY as WEBHOOKS
 from ngx_agents.state.state_commands import next_version
 
 Connection = sqlite3.Connection
 encode_json = msgspec.json.Encoder().encode
 _encode_profile = msgspec.msgpack.Encoder().encode
+_OF_USER = (
+    "artifact", "idempotency", "log", "profile", "blob", "consent", "outbox", "webhook", "schedule", "conversation"
+)  # fmt: skip
 
 
 def apply(db: Connection, command: c.Command) -> Any:
@@ -230,7 +234,7 @@ def _erase_user(db: Connection, command: c.EraseUser) -> dict[str, int]:
     erased["message"] = cursor.rowcount
     states = f"DELETE FROM state WHERE conversation_id IN (SELECT id FROM conversation WHERE {mine})"
     erased["state"] = db.execute(states, who).rowcount
-    for table in ("artifact", "idempotency", "log", "profile", "blob", "consent", "outbox", "schedule", "conversation"):
+    for table in _OF_USER:
         erased[table] = db.execute(f"DELETE FROM {table} WHERE {mine}", who).rowcount
     erased["batch"] = erase_batches(db, command.owner)
     return erased
@@ -298,4 +302,5 @@ _APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     **SCHEDULES,
     **TASKS,
     **PUSHES,
+    **WEBHOOKS,
 }

@@ -56,6 +56,14 @@ def _expire_audit(db: Connection, command: s.Expire) -> int:
     ).rowcount
 
 
+def _expire_dead_posts(db: Connection, command: s.Expire) -> int:
+    return db.execute(
+        "DELETE FROM outbox WHERE number IN (SELECT number FROM outbox WHERE dead_reason IS NOT NULL AND at < ?"
+        " ORDER BY at, number LIMIT ?)",
+        (command.before, command.limit),
+    ).rowcount
+
+
 def _try_elect(db: Connection, command: s.TryElect) -> bool:
     row = db.execute(
         f"INSERT INTO election (name, instance, expires_at) VALUES (?1, ?2, {_NOW} + ?3)"
@@ -76,5 +84,6 @@ _EXPIRE: dict[s.ExpiryKind, Callable[[Connection, s.Expire], int]] = {
     "attachments": expire_attachments,
     "logs": expire_logs,
     "audit": _expire_audit,
+    "outbox": _expire_dead_posts,
 }
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {s.Expire: _expire, s.TryElect: _try_elect}

@@ -11,6 +11,7 @@ import msgspec
 from ngx_agents.state import push_commands as p
 from ngx_agents.state.model import Owner
 from ngx_agents.state.task_commands import PushConfig
+from ngx_agents.state.webhook_commands import STANDING
 
 Connection = sqlite3.Connection
 _encode = msgspec.json.Encoder().encode
@@ -93,12 +94,25 @@ def dead_reason(command: p.SettlePush) -> str | None:
 
 def _disable(db: Connection, command: p.SettlePush) -> None:
     row = db.execute(
-        "SELECT subject, webhook_id FROM outbox WHERE number = ? AND claimed_by = ?",
+        "SELECT subject, webhook_id, kind, tenant, user FROM outbox WHERE number = ? AND claimed_by = ?",
         (command.number, command.instance),
     ).fetchone()
-    if row is not None:
-        db.execute("UPDATE webhook SET disabled_at = ? WHERE subject = ? AND id = ?", (command.now, *row))
-        db.execute("DELETE FROM outbox WHERE subject = ? AND webhook_id = ?", row)
+    if row is None:
+        return
+    subject, webhook_id, kind, *who = row
+    if kind == STANDING:
+        db.execute(
+            "UPDATE webhook SET disabled_at = ?1 WHERE subject = ?2 AND id = ?2 AND tenant = ?3 AND user = ?4",
+            (command.now, webhook_id, *who),
+        )
+        db.execute(
+            "DELETE FROM outbox WHERE webhook_id = ? AND tenant = ? AND user = ? AND kind = ?", (webhook_id, *who, kind)
+        )
+    else:
+        db.execute(
+            "UPDATE webhook SET disabled_at = ? WHERE subject = ? AND id = ?", (command.now, subject, webhook_id)
+        )
+        db.execute("DELETE FROM outbox WHERE subject = ? AND webhook_id = ?", (subject, webhook_id))
 
 
 def _list_dead(db: Connection, question: p.ListDeadPushes) -> tuple[p.DeadPush, ...]:

@@ -35,6 +35,8 @@ from ngx_agents.state.sqlite_tasks import ANSWER as TASKS
 from ngx_agents.state.sqlite_tasks import export_tasks
 from ngx_agents.state.sqlite_user_batches import ANSWER as BATCHES
 from ngx_agents.state.sqlite_user_batches import export_batches
+from ngx_agents.state.sqlite_webhooks import ANSWER as WEBHOOKS
+from ngx_agents.state.sqlite_webhooks import export_webhooks
 from ngx_agents.state.state_commands import VersionedProfile
 
 Connection = sqlite3.Connection
@@ -300,6 +302,7 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
         "batches": export_batches(db, owner),
         "schedules": export_schedules(db, owner),
         **export_tasks(db, owner),
+        "standing_webhooks": export_webhooks(db, owner),
         **_decoded_states(export_more(db, owner)),
     }
     built: dict[str, Any] = msgspec.to_builtins(exported)
@@ -384,4 +387,5 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     **SCHEDULES,
     **TASKS,
     **PUSHES,
+    **WEBHOOKS,
 }

@@ -10,8 +10,9 @@ from ngx_agents.errors import QuotaExceeded
 from ngx_agents.state import commands as c
 from ngx_agents.state import schedule_commands as s
 from ngx_agents.state.model import Owner
-from ngx_agents.state.schedules import acceptance, anew, weekdays_read, weekdays_stored
+from ngx_agents.state.schedules import acceptance, anew, told_of_firing, weekdays_read, weekdays_stored
 from ngx_agents.state.sqlite_turns import accept_turn
+from ngx_agents.state.sqlite_webhooks import note_event
 from ngx_agents.state.user_batches import grant_of
 
 Connection = sqlite3.Connection
@@ -84,6 +85,7 @@ def _fire(db: Connection, command: s.FireSchedule) -> c.Fired | None:
         " WHERE id = ?",
         (command.next_at, command.due_at, command.now, command.turn_id, command.skipped, command.id),
     )
+    note_event(db, command.owner, "schedule.sent", subject=command.id, data=told_of_firing(command), now=command.now)
     return c.Fired(grant=grant_of(told, accepted) if accepted.epoch is not None else None)
 
 

@@ -19,6 +19,7 @@ from ngx_agents.state.pages import NEWEST, page, place_of
 from ngx_agents.state.sqlite_erasure import forget_conversation
 from ngx_agents.state.sqlite_pushes import add_post
 from ngx_agents.state.sqlite_turns import accept_turn
+from ngx_agents.state.sqlite_webhooks import note_event
 from ngx_agents.state.user_batches import (
     acceptance,
     batch_place,
@@ -28,6 +29,7 @@ from ngx_agents.state.user_batches import (
     next_number,
     post_of,
     results_page,
+    told_of_batch,
 )
 
 Connection = sqlite3.Connection
@@ -200,6 +202,7 @@ def _settle(db: Connection, command: b.SettleBatch) -> b.Batch | None:
     batch = msgspec.structs.replace(batch, status=ended, finished_at=command.now, counts=counts)
     if url is not None:
         add_post(db, post_of(batch, url, body))
+    note_event(db, batch.owner, f"batch.{ended}", subject=batch.id, data=told_of_batch(batch), now=command.now)
     return batch
 
 

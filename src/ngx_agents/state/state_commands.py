@@ -15,7 +15,16 @@ from ngx_agents.errors import InvalidRequest
 from ngx_agents.state.model import LogKind, Message, Owner, Profile
 
 ExpiryKind = Literal[
-    "idempotency", "turns", "conversations", "batches", "messages", "artifacts", "attachments", "logs", "audit"
+    "idempotency",
+    "turns",
+    "conversations",
+    "batches",
+    "messages",
+    "artifacts",
+    "attachments",
+    "logs",
+    "audit",
+    "outbox",
 ]
 IDEMPOTENCY_KEPT_S = 86_400.0
 

@@ -38,12 +38,15 @@ def grant_of(told: c.AcceptTurn, accepted: c.Accepted) -> c.Grant:
 
 
 def post_of(batch: b.Batch, url: str, body: bytes) -> c.AddPost:
-    """What a webhook is told of a batch that has ended. `body` is its record."""
-    told = {"batch_id": batch.id, "status": batch.status, "counts": batch.counts}
+    """What its one webhook is told of a batch that has ended. `body` is its record."""
     return c.AddPost(
         owner=batch.owner, kind="batch", subject=batch.id, webhook_id="done", url=url, body=body,
-        content=msgspec.json.encode(told), now=batch.finished_at or 0.0,
+        content=msgspec.json.encode(told_of_batch(batch)), now=batch.finished_at or 0.0,
     )  # fmt: skip
+
+
+def told_of_batch(batch: b.Batch) -> dict[str, object]:
+    return {"batch_id": batch.id, "status": batch.status, "counts": batch.counts}
 
 
 def end_of(batch: b.Batch, *, taken: int, now: float) -> b.BatchStatus | None:

@@ -44,7 +44,7 @@ def test_public_addresses_pass(address: str) -> None:
         "", "hook", "/hook", "ftp://example.com/", "file:///etc/passwd", "gopher://example.com/", "http://", "http:///a",
         "http://user:secret@example.com/", "http://user@example.com/", "javascript:alert(1)", "http://[::1", "//a.com/",
         "http://example.com:99999/", "http://" + "a" * 3000 + ".com/", "http://2130706433/", "http://0x7f.1/",
-        "http://127.1/", "http://[fe80::1%25eth0]/",
+        "http://127.1/", "http://[fe80::1%25eth0]/", "http://a.com/\n", "http://a.com/\0", "http://a.com/ b",
     ],
 )  # fmt: skip
 async def test_malformed_and_disguised_urls_are_refused(url: str) -> None:

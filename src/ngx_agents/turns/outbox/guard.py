@@ -45,7 +45,8 @@ class Guard:
     def parsed(self, url: str, *, field: str = "url") -> yarl.URL:
         """The URL, its form and a literal address checked. Raises InvalidRequest."""
         try:
-            found = yarl.URL(url) if len(url) <= MAX_URL_CHARS else yarl.URL()
+            is_plain = len(url) <= MAX_URL_CHARS and not any(char <= " " for char in url)
+            found = yarl.URL(url) if is_plain else yarl.URL()
             is_well_formed = bool(found.host) and found.scheme in self._schemes and found.port is not None
         except ValueError:
             is_well_formed, found = False, yarl.URL()
