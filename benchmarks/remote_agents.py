@@ -21,6 +21,7 @@ from ngx_agents.agents.remote.http import ForeignHttp
 
 TEXT = "the weather please"
 ROUNDS = 3
+TRAIL = "depth=1, calls=127, ms=10000"
 
 
 async def ours(url: str, messages: int) -> float:
@@ -31,7 +32,9 @@ async def ours(url: str, messages: int) -> float:
 
         async def one(number: int) -> str:
             hearing = Hearing()
-            async for event in client.send(card, TEXT, message_id=f"m{number}", place=Place(), timeout_s=10.0):
+            async for event in client.send(
+                card, TEXT, message_id=f"m{number}", place=Place(), timeout_s=10.0, trail=TRAIL
+            ):
                 hearing.take(event)
             return hearing.text
 

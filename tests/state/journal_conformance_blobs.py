@@ -85,6 +85,21 @@ async def test_a_turn_keeps_the_ids_of_its_attachments_through_every_grant(journ
     assert kept == {running.turn_id: attached, waiting.turn_id: attached[:1], plain.turn_id: ()}
 
 
+async def test_a_turn_keeps_what_was_told_of_its_way_through_every_grant(journal: Journal) -> None:
+    lane = await conversation(journal)
+    running, waiting = accept(lane, "uno", trail="depth=1"), accept(lane, "dos", trail="depth=2", grant_to=None)
+    plain = accept(lane, "tres", grant_to=None)
+    for command in (running, waiting, plain):
+        await tell(journal, command)
+    assert (await journal.query(c.GetTurn(id=running.turn_id, owner=ANA))).trail == "depth=1"
+    done = await tell(journal, finish(lane, running.turn_id, 1, grant_to="one"))
+    assert done.next.trail == "depth=2"
+    await tell(journal, c.ReleaseLane(conversation_id=lane, epoch=2))
+    [claimed] = await journal.claim(1, instance="two", now=NOW)
+    assert (claimed.turn_id, claimed.trail) == (waiting.turn_id, "depth=2")
+    assert (await tell(journal, finish(lane, waiting.turn_id, 3, user_seq=3, grant_to="two"))).next.trail is None
+
+
 async def test_a_message_with_attachments_is_not_coalesced(journal: Journal) -> None:
     lane = await conversation(journal)
     await tell(journal, accept(lane, "runs"))

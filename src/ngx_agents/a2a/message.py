@@ -41,7 +41,7 @@ UNLIMITED = Budget()
 
 class A2AContext:
     """`deadline_s` is absolute on the server's monotonic clock, None at the root when nothing bounds it yet.
-    `agent` is who works in it, empty at the root."""
+    `agent` is who works in it, empty at the root; `depth` there is what the servers before this one add."""
 
     __slots__ = ("_fan_out", "_parent", "_server", "agent", "calls_left", "calls_made", "cost_usd_left",
                  "cost_usd_spent", "deadline_s", "depth", "tokens_left", "tokens_spent", "traceparent",
@@ -55,6 +55,7 @@ class A2AContext:
         turn_class: int = INTERACTIVE,
         budget: Budget = UNLIMITED,
         traceparent: str | None = None,
+        depth: int = 0,
     ) -> None:
         self._server = server
         self._parent: A2AContext | None = None
@@ -62,7 +63,7 @@ class A2AContext:
         self.agent = ""
         self.deadline_s = deadline_s
         self.turn_class = turn_class
-        self.depth = 0
+        self.depth = depth
         self.traceparent = traceparent
         self.tokens_left = budget.tokens
         self.cost_usd_left = budget.cost_usd
@@ -132,6 +133,13 @@ class A2AContext:
             at.calls_made += calls
             at = at._parent
 
+    def hand_on(self) -> int:
+        """How many calls a server elsewhere may make for this message: half of what is left, counted as made, since
+        nobody tells how many it made."""
+        calls = self.calls_left // 2
+        self.count_calls(calls)
+        return calls
+
     def child(self, agent: str, deadline_s: float | None, turn_class: int) -> A2AContext:
         """The context of a call made here. Raises CallsUnbounded, BudgetSpent."""
         if self.depth >= MAX_DEPTH:
@@ -186,7 +194,7 @@ class A2AMessage:
 
     @property
     def depth(self) -> int:
-        """1 for a message from outside, one more for each agent above."""
+        """1 for a message from outside, one more for each agent above, also in servers that it came through."""
         return self.context.depth
 
 

@@ -144,10 +144,14 @@ class A2AServer:
         turn_class: int = INTERACTIVE,
         budget: Budget = UNLIMITED,
         traceparent: str | None = None,
+        depth: int = 0,
     ) -> A2AContext:
-        """Where a turn begins: the calls made in it share its deadline, class, budget and trace."""
+        """Where a turn begins: the calls made in it share its deadline, class, budget and trace. `depth` is how many
+        calls stand above it already, at other servers."""
         _require_class(turn_class)
-        return A2AContext(self, deadline_s=deadline_s, turn_class=turn_class, budget=budget, traceparent=traceparent)
+        return A2AContext(
+            self, deadline_s=deadline_s, turn_class=turn_class, budget=budget, traceparent=traceparent, depth=depth
+        )
 
     async def request(
         self,

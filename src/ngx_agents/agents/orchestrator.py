@@ -7,7 +7,9 @@ from contextlib import aclosing
 
 import msgspec
 
+from ngx_agents.a2a.message import MAX_CALLS, A2AContext, Budget
 from ngx_agents.a2a.server import A2AServer
+from ngx_agents.a2a.trail import Trails, read_trail
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief
 from ngx_agents.agents.cards import AgentCard
@@ -78,6 +80,7 @@ class CoachingTeam:
         cheaper_model: str | None = None,
         tool_servers: Sequence[McpSettings] = (),
         consults: bool = False,
+        trails: Trails | None = None,
     ) -> None:
         """`history_tokens` bounds the earlier messages a model sees. Raises ConfigError for broken content.
 
@@ -85,7 +88,8 @@ class CoachingTeam:
         others are asked elsewhere, when the bus has a carrier.
 
         `small_model_languages` set: `model` is a small one, asked only simple things in these languages.
-        `consults`: specialists' models may ask one another.
+        `consults`: specialists' models may ask one another. `trails` signs what agents elsewhere are told of a
+        message's way.
         `spending` pays for the calls of the model; without it nothing is counted. By `modes` turns do without some of
         this, from degraded 3 with `cheaper_model`.
         Agents and tools elsewhere are there while the contexts of the attributes `remote` and `tool_servers` are
@@ -125,7 +129,7 @@ class CoachingTeam:
             team.orchestrator, cards, model=model, templates=templates, screen=screen, spending=spending
         )
         self._cards = cards
-        self.remote = _roster(remote, screen=screen, clock=clock, rng=rng, metrics=metrics)
+        self.remote = _roster(remote, screen=screen, clock=clock, rng=rng, metrics=metrics, trails=trails or Trails())
         self.remote.on_change = self._line_up
         if spending is not None:
             self.remote.obey(spending.controls.stopped)
@@ -188,7 +192,7 @@ class CoachingTeam:
         brief = Brief(
             task=task,
             desk=desk,
-            calls=self._bus.context(deadline_s=task.deadline_s, turn_class=task.turn_class),
+            calls=self._calls(task),
             language=language,
             words=tuple(words),
             cautions=cautions,
@@ -201,6 +205,16 @@ class CoachingTeam:
         if before.flag is None or route.reply is not None:
             return self._coached(brief, route)
         return self._recalling(before.flag, brief, route)
+
+    def _calls(self, task: TurnTask) -> A2AContext:
+        """Where the turn's calls begin: below those of the servers that the message came through."""
+        if task.trail is None:
+            return self._bus.context(deadline_s=task.deadline_s, turn_class=task.turn_class)
+        trail = read_trail(task.trail)
+        budget = Budget(calls=min(MAX_CALLS, trail.calls_left))
+        return self._bus.context(
+            deadline_s=task.deadline_s, turn_class=task.turn_class, budget=budget, depth=trail.depth
+        )
 
     def _recalling(self, flag: RedFlag, brief: Brief, route: Route) -> AsyncGenerator[AgentEvent]:
         """The answer after the reminder of an earlier flag; what that flag holds gets no plan."""
@@ -258,10 +272,10 @@ class CoachingTeam:
 
 
 def _roster(
-    remote: Sequence[RemoteSettings], *, screen: AnswerScreen, clock: Clock, rng: Rng, metrics: Metrics
-) -> RemoteRoster:
+    remote: Sequence[RemoteSettings], *, screen: AnswerScreen, clock: Clock, rng: Rng, metrics: Metrics, trails: Trails
+) -> RemoteRoster:  # the agents' surroundings
     meters = RemoteMeters(metrics)
-    agents = [RemoteAgent(one, screen=screen, meters=meters, clock=clock, rng=rng) for one in remote]
+    agents = [RemoteAgent(one, screen=screen, meters=meters, clock=clock, rng=rng, trails=trails) for one in remote]
     return RemoteRoster(agents, meters=meters, clock=clock, rng=rng)
 
 

@@ -28,7 +28,7 @@ class TurnTask(msgspec.Struct, frozen=True, kw_only=True):
 
     `deadline_s` is absolute on the engine's monotonic clock. `agent` is the caller's explicit choice, already known
     to exist. `is_streamed` False: nobody reads along, the whole answer may come at once. `locale` is what the caller
-    asked for, such as `es-MX`; None means: tell from the text.
+    asked for, such as `es-MX`; None means: tell from the text. `trail` is what other servers told of its way.
     """
 
     turn_id: str
@@ -44,6 +44,7 @@ class TurnTask(msgspec.Struct, frozen=True, kw_only=True):
     locale: str | None = None
     attachments: tuple[Attachment, ...] = ()
     is_streamed: bool = True
+    trail: str | None = None
 
 
 class Desk(Protocol):

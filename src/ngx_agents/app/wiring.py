@@ -8,6 +8,7 @@ from functools import partial
 from ngx_agents.a2a.carrier import Carrier
 from ngx_agents.a2a.redis_carrier import RedisCarrier
 from ngx_agents.a2a.server import A2AServer
+from ngx_agents.a2a.trail import Trails
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import cache_user
 from ngx_agents.agents.spending import Spending
@@ -212,6 +213,7 @@ def build_team(
         cheaper_model=config.budgets.cheaper_model,
         tool_servers=tool_servers(config),
         consults=config.bus.consults,
+        trails=Trails(foundation.keys),
     )
     require_known(config, [card.id for card in team.cards()])
     return team

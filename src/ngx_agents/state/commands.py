@@ -160,7 +160,8 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     `deadline_at` and `now` are Unix seconds. `attachments` are ids, which the caller has looked at. A message is
     coalesced into a waiting turn of the same agent and class alone, if neither has attachments, task or webhook.
     With `task` the turn is one of a task, and what TaskEntry names is raised. `push` is a webhook of that task, or
-    (kind `turn`) of the turn. A free lane waits as if accepted `behind_s` later.
+    (kind `turn`) of the turn. A free lane waits as if accepted `behind_s` later. `trail` is what other servers told of
+    its way.
     """
 
     conversation_id: str
@@ -182,6 +183,7 @@ class AcceptTurn(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskEntry | None = None
     push: PushConfig | None = None
     behind_s: float = 0.0
+    trail: str | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +227,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     locale: str | None = None
     profile_version: int | None = None
     attachments: tuple[str, ...] = ()
+    trail: str | None = None
 
 
 class FinishTurn(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,7 +168,7 @@ class Overlay:
             status="running" if is_running else "queued", text=command.text, seq=accepted.user_seq,
             accepted_at=command.now, deadline_at=command.deadline_at, turn_class=command.turn_class,
             locale=command.locale, agent=command.agent, attempts=int(is_running), epoch=accepted.epoch or 0,
-            attachments=command.attachments,
+            attachments=command.attachments, trail=command.trail,
         )  # fmt: skip
         asked = Message(
             id=command.message_id, seq=accepted.user_seq, role="user", text=command.text, created_at=command.now,

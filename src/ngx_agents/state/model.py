@@ -130,6 +130,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     attachments: tuple[str, ...] = ()
     finished_at: float | None = None
     answer: Answer | None = None
+    trail: str | None = None
 
 
 class ConversationInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -114,5 +114,5 @@ def _new_turn_row(new: NewTurn) -> tuple[Any, ...]:
         lane.shard, turn.id, lane.id, turn.number, lane.owner.tenant, lane.owner.user, status, turn.turn_class,
         turn.accepted_at, turn.deadline_at, turn.locale, turn.agent, turn.attempts, later.epoch or new.epoch,
         later.last_seq or 0, turn.cancel_requested, later.finished_at, later.answer, " ".join(turn.attachments) or None,
-        *turn.task, turn.is_watched,
+        *turn.task, turn.is_watched, turn.trail,
     )  # fmt: skip

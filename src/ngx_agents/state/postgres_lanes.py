@@ -130,7 +130,7 @@ class LaneBatch:
             id=command.turn_id, number=lane.next_turn - 1, turn_class=command.turn_class, accepted_at=command.now,
             deadline_at=command.deadline_at, attempts=int(granted), is_running=granted, agent=command.agent,
             locale=command.locale, text=text, attachments=command.attachments, task=task_columns(command),
-            is_watched=command.push is not None and command.push.kind == "turn",
+            is_watched=command.push is not None and command.push.kind == "turn", trail=command.trail,
         )  # fmt: skip
         if command.push is not None:
             self.changes.add_webhook(lane.shard, subject_of(command), command.push)
@@ -199,7 +199,7 @@ class LaneBatch:
             text=turn.text or "", turn_class=turn.turn_class, accepted_at=turn.accepted_at,
             deadline_at=turn.deadline_at, user_seq=2 * turn.number - 1, cancel_requested=turn.cancel_requested,
             agent=turn.agent, locale=turn.locale, profile_version=lane.profile_version,
-            attachments=turn.attachments,
+            attachments=turn.attachments, trail=turn.trail,
         )  # fmt: skip
 
     def _save_checkpoint(self, command: c.SaveCheckpoint) -> None:

@@ -35,7 +35,7 @@ MESSAGE = "SELECT id, seq, role, text, created_at, turn_id, agent, source FROM n
 TURN = """
 SELECT t.id, t.conversation_id, t.tenant, t.user_id, t.status, m.text, t.number, t.accepted_at, t.deadline_at,
   t.turn_class, t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer, a.text,
-  t.attachments
+  t.attachments, t.trail
 FROM ngx.turn t
 JOIN ngx.message m ON m.shard = t.shard AND m.conversation_id = t.conversation_id AND m.seq = 2 * t.number - 1
 LEFT JOIN ngx.message a ON a.shard = t.shard AND a.conversation_id = t.conversation_id AND a.seq = 2 * t.number"""
@@ -70,7 +70,7 @@ def turn(row: Row) -> Turn:
         id=row[0], conversation_id=row[1], owner=Owner(row[2], row[3]), status=row[4], text=row[5],
         seq=2 * row[6] - 1, accepted_at=row[7], deadline_at=row[8], turn_class=row[9], locale=row[10], agent=row[11],
         attempts=row[12], epoch=row[13], last_seq=row[14], cancel_requested=row[15], finished_at=row[16],
-        answer=_answer_of(row[17], row[18]), attachments=tuple((row[19] or "").split()),
+        answer=_answer_of(row[17], row[18]), attachments=tuple((row[19] or "").split()), trail=row[20],
     )  # fmt: skip
 
 

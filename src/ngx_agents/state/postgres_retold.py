@@ -73,7 +73,7 @@ async def finished_before(connection: Connection, command: c.FinishTurn) -> c.Fi
 async def _granted(connection: Connection, command: c.FinishTurn, turn_id: str) -> c.Grant:
     row = await connection.fetchrow(
         "SELECT t.attempts, t.turn_class, t.accepted_at, t.deadline_at, t.number, t.cancel_requested, t.agent,"
-        " t.locale, m.text, t.attachments FROM ngx.turn t JOIN ngx.message m ON m.shard = t.shard"
+        " t.locale, m.text, t.attachments, t.trail FROM ngx.turn t JOIN ngx.message m ON m.shard = t.shard"
         " AND m.conversation_id = t.conversation_id AND m.seq = 2 * t.number - 1 WHERE t.shard = $1 AND t.id = $2",
         shard_in(turn_id),
         turn_id,
@@ -84,5 +84,5 @@ async def _granted(connection: Connection, command: c.FinishTurn, turn_id: str) 
         attempts=row[0], turn_class=row[1], accepted_at=row[2], deadline_at=row[3], user_seq=2 * row[4] - 1,
         cancel_requested=row[5], agent=row[6], locale=row[7], text=row[8],
         profile_version=await _profile_version(connection, command.owner),
-        attachments=tuple((row[9] or "").split()),
+        attachments=tuple((row[9] or "").split()), trail=row[10],
     )  # fmt: skip

@@ -49,6 +49,7 @@ class OpenTurn:
     text: str | None = None
     task: tuple[str | None, str | None, bytes | None] = (None, None, None)
     is_watched: bool = False
+    trail: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -25,7 +25,7 @@ JOIN ngx.profile p ON p.shard = k.shard AND p.tenant = k.tenant AND p.user_id = 
 """
 OPEN_TURNS = """
 SELECT t.conversation_id, t.id, t.number, t.turn_class, t.accepted_at, t.deadline_at, t.attempts, t.status = 'running',
-  t.cancel_requested, t.agent, t.locale, t.attachments
+  t.cancel_requested, t.agent, t.locale, t.attachments, t.trail
 FROM unnest($1::smallint[], $2::text[]) AS k (shard, id)
 JOIN ngx.turn t ON t.shard = k.shard AND t.conversation_id = k.id AND t.status IN ('queued', 'running')
 ORDER BY t.conversation_id, t.number
@@ -48,7 +48,7 @@ _TYPES = {
     "new_lanes": "smallint text text text text float8 float8 integer integer bigint text text float8 boolean",
     "lanes": "smallint text text float8 integer integer bigint text text float8",
     "new_turns": "smallint text text integer text text text smallint float8 float8 text text integer bigint bigint"
-    " boolean float8 bytea text text text bytea boolean",
+    " boolean float8 bytea text text text bytea boolean text",
     "webhooks": "smallint text text text text bytea float8",
     "turns": "smallint text text bigint integer boolean bytea float8 bigint",
     "messages": "smallint text integer text text text float8 text text text",
@@ -70,7 +70,7 @@ WHERE v.shard = k.shard AND v.id = k.id""",
     "new_turns": """
 INSERT INTO ngx.turn (shard, id, conversation_id, number, tenant, user_id, status, turn_class, accepted_at, deadline_at,
   locale, agent, attempts, epoch, last_seq, cancel_requested, finished_at, answer, attachments, task_id, context_id,
-  task_message, watched) SELECT * FROM unnest({columns})""",
+  task_message, watched, trail) SELECT * FROM unnest({columns})""",
     "webhooks": """
 INSERT INTO ngx.webhook (shard, subject, id, kind, url, body, created_at) SELECT * FROM unnest({columns})
 ON CONFLICT (shard, subject, id) DO UPDATE SET url = excluded.url, body = excluded.body, disabled_at = NULL""",

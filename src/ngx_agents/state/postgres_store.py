@@ -122,7 +122,7 @@ async def read_open_turns(connection: Connection, lanes: Sequence[Lane]) -> None
         turn = OpenTurn(
             id=row[1], number=row[2], turn_class=row[3], accepted_at=row[4], deadline_at=row[5], attempts=row[6],
             is_running=row[7], cancel_requested=row[8], agent=row[9], locale=row[10],
-            attachments=tuple((row[11] or "").split()),
+            attachments=tuple((row[11] or "").split()), trail=row[12],
         )  # fmt: skip
         turns = by_id[row[0]].open_turns
         assert turns is not None

@@ -121,7 +121,7 @@ def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
     row = db.execute(
         "SELECT t.id, t.conversation_id, t.status, m.text, t.number, t.accepted_at, t.deadline_at, t.turn_class,"
         " t.locale, t.agent, t.attempts, t.epoch, t.last_seq, t.cancel_requested, t.finished_at, t.answer, a.text,"
-        " t.attachments"
+        " t.attachments, t.trail"
         " FROM turn t JOIN message m ON m.conversation_id = t.conversation_id AND m.seq = 2 * t.number - 1"
         " LEFT JOIN message a ON a.conversation_id = t.conversation_id AND a.seq = 2 * t.number"
         " WHERE t.id = ? AND t.tenant = ? AND t.user = ?",
@@ -148,6 +148,7 @@ def _get_turn(db: Connection, question: c.GetTurn) -> Turn | None:
         finished_at=row[14],
         answer=_answer_of(row[15], row[16]),
         attachments=tuple((row[17] or "").split()),
+        trail=row[18],
     )
 
 

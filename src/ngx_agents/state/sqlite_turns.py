@@ -176,8 +176,8 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
         add_push(db, subject_of(command), command.push)
     db.execute(
         "INSERT INTO turn (id, conversation_id, number, tenant, user, status, turn_class, accepted_at, deadline_at,"
-        " locale, agent, attempts, epoch, attachments, task_id, context_id, task_message, watched)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " locale, agent, attempts, epoch, attachments, task_id, context_id, task_message, watched, trail)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             command.turn_id,
             command.conversation_id,
@@ -195,6 +195,7 @@ def _append_turn(db: Connection, command: c.AcceptTurn, interrupt: str | None) -
             " ".join(command.attachments) or None,
             *task_columns(command),
             command.push is not None and command.push.kind == "turn",
+            command.trail,
         ),
     )
     db.execute(
@@ -240,7 +241,7 @@ def grant_next(db: Connection, conversation_id: str, instance: str) -> c.Grant |
     row = db.execute(
         "UPDATE turn SET status = 'running', attempts = attempts + 1, epoch = ? WHERE id = ?"
         " RETURNING attempts, turn_class, accepted_at, deadline_at, cancel_requested, agent, locale,"
-        " attachments",
+        " attachments, trail",
         (epoch, turn_id),
     ).fetchone()
     (text,) = db.execute(
@@ -262,6 +263,7 @@ def grant_next(db: Connection, conversation_id: str, instance: str) -> c.Grant |
         locale=row[6],
         profile_version=profile_version or 0,
         attachments=tuple((row[7] or "").split()),
+        trail=row[8],
     )
 
 

@@ -272,7 +272,7 @@ class TurnEngine:
             idempotency_key=request.idempotency_key, idempotency_hash=request.idempotency_hash,
             max_waiting=self._settings.max_waiting_per_conversation,
             behind_s=0.0 if request.ticket is None else request.ticket.behind_s, attachments=request.attachments,
-            task=request.task, push=request.push,
+            task=request.task, push=request.push, trail=request.trail,
         )  # fmt: skip
 
     def _welcome(self, command: AcceptTurn, accepted: Accepted, request: TurnRequest, *, deadline_s: float) -> None:
@@ -300,7 +300,7 @@ class TurnEngine:
                 epoch=accepted.epoch, attempts=1, text=command.text, turn_class=command.turn_class,
                 accepted_at=command.now, deadline_at=command.deadline_at, user_seq=accepted.user_seq,
                 cancel_requested=False, agent=command.agent, locale=command.locale,
-                attachments=command.attachments,
+                attachments=command.attachments, trail=command.trail,
             )  # fmt: skip
             self._lanes.run(grant)
         else:

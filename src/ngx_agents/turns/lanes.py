@@ -340,7 +340,7 @@ class Lanes:
             conversation_id=turn.conversation_id, owner=owner, turn_id=turn_id, epoch=turn.epoch, attempts=1,
             text=turn.text, turn_class=turn.turn_class, accepted_at=turn.accepted_at, deadline_at=turn.deadline_at,
             user_seq=turn.seq, cancel_requested=turn.cancel_requested, agent=turn.agent, locale=turn.locale,
-            attachments=turn.attachments,
+            attachments=turn.attachments, trail=turn.trail,
         )  # fmt: skip
         self.run(grant)
 

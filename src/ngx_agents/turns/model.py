@@ -30,7 +30,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     `agent` is checked against the team. `is_streamed` False: the caller waits for the whole answer.
     `idempotency_hash` is SHA-256 over path and body, needed with a key. `begins` is a conversation that is made with
     the turn; `task` makes the turn part of a task of the open protocol; `push` is a webhook that is told
-    of it (see AcceptTurn).
+    of it; `trail` what other servers told of its way (see AcceptTurn).
     """
 
     conversation_id: str
@@ -49,6 +49,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     begins: CreateConversation | None = None
     task: TaskEntry | None = None
     push: PushConfig | None = None
+    trail: str | None = None
 
 
 class TurnView(msgspec.Struct, frozen=True, kw_only=True):

@@ -167,6 +167,7 @@ class TurnRunner:
             agent=grant.agent,
             locale=grant.locale,
             attachments=attachments,
+            trail=grant.trail,
             is_streamed=live.is_streamed or live.stream.listeners > 0,
         )
         answered: Answered | None = None

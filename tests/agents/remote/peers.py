@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from ngx_agents.a2a.server import A2AServer
+from ngx_agents.a2a.trail import Trails
 from ngx_agents.agents.answer_screen import AnswerScreen
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.loader import load_team
@@ -103,7 +104,7 @@ async def team_with(
 async def alone(one: RemoteSettings) -> AsyncIterator[RemoteAgent]:
     """The agent without a team around it, looked at."""
     clock, rng, meters = SystemClock(), Rng(1), RemoteMeters(Metrics())
-    agent = RemoteAgent(one, screen=_screen(), meters=meters, clock=clock, rng=rng)
+    agent = RemoteAgent(one, screen=_screen(), meters=meters, clock=clock, rng=rng, trails=Trails())
     async with RemoteRoster([agent], meters=meters, clock=clock, rng=rng):
         yield agent
 

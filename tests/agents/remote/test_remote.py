@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from ngx_agents.a2a.trail import URI, read_trail
 from ngx_agents.agents.orchestrator import CoachingTeam
 from ngx_agents.agents.prompt import contents_of
 from ngx_agents.agents.turn import AgentCompleted, AgentStarted, TextDelta
@@ -163,7 +164,9 @@ async def test_it_is_told_the_message_and_nothing_of_the_person():
     params = json.loads(bodies[0])["params"]
     message = params.pop("message")
     assert message["parts"] == [{"text": "weather in Lima"}]
-    assert set(message) == {"messageId", "role", "parts", "contextId"}
+    assert set(message) == {"messageId", "role", "parts", "contextId", "metadata", "extensions"}
+    assert (list(message["metadata"]), message["extensions"]) == ([URI], [URI])
+    assert read_trail(message["metadata"][URI]).depth == 1
     assert all(re.fullmatch("ngx-[0-9a-f]{32}", message[name]) for name in ("messageId", "contextId"))
     assert set(params) == {"configuration"}
 

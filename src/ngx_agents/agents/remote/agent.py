@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
+
+from ngx_agents.a2a.refusals import BudgetSpent, CallsUnbounded
+from ngx_agents.a2a.trail import Trail, Trails
 from ngx_agents.agents.answer_screen import AnswerScreen, SentenceGate
 from ngx_agents.agents.brief import Brief, Work
 from ngx_agents.agents.cards import AgentCard
@@ -47,6 +51,7 @@ _SORRY = {
 _WHY = {
     "remote_timeout": {"es": "no respondió a tiempo", "en": "it did not answer in time"},
     "remote_refused": {"es": "rechazó la petición", "en": "it refused the request"},
+    "unbounded": {"es": "la petición ya ha pasado por demasiados agentes", "en": "it came through too many agents"},
     "remote_protocol": {"es": "su respuesta no es utilizable", "en": "its answer cannot be used"},
 }
 _AWAY = {"es": "no se puede contactar con él", "en": "it cannot be reached"}
@@ -74,9 +79,17 @@ class RemoteAgent:
     tenant whether an operator has stopped this agent."""
 
     def __init__(
-        self, settings: RemoteSettings, *, screen: AnswerScreen, meters: RemoteMeters, clock: Clock, rng: Rng
+        self,
+        settings: RemoteSettings,
+        *,
+        screen: AnswerScreen,
+        meters: RemoteMeters,
+        clock: Clock,
+        rng: Rng,
+        trails: Trails,
     ) -> None:
         self.settings = settings
+        self._trails = trails
         self.http = ForeignHttp(
             (settings.card_url, *settings.origins),
             headers=dict(settings.headers),
@@ -125,14 +138,15 @@ class RemoteAgent:
             async with aclosing(self._asked(brief, work)) as events:
                 async for event in events:
                     yield event
-        except RemoteError as exc:
-            _log.warning("remote.failed", agent=self.id, code=exc.code, reason=str(exc))
-            self._meters.ended(self.id, exc.code, self._clock.monotonic_s() - began_s)
+        except (RemoteError, CallsUnbounded, BudgetSpent) as exc:
+            code = exc.code if isinstance(exc, RemoteError) else "unbounded"
+            _log.warning("remote.failed", agent=self.id, code=code, reason=str(exc))
+            self._meters.ended(self.id, code, self._clock.monotonic_s() - began_s)
             work.degraded = True
             if work.text:
                 work.text = ""
                 yield TextReset("remote_failed")
-            why = _WHY.get(exc.code, _AWAY)[brief.language]
+            why = _WHY.get(code, _AWAY)[brief.language]
             yield work.say(_SORRY[brief.language].format(name=self.card.name.of(brief.language), why=why))
         else:
             self._meters.ended(self.id, "completed", self._clock.monotonic_s() - began_s)
@@ -141,8 +155,9 @@ class RemoteAgent:
         hearing, gate, said = Hearing(), self._screen.gate(brief.language), ""
         if self.is_stopped(brief.task.owner.tenant):
             raise RemoteUnavailable("an operator has stopped it")
+        asked = _below(brief, self.id)
         with self._call(hearing) as card:
-            async with aclosing(self._tried(card, brief, hearing)) as texts:
+            async with aclosing(self._tried(card, asked, hearing)) as texts:
                 async for text in texts:
                     for event in _told(text, said, gate, work):
                         yield event
@@ -193,14 +208,14 @@ class RemoteAgent:
 
     async def _tried(self, card: RemoteCard, brief: Brief, hearing: Hearing) -> AsyncGenerator[str]:
         """The text so far, after each event. Where its place is not taken, the message is sent again without one."""
-        conversation_id = brief.task.conversation_id
+        conversation_id, calls_left = brief.task.conversation_id, brief.calls.hand_on()
         waiting = self._waiting.pop(conversation_id, None)
         places = [Place(context_id=_opaque("context", conversation_id, self.id)), Place()]
         if waiting is not None:
             places.insert(0, waiting)
         for place in places:
             try:
-                async with aclosing(self._events(card, brief, place)) as events:
+                async with aclosing(self._events(card, brief, place, calls_left)) as events:
                     async for event in events:
                         hearing.take(event)
                         yield hearing.text
@@ -218,15 +233,18 @@ class RemoteAgent:
             if len(self._waiting) > MAX_WAITING:
                 self._waiting.popitem(last=False)
 
-    def _events(self, card: RemoteCard, brief: Brief, place: Place) -> AsyncGenerator[StreamEvent]:
+    def _events(self, card: RemoteCard, brief: Brief, place: Place, calls_left: int) -> AsyncGenerator[StreamEvent]:
         task = brief.task
         left_s = task.deadline_s - self._clock.monotonic_s() - SPARE_S
+        timeout_s = min(self.settings.timeout_s, left_s)
+        trail = Trail(depth=brief.calls.depth, calls_left=calls_left, remaining_s=timeout_s)
         return self._client.send(
             card,
             task.text,
             message_id=_opaque("message", task.turn_id, self.id),
             place=place,
-            timeout_s=min(self.settings.timeout_s, left_s),
+            timeout_s=timeout_s,
+            trail=self._trails.told(trail),
         )
 
     def _kept(self, hearing: Hearing, brief: Brief, work: Work) -> list[AgentEvent]:
@@ -242,6 +260,11 @@ class RemoteAgent:
             await self._client.cancel(card, task_id)
         except RemoteError as exc:
             _log.info("remote.not_cancelled", agent=self.id, code=exc.code)
+
+
+def _below(brief: Brief, agent: str) -> Brief:
+    """The brief of a call to the agent, within the turn's. Raises CallsUnbounded, BudgetSpent."""
+    return msgspec.structs.replace(brief, calls=brief.calls.child(agent, None, brief.task.turn_class))
 
 
 def _never(_: str) -> bool:

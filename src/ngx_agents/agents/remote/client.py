@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from ngx_agents.a2a.trail import HEADER, URI
 from ngx_agents.agents.remote.card import HTTP_JSON, VERSION, RemoteCard
 from ngx_agents.agents.remote.http import ForeignHttp, Reply
 from ngx_agents.agents.remote.wire import Interface, StreamEvent, decode_event, decode_rpc
@@ -56,10 +57,14 @@ class A2AClient:
             )
 
     async def send(
-        self, card: RemoteCard, text: str, *, message_id: str, place: Place, timeout_s: float
+        self, card: RemoteCard, text: str, *, message_id: str, place: Place, timeout_s: float, trail: str
     ) -> AsyncGenerator[StreamEvent]:
-        """The events of the answer: a stream where the agent streams, else one event when it is done."""
-        message: dict[str, Any] = {"messageId": message_id, "role": "ROLE_USER", "parts": [{"text": text}]}
+        """The events of the answer: a stream where the agent streams, else one event when it is done. `trail` tells how
+        far the message has come."""
+        message: dict[str, Any] = {
+            "messageId": message_id, "role": "ROLE_USER", "parts": [{"text": text}],
+            "metadata": {URI: trail}, "extensions": [URI],
+        }  # fmt: skip
         if place.context_id is not None:
             message["contextId"] = place.context_id
         if place.task_id is not None:
@@ -69,10 +74,9 @@ class A2AClient:
             ("SendStreamingMessage", "message:stream") if card.is_streaming else ("SendMessage", "message:send")
         )
         accept = EVENT_STREAM if card.is_streaming else "application/json"
+        headers = {**_JSON, "Accept": accept, "A2A-Extensions": URI, HEADER: trail}
         url, body = _call(card.interface, method, path, params)
-        async with self._http.asking(
-            "POST", url, body=body, timeout_s=timeout_s, headers={**_JSON, "Accept": accept}
-        ) as reply:
+        async with self._http.asking("POST", url, body=body, timeout_s=timeout_s, headers=headers) as reply:
             reply.check()
             is_rpc = card.interface.protocol_binding != HTTP_JSON
             if reply.media_type == EVENT_STREAM:

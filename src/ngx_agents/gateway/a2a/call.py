@@ -19,7 +19,7 @@ CALL = "call"
 
 class Call(msgspec.Struct, kw_only=True):
     """`agent` is the agent path of the address, "" for none; `url` where this server is reached. `refusal` is why the
-    turn was not let in, if it was not.
+    turn was not let in, if it was not. `trail` is what its header tells of the way of the message.
     """
 
     principal: Principal
@@ -29,6 +29,7 @@ class Call(msgspec.Struct, kw_only=True):
     extensions: frozenset[str] = frozenset()
     idempotency_key: str | None = None
     size_bytes: int = 0
+    trail: str = ""
     refusal: NgxError | None = None
 
     def context(self) -> ServerCallContext:

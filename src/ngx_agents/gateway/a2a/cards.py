@@ -21,6 +21,7 @@ from a2a.types import (
     StringList,
 )
 
+from ngx_agents.a2a.trail import URI
 from ngx_agents.agents import cards as ours
 from ngx_agents.errors import NotFound
 from ngx_agents.gateway.a2a.parts import DEFAULT_MODES, JSON, TEXT
@@ -62,7 +63,10 @@ class Cards:
                 streaming=True,
                 push_notifications=True,
                 extended_agent_card=True,
-                extensions=[AgentExtension(uri=uri, required=True) for uri in self._settings.required_extensions],
+                extensions=[
+                    AgentExtension(uri=URI, description="How far a message has come through servers."),
+                    *(AgentExtension(uri=uri, required=True) for uri in self._settings.required_extensions),
+                ],
             ),
             default_input_modes=modes,
             default_output_modes=list(dict.fromkeys([TEXT, JSON, *modes])),

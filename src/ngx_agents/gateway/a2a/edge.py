@@ -21,6 +21,7 @@ from ngx_agents.gateway.a2a.intake import Intake
 from ngx_agents.gateway.a2a.pushes import Pushes
 from ngx_agents.gateway.a2a.quick import QuickCalls
 from ngx_agents.gateway.a2a.reading import (
+    TRAIL,
     VERSION,
     check_media_type,
     check_names,
@@ -141,6 +142,7 @@ class A2aEdge:
             extensions=extensions_of(exchange.headers, self._settings.required_extensions),
             idempotency_key=exchange.header(b"idempotency-key"),
             size_bytes=len(body),
+            trail=exchange.header(TRAIL) or "",
         )
 
     def _url(self, exchange: Exchange) -> str:

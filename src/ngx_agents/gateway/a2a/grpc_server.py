@@ -128,7 +128,7 @@ class GrpcServer:
     async def _admit(self, method: str, metadata: dict[bytes, bytes], peer: str) -> None:
         """Leaves the call in its variable. Raises what authentication raises, and the protocol's errors."""
         from ngx_agents.gateway.a2a.call import Call
-        from ngx_agents.gateway.a2a.reading import VERSION, extensions_of, version_of
+        from ngx_agents.gateway.a2a.reading import TRAIL, VERSION, extensions_of, version_of
 
         forwarded = metadata.get(b"x-forwarded-for", b"")
         address = address_of(peer, forwarded, self._listening.trusted_proxies)
@@ -143,6 +143,7 @@ class GrpcServer:
             url=(self._settings.public_url or self._listening.http_url).rstrip("/"),
             extensions=extensions_of(metadata, self._settings.required_extensions),
             idempotency_key=metadata.get(b"idempotency-key", b"").decode("latin-1") or None,
+            trail=metadata.get(TRAIL, b"").decode("latin-1"),
         )
         _call.set(call)
 

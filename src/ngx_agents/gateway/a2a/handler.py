@@ -125,10 +125,12 @@ class TaskHandler(RequestHandler):
                 turn_class=request.turn_class,
                 tokens_hint=about_tokens(request.text),
                 size_bytes=call.size_bytes or params.ByteSize(),
+                within_s=request.timeout_s,
             )
         with ticket:
+            asked = msgspec.structs.replace(request, ticket=ticket, timeout_s=ticket.left_s(request.timeout_s))
             try:
-                accepted = await self._deps.engine.accept(msgspec.structs.replace(request, ticket=ticket))
+                accepted = await self._deps.engine.accept(asked)
             except NotFound as error:
                 if request.task is not None and request.task.task_id is None:
                     raise invalid("there is no such context", "message.contextId") from error

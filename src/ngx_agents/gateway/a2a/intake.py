@@ -9,6 +9,9 @@ from typing import TypeAlias
 from a2a.types import Message, SendMessageRequest
 from a2a.utils.errors import ContentTypeNotSupportedError
 
+from ngx_agents.a2a.message import MAX_DEPTH
+from ngx_agents.a2a.refusals import CallsUnbounded
+from ngx_agents.a2a.trail import URI, Trail, Trails
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NotFound
 from ngx_agents.gateway.a2a.call import Call
@@ -34,11 +37,14 @@ class Intake:
         self._ids = ids
         self._clock = clock
         self._settings = settings
+        self._trails = Trails(settings.secret_keys)
 
     async def request(self, sent: SendMessageRequest, call: Call, agent: str | None, *, streamed: bool) -> TurnRequest:
-        """Raises InvalidParamsError, ContentTypeNotSupportedError, NotFound (its task), InvalidRequest."""
+        """Raises InvalidParamsError, ContentTypeNotSupportedError, NotFound (its task), InvalidRequest,
+        CallsUnbounded."""
         message, owner = sent.message, call.principal.owner
         _check(message)
+        trail = self._trail(message, call, agent)
         text = text_from(message, self.modes(agent))
         _check_output(sent.configuration.accepted_output_modes, self.modes(agent))
         context_id, conversation_id, begins = await self._place(message, call, agent)
@@ -55,7 +61,20 @@ class Intake:
             begins=begins,
             task=_entry(message, context_id) if is_task else None,
             push=await self._push(sent) if is_task else None,
+            trail=None if trail is None else str(trail),
+            timeout_s=None if trail is None else trail.remaining_s,
         )
+
+    def _trail(self, message: Message, call: Call, agent: str | None) -> Trail | None:
+        """How it came here, where that was told. Raises InvalidRequest, CallsUnbounded beyond what the bus allows."""
+        told = [call.trail] if call.trail else []
+        if URI in message.metadata:
+            said = message.metadata[URI]
+            told.append(said if isinstance(said, str) else "")
+        trail = self._trails.heard(told)
+        if trail is not None and trail.depth >= MAX_DEPTH:
+            raise CallsUnbounded(agent or "team", "depth", MAX_DEPTH)
+        return trail
 
     def modes(self, agent: str | None) -> tuple[str, ...]:
         return self._settings.input_modes.get(agent, DEFAULT_MODES)
@@ -112,6 +131,12 @@ def _check_output(accepted: Collection[str], modes: Collection[str]) -> None:
 
 
 def _hash(sent: SendMessageRequest, agent: str | None) -> bytes:
+    """Of what is asked, however it came here."""
+    if URI in sent.message.metadata:
+        asked = SendMessageRequest()
+        asked.CopyFrom(sent)
+        del asked.message.metadata[URI]
+        sent = asked
     return hashlib.sha256(f"a2a/{agent or ''}\0".encode() + sent.SerializeToString(deterministic=True)).digest()
 
 

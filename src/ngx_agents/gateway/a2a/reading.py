@@ -19,9 +19,11 @@ from a2a.utils.errors import (
     VersionNotSupportedError,
 )
 
+from ngx_agents.a2a.trail import HEADER
 from ngx_agents.gateway.a2a.refusals import invalid
 
 VERSION = b"a2a-version"
+TRAIL = HEADER.lower().encode()
 EXTENSIONS = (b"a2a-extensions", b"x-a2a-extensions")
 MEDIA_TYPES = (b"application/json", b"application/a2a+json")
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})(\.\d{1,5})?")

@@ -1,0 +1,2 @@
+-- What other servers told of the way of a turn's message: how far it has come, and what is left for it.
+ALTER TABLE ngx.turn ADD COLUMN trail text;
