@@ -152,7 +152,7 @@ async def _until_served(a2a: A2AServer) -> None:
 
 
 def _carrier(url: str) -> RedisCarrier:
-    return RedisCarrier(url, clock=CLOCK, rng=Rng(), metrics=Metrics())
+    return RedisCarrier(url, keys=(b"benchmark",), clock=CLOCK, rng=Rng(), metrics=Metrics())
 
 
 @contextmanager

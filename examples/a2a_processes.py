@@ -3,7 +3,8 @@
     python examples/a2a_processes.py serve redis://127.0.0.1:6379
     python examples/a2a_processes.py ask redis://127.0.0.1:6379
 
-Kill a server while others run: its messages are answered by them.
+Kill a server while others run: its messages are answered by them. They believe one another by `NGX_SECRET_KEY`, which
+all of them must have; the example has one of its own where it is not set.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from ngx_agents.a2a.redis_carrier import RedisCarrier
 from ngx_agents.a2a.refusals import AgentAbsent
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.telemetry.metrics import Metrics
+
+KEY = os.environ.get("NGX_SECRET_KEY", "only for trying this example out").encode()
 
 
 async def nutrition(message: A2AMessage) -> dict[str, object]:
@@ -40,7 +43,7 @@ async def ask(a2a: A2AServer) -> None:
 
 
 async def main(role: str, url: str) -> None:
-    carrier = RedisCarrier(url, clock=SystemClock(), rng=Rng(), metrics=Metrics())
+    carrier = RedisCarrier(url, keys=[KEY], clock=SystemClock(), rng=Rng(), metrics=Metrics())
     async with A2AServer(carrier=carrier) as a2a:
         await (serve(a2a) if role == "serve" else ask(a2a))
 

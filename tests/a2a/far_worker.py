@@ -16,6 +16,7 @@ from ngx_agents.a2a.redis_carrier import RedisCarrier
 from ngx_agents.a2a.server import A2AServer
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.telemetry.metrics import Metrics
+from tests.a2a.teams import KEYS
 
 LEASE_S = 0.6
 
@@ -32,7 +33,7 @@ async def pieces(message):
 
 
 async def serve(url: str, agent: str) -> None:
-    carrier = RedisCarrier(url, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=LEASE_S)
+    carrier = RedisCarrier(url, keys=KEYS, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=LEASE_S)
     async with A2AServer(carrier=carrier) as a2a:
         a2a.register(agent, late_echo)
         a2a.register(f"{agent}-streams", pieces)

@@ -18,7 +18,7 @@ from ngx_agents.errors import NgxError
 from ngx_agents.telemetry.metrics import Metrics
 from tests.a2a.carrier_conformance import fresh, until_served
 from tests.a2a.far_worker import LEASE_S, far_worker
-from tests.a2a.teams import quiet, soon
+from tests.a2a.teams import KEYS, quiet, soon
 
 DEADLINE_S = 5.0
 LATE_S = 0.5  # a loaded machine's loop
@@ -27,7 +27,7 @@ KILL_AT = 100
 
 
 def asking_server(url: str) -> A2AServer:
-    carrier = RedisCarrier(url, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=LEASE_S)
+    carrier = RedisCarrier(url, keys=KEYS, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=LEASE_S)
     return A2AServer(carrier=carrier)
 
 
@@ -109,7 +109,7 @@ async def what_a_stopped_process_holds_is_answered_by_the_other(url: str) -> Non
 
 async def callers_of_a_stopped_process_are_told(url: str) -> None:
     agent = fresh("alone")
-    carrier = RedisCarrier(url, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=LEASE_S)
+    carrier = RedisCarrier(url, keys=KEYS, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=LEASE_S)
     with far_worker(url, agent) as stopped:
         async with A2AServer(carrier=carrier, message_timeout=0.5) as a2a:
             await until_served(a2a, agent)

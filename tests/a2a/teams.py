@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ngx_agents.a2a.server import A2AServer
 
 PATIENT_S = 10.0
+KEYS = (b"a key that all processes of the house have",)
 
 
 def soon(seconds: float = PATIENT_S) -> float:

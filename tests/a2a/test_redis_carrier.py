@@ -19,7 +19,7 @@ from ngx_agents.telemetry.traces import Traces
 from tests.a2a import kill
 from tests.a2a.carrier_conformance import *  # noqa: F403
 from tests.a2a.carrier_conformance import fresh, until_served
-from tests.a2a.teams import Gate, echo, soon, until
+from tests.a2a.teams import KEYS, Gate, echo, soon, until
 from tests.valkey_process import SERVICE, ValkeyProcess, free_port, valkey, valkey_sentinels
 
 
@@ -32,7 +32,7 @@ def server() -> Iterator[ValkeyProcess]:
 @pytest.fixture
 def connect(server):
     return lambda: RedisCarrier(
-        f"redis://127.0.0.1:{server.port}", clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=0.5
+        f"redis://127.0.0.1:{server.port}", keys=KEYS, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=0.5
     )
 
 
@@ -170,7 +170,13 @@ async def test_spans_are_linked_across_processes(server):
 
 def carrier_to(port: int) -> RedisCarrier:
     return RedisCarrier(
-        f"redis://127.0.0.1:{port}", clock=SystemClock(), rng=Rng(), metrics=Metrics(), timeout_s=0.5, lease_s=0.5
+        f"redis://127.0.0.1:{port}",
+        keys=KEYS,
+        clock=SystemClock(),
+        rng=Rng(),
+        metrics=Metrics(),
+        timeout_s=0.5,
+        lease_s=0.5,
     )
 
 

@@ -11,6 +11,7 @@ from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.telemetry.metrics import Metrics
 from tests.a2a import kill
 from tests.a2a.carrier_conformance import *  # noqa: F403
+from tests.a2a.teams import KEYS
 from tests.valkey_process import ValkeyProcess, valkey_cluster
 
 
@@ -26,7 +27,9 @@ def url_of(nodes: list[ValkeyProcess]) -> str:
 
 @pytest.fixture
 def connect(nodes):
-    return lambda: RedisCarrier(url_of(nodes), clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=0.5)
+    return lambda: RedisCarrier(
+        url_of(nodes), keys=KEYS, clock=SystemClock(), rng=Rng(), metrics=Metrics(), lease_s=0.5
+    )
 
 
 @pytest.mark.slow

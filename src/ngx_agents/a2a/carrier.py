@@ -36,7 +36,7 @@ class Fault(msgspec.Struct, array_like=True, frozen=True):
 
 class Parcel(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """A message between processes. `id` is the agent's name, a colon and the message's id; `remaining_s` counts from
-    when it was posted; the carrier fills in `reply_to`."""
+    when it was posted; the carrier fills in `reply_to` and `posted_at_s` (Unix seconds)."""
 
     id: str
     agent: str
@@ -51,6 +51,7 @@ class Parcel(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     tokens_left: int | None = None
     cost_usd_left: float | None = None
     calls_left: int = 0
+    posted_at_s: float = 0.0
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True, kw_only=True):

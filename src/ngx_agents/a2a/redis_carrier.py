@@ -1,14 +1,16 @@
 """The carrier between processes: Redis Streams, standalone, behind Sentinels or in a cluster.
 
 One stream per agent and class, read by one consumer group; an entry is acknowledged after its reply was sent, and its
-holder renews it while it works. Replies and cancels come through one stream per process. Commands share the pipelined
-connections of the switchboard; every reader that blocks has a connection of its own. Volatile by design: streams that
-nobody serves or reads expire. Tasks live from `open` to `close`: a reader of the inbox, two per served agent.
+holder renews it while it works. Replies and cancels come through one stream per process. All that lies in a stream is
+sealed with the house's key (`seal.py`). Commands share the pipelined connections of the switchboard; every reader that
+blocks has a connection of its own. Volatile by design: streams that nobody serves or reads expire. Tasks live
+from `open` to `close`: a reader of the inbox, two per served agent.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,9 +19,10 @@ from ngx_agents.a2a.carrier import LOOK_AGAIN_S, MAX_ATTEMPTS, Delivery, Frame, 
 from ngx_agents.a2a.mailbox import STANDING_S, STANDING_WAIT_S
 from ngx_agents.a2a.redis_inbox import RedisInbox
 from ngx_agents.a2a.redis_intake import QUEUE_TTL_MS, RedisIntake
-from ngx_agents.a2a.redis_keys import GROUP, AgentKeys, agent_keys, inbox_key
+from ngx_agents.a2a.redis_keys import CANCEL, FRAME, GROUP, PARCEL, AgentKeys, agent_keys, inbox_key
 from ngx_agents.a2a.redis_scripts import END, GIVE_UP, POST, WITHDRAW
 from ngx_agents.a2a.refusals import AgentAbsent, AgentBusy
+from ngx_agents.a2a.seal import Seal
 from ngx_agents.a2a.wire import fault_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.address import read_address
@@ -43,13 +46,15 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class RedisCarrier:
-    """`timeout_s` is for each round trip; a process that is silent for `lease_s` loses what it holds. Raises
-    ConfigError when the URL cannot be read."""
+    """`keys` are the secrets that all processes have: what is not signed with one of them is never worked on.
+    `timeout_s` is for each round trip; a process that is silent for `lease_s` loses what it holds. Raises ConfigError
+    when the URL cannot be read, or without keys."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands between
         self,
         url: str,
         *,
+        keys: Sequence[bytes],
         clock: Clock,
         rng: Rng,
         metrics: Metrics,
@@ -57,6 +62,7 @@ class RedisCarrier:
         lease_s: float = LEASE_S,
     ) -> None:
         address = read_address(url)
+        self._seal = Seal(keys)
         self._namespace = address.namespace
         self._clock = clock
         self._rng = rng
@@ -67,6 +73,7 @@ class RedisCarrier:
             address, self._lines, clock=clock, rng=rng, meters=Meters(metrics, use="agents"), timeout_s=timeout_s
         )
         self._dead = metrics.counter("ngx_a2a_dead_total", "Parcels given up, by reason.", "agent", "reason")
+        self._forged = metrics.counter("ngx_a2a_forged_total", "Replies and cancels that no process of ours sent.")
         self._capacity = 0
         self._keys: dict[str, AgentKeys] = {}
         self._posted: dict[str, tuple[str, str]] = {}
@@ -83,8 +90,9 @@ class RedisCarrier:
             await self._switchboard.open()
             me = f"{self._rng.bits(96):024x}"
             self._inbox = RedisInbox(
-                me, inbox_key(self._namespace, me), self._switchboard, clock=self._clock, rng=self._rng
-            )
+                me, inbox_key(self._namespace, me), self._switchboard, self._seal,
+                clock=self._clock, rng=self._rng, forged=self._forged,
+            )  # fmt: skip
             await self._inbox.prepare()
             self._readers.spawn(self._inbox.run(self._replied, receiver.cancelled))
         except BaseException:
@@ -107,7 +115,7 @@ class RedisCarrier:
         if self._inbox is None:
             raise SharedUnavailable("the carrier is not open")
         intake = RedisIntake(
-            agent, self._keys_of(agent), self._inbox.me, room, self._switchboard,
+            agent, self._keys_of(agent), self._inbox.me, room, self._switchboard, self._seal,
             receiver=self._receiver, clock=self._clock, rng=self._rng, lease_s=self._lease_s, end=self.reply,
             dead=self._dead,
         )  # fmt: skip
@@ -122,8 +130,8 @@ class RedisCarrier:
         inbox = self._inbox
         if inbox is None:
             raise SharedUnavailable("the carrier is not open")
-        if parcel.wants_reply:
-            parcel = msgspec.structs.replace(parcel, reply_to=inbox.me)
+        reply_to = inbox.me if parcel.wants_reply else ""
+        parcel = msgspec.structs.replace(parcel, reply_to=reply_to, posted_at_s=self._clock.now_s())
         keys = self._keys_of(parcel.agent)
         queue = keys.queues[parcel.turn_class]
         if parcel.wants_reply:
@@ -136,13 +144,14 @@ class RedisCarrier:
         if parcel.id in self._posted:
             self._posted[parcel.id] = (queue, entry.decode())
         if displaced is not None:
-            await self._tell_displaced(displaced)
+            await self._tell_displaced(displaced, keys)
 
     async def _add(self, parcel: Parcel, keys: AgentKeys) -> tuple[bytes, bytes | None]:
         """The entry's id, and the parcel that was given up for it."""
+        packed = self._seal.closed(keys.queues[parcel.turn_class], PARCEL, _encode(parcel))
         posted = await self._run(
             POST, (*keys.queues, keys.served, keys.standing),
-            GROUP, self._capacity, parcel.turn_class + 1, _encode(parcel), QUEUE_TTL_MS,
+            GROUP, self._capacity, parcel.turn_class + 1, packed, QUEUE_TTL_MS,
         )  # fmt: skip
         if posted == -1:
             raise AgentAbsent(parcel.agent)
@@ -154,9 +163,7 @@ class RedisCarrier:
     async def reply(self, delivery: Delivery, frame: Frame) -> None:
         parcel = delivery.parcel
         if parcel.reply_to and not delivery.is_mute:
-            inbox = inbox_key(self._namespace, parcel.reply_to)
-            words = ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "f", _encode(frame))
-            await self._send(inbox, words)
+            await self._tell(parcel.reply_to, FRAME, _encode(frame))
         if frame.kind != "piece":
             for intake in self._intakes:
                 intake.ended(delivery)
@@ -172,8 +179,7 @@ class RedisCarrier:
         try:
             holder = await self._run(WITHDRAW, (queue,), GROUP, entry)
             if holder:
-                inbox = inbox_key(self._namespace, holder.decode())
-                await self._send(inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "c", parcel_id))
+                await self._tell(holder.decode(), CANCEL, parcel_id.encode())
         except SharedUnavailable:
             return LOOK_AGAIN_S  # whoever works on it stops at its deadline
         return LOOK_AGAIN_S if holder else 0.0
@@ -195,17 +201,23 @@ class RedisCarrier:
             return 0.0
         return LOOK_AGAIN_S if left_ms < 0 else max(LEAST_LOOK_S, left_ms / 1000.0)
 
-    async def _tell_displaced(self, packed: bytes) -> None:
+    async def _tell(self, address: str, field: str, content: bytes) -> None:
+        """Puts something into a process's inbox, if it is there."""
+        inbox = inbox_key(self._namespace, address)
+        sealed = self._seal.closed(inbox, field, content)
+        await self._send(inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", field, sealed))
+
+    async def _tell_displaced(self, sealed: bytes, keys: AgentKeys) -> None:
         """Best effort: a caller that does not hear of it finds its parcel gone when its patience ends."""
+        packed = next(filter(None, (self._seal.opened(queue, PARCEL, sealed) for queue in keys.queues)), None)
+        if packed is None:  # nobody of ours waits for it
+            return
         try:
             parcel = msgspec.msgpack.decode(packed, type=Parcel)
             fault = fault_of(AgentBusy(parcel.agent, "displaced", retry_after_s=RETRY_AFTER_S))
             if parcel.reply_to:
                 frame = Frame(id=parcel.id, kind="error", attempt=MAX_ATTEMPTS, seq=0, fault=fault)
-                inbox = inbox_key(self._namespace, parcel.reply_to)
-                await self._send(
-                    inbox, ("XADD", inbox, "NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "f", _encode(frame))
-                )
+                await self._tell(parcel.reply_to, FRAME, _encode(frame))
         except (msgspec.MsgspecError, SharedUnavailable) as error:
             log.warning("a2a.displaced_not_told", reason=type(error).__name__)
 

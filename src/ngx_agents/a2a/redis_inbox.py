@@ -12,12 +12,15 @@ import msgspec
 
 from ngx_agents.a2a.blocking_line import BlockingLine
 from ngx_agents.a2a.carrier import Frame
+from ngx_agents.a2a.redis_keys import CANCEL, FRAME
+from ngx_agents.a2a.seal import Seal
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.failures import Refusal
 from ngx_agents.coordination.switchboard import Switchboard
 from ngx_agents.errors import SharedUnavailable
 from ngx_agents.resilience.backoff import next_delay_s
 from ngx_agents.telemetry.log import event_log
+from ngx_agents.telemetry.metrics import Counter
 
 TTL_MS = 60_000
 BLOCK_MS = 1000
@@ -31,10 +34,14 @@ log = event_log("a2a")
 class RedisInbox:
     """`me` is the address that goes into parcels, and the name of this process as a consumer."""
 
-    def __init__(self, me: str, key: str, switchboard: Switchboard, *, clock: Clock, rng: Rng) -> None:
+    def __init__(  # noqa: PLR0913  # what it stands between
+        self, me: str, key: str, switchboard: Switchboard, seal: Seal, *, clock: Clock, rng: Rng, forged: Counter
+    ) -> None:
         self.me = me
         self._key = key
         self._switchboard = switchboard
+        self._seal = seal
+        self._forged = forged
         self._clock = clock
         self._rng = rng
         self._line = BlockingLine(switchboard.servers, key)
@@ -82,16 +89,19 @@ class RedisInbox:
                 self._hear(fields, replied, cancelled)
 
     def _hear(self, fields: list[Any], replied: Callable[[Frame], None], cancelled: Callable[[str], None]) -> None:
-        match fields:
-            case [b"f", bytes(frame)]:
-                try:
-                    replied(self._decoder.decode(frame))
-                except msgspec.MsgspecError:
-                    log.warning("a2a.frame_unreadable", size_bytes=len(frame))
-            case [b"c", bytes(parcel_id)]:
-                cancelled(parcel_id.decode("utf-8", "replace"))
-            case _:
-                log.warning("a2a.frame_unreadable", size_bytes=0)
+        """What is not sealed for this process by a process of ours is counted, and nothing else comes of it."""
+        field = fields[0].decode("utf-8", "replace") if len(fields) == 2 else ""
+        content = self._seal.opened(self._key, field, fields[1]) if field else None
+        if content is None:
+            self._forged.labels().inc()
+            log.warning("a2a.frame_forged", size_bytes=sum(map(len, fields)))
+        elif field == FRAME:
+            try:
+                replied(self._decoder.decode(content))
+            except msgspec.MsgspecError:
+                log.warning("a2a.frame_unreadable", size_bytes=len(content))
+        elif field == CANCEL:
+            cancelled(content.decode("utf-8", "replace"))
 
     async def _refresh(self) -> None:
         now_s = self._clock.monotonic_s()

@@ -2,7 +2,8 @@
 
 Two tasks: `read` takes new parcels while there is room, on a connection of its own; `keep` renews what is held, says
 that the agent is served, and claims what others did not renew. A holding that was lost is told as a cancel: whoever has
-it now answers. Parcels that cannot be read, or were tried too often, become dead letters.
+it now answers. Parcels that are not ours, cannot be read, or were tried too often become dead letters: `forged` (not
+sealed for this queue by a process of ours), `stale` (older than it may be: put in again), `unreadable`, `attempts`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import msgspec
 
 from ngx_agents.a2a.blocking_line import BlockingLine
 from ngx_agents.a2a.carrier import MAX_ATTEMPTS, Delivery, Frame, Parcel, Receiver, Room
-from ngx_agents.a2a.redis_keys import GROUP, AgentKeys
+from ngx_agents.a2a.redis_keys import GROUP, PARCEL, AgentKeys
 from ngx_agents.a2a.redis_scripts import BURY, CLAIM, PREPARE, RENEW
 from ngx_agents.a2a.refusals import AgentFailed
+from ngx_agents.a2a.seal import Seal
 from ngx_agents.a2a.wire import fault_of
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.coordination.failures import Refusal
@@ -36,6 +38,7 @@ DEAD_TTL_MS = 7 * 86_400_000
 MAX_TAKEN = 256
 RELEASED_MS = 3_600_000
 BEATS_PER_LEASE = 4
+CLOCKS_APART_S = 30.0
 NEW = (">",) * 4
 log = event_log("a2a")
 
@@ -50,6 +53,7 @@ class RedisIntake:
         me: str,
         room: Room,
         switchboard: Switchboard,
+        seal: Seal,
         *,
         receiver: Receiver,
         clock: Clock,
@@ -63,6 +67,7 @@ class RedisIntake:
         self._me = me
         self._room = room
         self._switchboard = switchboard
+        self._seal = seal
         self._receiver = receiver
         self._clock = clock
         self._rng = rng
@@ -160,10 +165,10 @@ class RedisIntake:
                 await self._take(turn_class, entry.decode(), attempt, parcel)
 
     async def _take(self, turn_class: int, entry: str, attempt: int, packed: bytes) -> None:
-        try:
-            parcel = self._decoder.decode(packed)
-        except msgspec.MsgspecError:
-            await self._bury(turn_class, entry, packed)
+        parcel, reason = self._opened(turn_class, packed)
+        if parcel is None:
+            if attempt:
+                await self._bury(turn_class, entry, packed, reason)
             return
         now_ms = self._clock.monotonic_s() * 1000.0 + self._redis_ahead_ms
         age_s = max(0.0, (now_ms - int(entry.partition("-")[0])) / 1000.0)
@@ -176,6 +181,20 @@ class RedisIntake:
         log.warning("a2a.given_up", agent=self._agent, message_id=parcel.id)
         await self._tell_given_up(delivery)
 
+    def _opened(self, turn_class: int, sealed: bytes) -> tuple[Parcel | None, str]:
+        """The parcel, or why it is none."""
+        packed = self._seal.opened(self._keys.queues[turn_class], PARCEL, sealed)
+        if packed is None:
+            return None, "forged"
+        try:
+            parcel = self._decoder.decode(packed)
+        except msgspec.MsgspecError:
+            return None, "unreadable"
+        posted_s = self._clock.now_s() - parcel.posted_at_s
+        if not -CLOCKS_APART_S <= posted_s <= parcel.remaining_s + CLOCKS_APART_S:
+            return None, "stale"
+        return parcel, ""
+
     async def _tell_given_up(self, delivery: Delivery) -> None:
         fault = fault_of(AgentFailed(self._agent))
         last = Frame(id=delivery.parcel.id, kind="error", attempt=MAX_ATTEMPTS + 1, seq=0, fault=fault)
@@ -184,11 +203,11 @@ class RedisIntake:
         except SharedUnavailable:
             return  # its time runs out
 
-    async def _bury(self, turn_class: int, entry: str, packed: Any) -> None:
-        self._dead.labels(self._agent, "unreadable").inc()
-        log.warning("a2a.parcel_unreadable", agent=self._agent, size_bytes=len(packed))
+    async def _bury(self, turn_class: int, entry: str, packed: Any, reason: str) -> None:
+        self._dead.labels(self._agent, reason).inc()
+        log.warning("a2a.parcel_buried", agent=self._agent, reason=reason, size_bytes=len(packed))
         keys = (self._keys.queues[turn_class], self._keys.dead)
         try:
-            await self._switchboard.run(BURY, keys, GROUP, self._me, entry, MAX_DEAD, DEAD_TTL_MS, "unreadable", packed)
+            await self._switchboard.run(BURY, keys, GROUP, self._me, entry, MAX_DEAD, DEAD_TTL_MS, reason, packed)
         except (SharedUnavailable, Refusal):
             return  # it is claimed again

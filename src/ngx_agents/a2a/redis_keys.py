@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 CLASSES = 4
 GROUP = "ngx"
+PARCEL, FRAME, CANCEL = "p", "f", "c"  # the field of an entry
 
 
 @dataclass(frozen=True, slots=True)

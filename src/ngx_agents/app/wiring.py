@@ -225,7 +225,9 @@ def build_bus(config: Config, foundation: Foundation) -> A2AServer:
     bus, running = config.bus, config.turns.max_running
     carrier: Carrier | None = None
     if is_on_redis(config) and config.redis.url is not None:
-        carrier = RedisCarrier(config.redis.url, clock=foundation.clock, rng=Rng(), metrics=foundation.metrics)
+        carrier = RedisCarrier(
+            config.redis.url, keys=foundation.keys, clock=foundation.clock, rng=Rng(), metrics=foundation.metrics
+        )
     return A2AServer(
         message_queue_size=bus.message_queue_size,
         worker_threads=bus.worker_threads or running,
