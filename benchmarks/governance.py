@@ -121,7 +121,7 @@ class _Bench:
         ]
 
     async def _asked(self, number: int) -> None:
-        self._limits.request(self._owners[number % USERS])
+        await self._limits.request(self._owners[number % USERS])
 
     async def _limited(self, number: int) -> None:
         (await self._limits.take(self._owners[number % USERS], 400)).free()

@@ -180,6 +180,40 @@ async def test_a_counter_adds_up_and_starts_over_when_it_expires(pair: Pair) -> 
     raise AssertionError("it never did: each amount prolonged it")
 
 
+def hold(key: str, member: str, wanted: int, *, least: int = 0, limit: int = 5, lease_s: float = 60.0) -> c.Hold:
+    return c.Hold(key, member, wanted, least, limit, lease_s)
+
+
+async def test_members_hold_no_more_places_than_there_are_but_what_they_use_already(pair: Pair) -> None:
+    key, (one, other) = fresh(), pair
+    assert await one.ask(hold(key, "a", 3)) == c.Held(3, 0)
+    assert await other.ask(hold(key, "b", 4)) == c.Held(2, 3)
+    assert await one.ask(hold(key, "a", 4)) == c.Held(3, 2)
+    assert await one.ask(hold(key, "a", 1, least=1)) == c.Held(1, 2)
+    assert await other.ask(hold(key, "b", 9)) == c.Held(4, 1)
+    assert await one.ask(hold(key, "a", 3, least=3)) == c.Held(3, 4)
+    assert await other.ask(hold(key, "b", 4, least=1, limit=2)) == c.Held(1, 3)
+    assert await other.ask(hold(key, "b", 0)) == c.Held(0, 3)
+    assert await one.ask(hold(key, "a", 0)) == c.Held(0, 0)
+
+
+async def test_members_that_ask_at_once_get_all_places_and_no_more(pair: Pair) -> None:
+    key = fresh()
+    held = await asyncio.gather(*(pair[index % 2].ask(hold(key, f"m{index}", 2, limit=7)) for index in range(20)))
+    assert sum(each.count for each in held) == 7
+
+
+async def test_places_of_a_member_that_fell_silent_are_free_again_and_no_others(pair: Pair) -> None:
+    key, (one, other) = fresh(), pair
+    await one.ask(hold(key, "silent", 3, lease_s=0.05))
+    await one.ask(hold(key, "lives", 1))
+    for _ in range(200):
+        if (await other.ask(hold(key, "b", 5))).count == 4:
+            break
+        await asyncio.sleep(0.005)
+    assert await other.ask(hold(key, "b", 5)) == c.Held(4, 1)
+
+
 async def test_an_entry_of_another_kind_is_no_value_and_is_taken_over(pair: Pair) -> None:
     one, _ = pair
     value, counter, level = fresh(), fresh(), fresh()
@@ -190,6 +224,8 @@ async def test_an_entry_of_another_kind_is_no_value_and_is_taken_over(pair: Pair
     assert await one.ask(c.GetMany((counter, level))) == [None, None]
     assert await one.ask(c.Count(value, 5, 60)) == 5
     assert await one.ask(c.Count(level, 5, 60)) == 5
+    assert await one.ask(hold(value, "a", 2)) == c.Held(2, 0)
+    assert await one.ask(c.GetMany((value,))) == [None]
     assert await one.ask(c.PutNewer(counter, b"v", 1, 60))
     assert (await one.ask(c.Reserve((c.Bucket(counter, 3, 1, 3),)))).is_granted
 
@@ -218,6 +254,10 @@ REFUSED: dict[str, c.Command[object]] = {
     "a bucket twice": c.Reserve((c.Bucket("k", 1, 1, 1), c.Bucket("k", 1, 1, 1))),
     "buckets apart": c.Reserve((c.Bucket("k", 1, 1, 1), c.Bucket("l", 1, 1, 1))),
     "a count too far": c.Count("k", 2**60, 60),
+    "a member without a name": hold("k", "", 1),
+    "fewer than none": hold("k", "m", -1),
+    "a lease for ever": hold("k", "m", 1, lease_s=float("inf")),
+    "a limit too high": hold("k", "m", 1, limit=2**60),
     "a command nobody knows": c.Command(),
 }
 

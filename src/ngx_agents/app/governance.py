@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 
 from ngx_agents.agents.spending import Spending, SpendingSettings
@@ -35,7 +36,14 @@ def governance_of(config: Config, journal: Journal, foundation: Foundation, *, m
     ledger = BudgetLedger(journal, clock=clock)
     limits = spending = None
     if config.auth.mode != "none":
-        limits = Limits(controls, clock=clock, metrics=metrics, shared=foundation.shared, sharers=config.server.workers)
+        limits = Limits(
+            controls,
+            clock=clock,
+            metrics=metrics,
+            shared=foundation.shared,
+            sharers=config.server.workers,
+            member=secrets.token_hex(8),
+        )
     if model is not None:
         settings = SpendingSettings(
             model=model,

@@ -88,6 +88,8 @@ async def running(
         await stack.enter_async_context(parts.governance.controls)
         await stack.enter_async_context(parts.governance.ledger)
         await stack.enter_async_context(parts.governance.key_uses)
+        if parts.governance.limits is not None:
+            await stack.enter_async_context(parts.governance.limits)
         if parts.client is not None:
             await stack.enter_async_context(parts.client)
         await stack.enter_async_context(elsewhere(parts.team))

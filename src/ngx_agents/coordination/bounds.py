@@ -38,6 +38,12 @@ def check(command: c.Command[object], *, max_value_bytes: int) -> None:
             _check_group(command.group)
         case c.Reserve():
             _check_reserve(command.buckets)
+        case _:
+            _check_number(command)
+
+
+def _check_number(command: c.Command[object]) -> None:
+    match command:
         case c.Settle():
             _check_bucket(command.bucket)
             _require(abs(command.delta) <= MAX_TOKENS, "delta", f"is beyond {MAX_TOKENS:.0e}")
@@ -45,8 +51,18 @@ def check(command: c.Command[object], *, max_value_bytes: int) -> None:
             check_key(command.key)
             _check_ttl(command.ttl_s)
             _require(abs(command.amount) <= MAX_COUNT, "amount", f"is beyond {MAX_COUNT}")
+        case c.Hold():
+            _check_hold(command)
         case _:
             raise SharedRefused("the command is unknown", field="command")
+
+
+def _check_hold(command: c.Hold) -> None:
+    check_key(command.key)
+    check_key(command.member, "member")
+    _check_ttl(command.lease_s, "lease_s")
+    for field in ("wanted", "least", "limit"):
+        _require(0 <= getattr(command, field) <= MAX_COUNT, field, f"is not from 0 to {MAX_COUNT}")
 
 
 def check_key(key: str, field: str = "key") -> None:
@@ -83,8 +99,8 @@ def _check_keys(keys: tuple[str, ...]) -> None:
         check_key(key, "keys")
 
 
-def _check_ttl(ttl_s: float) -> None:
-    _require(MIN_TTL_S <= ttl_s <= MAX_TTL_S, "ttl_s", f"is not from {MIN_TTL_S} to {MAX_TTL_S:.0f}")
+def _check_ttl(ttl_s: float, field: str = "ttl_s") -> None:
+    _require(MIN_TTL_S <= ttl_s <= MAX_TTL_S, field, f"is not from {MIN_TTL_S} to {MAX_TTL_S:.0f}")
 
 
 def _check_reserve(buckets: tuple[c.Bucket, ...]) -> None:

@@ -1,8 +1,8 @@
 """What can be asked of what instances share. A new need is a new Struct here, not a new method.
 
 `Command[R]` says what its answer is: `await shared.ask(Get("k"))` is `bytes | None`. A key belongs to one kind: values
-(Put, PutNewer), buckets (Reserve, Settle) or counters (Count). Keys are at most `bounds.MAX_KEY_BYTES` long in UTF-8;
-a `{tag}` in them keeps keys that belong together in one place of a cluster. Every entry expires.
+(Put, PutNewer), buckets (Reserve, Settle), counters (Count) or places (Hold). Keys are at most `bounds.MAX_KEY_BYTES`
+long in UTF-8; a `{tag}` in them keeps keys that belong together in one place of a cluster. Every entry expires.
 Values out of bounds raise `SharedRefused`, whatever they were meant for.
 """
 
@@ -47,6 +47,13 @@ class Bucket(msgspec.Struct, frozen=True):
     capacity: float
     refill_per_s: float
     amount: float = 0.0
+
+
+class Held(msgspec.Struct, frozen=True):
+    """`count` places are the member's now; `others` are held by all the other members."""
+
+    count: int
+    others: int
 
 
 class Get(Command[bytes | None], frozen=True):
@@ -129,3 +136,18 @@ class Count(Command[int], frozen=True):
     key: str
     amount: int
     ttl_s: float
+
+
+class Hold(Command[Held], frozen=True):
+    """A member holds up to `wanted` of the `limit` places from now on, in place of what it held: no more than the
+    others leave, and never fewer than the `least` that it uses already. Not asked again within `lease_s` it holds none.
+
+    All three numbers are from 0; members are named like keys.
+    """
+
+    key: str
+    member: str
+    wanted: int
+    least: int
+    limit: int
+    lease_s: float

@@ -21,14 +21,17 @@ R = TypeVar("R")
 MAX_ENTRIES = 100_000
 MAX_BYTES = 64 * 2**20
 ENTRY_OVERHEAD_BYTES = 200
+_Leases = dict[str, tuple[int, float]]
+"""How many places each member holds, and until when."""
+_Content = c.Versioned | b.Level | int | _Leases
 
 
 class _Entry:
-    """`content`: Versioned, Level or int, by kind."""
+    """`content`: Versioned, Level, int or leases, by kind."""
 
     __slots__ = ("content", "expires_at_s", "group", "size_bytes")
 
-    def __init__(self, content: c.Versioned | b.Level | int, expires_at_s: float, *, size_bytes: int) -> None:
+    def __init__(self, content: _Content, expires_at_s: float, *, size_bytes: int) -> None:
         self.content = content
         self.expires_at_s = expires_at_s
         self.group: str | None = None
@@ -59,7 +62,7 @@ class LocalShared:
         self._doing: dict[type[Any], Callable[[Any], Any]] = {
             c.Get: self._get, c.GetMany: self._get_many, c.GetVersioned: self._get_versioned, c.Put: self._put,
             c.PutNewer: self._put_newer, c.Drop: self._drop, c.DropGroup: self._drop_group, c.Reserve: self._reserve,
-            c.Settle: self._settle, c.Count: self._count,
+            c.Settle: self._settle, c.Count: self._count, c.Hold: self._hold,
         }  # fmt: skip
 
     async def open(self) -> None:
@@ -139,6 +142,18 @@ class LocalShared:
         entry.content += command.amount
         return entry.content
 
+    def _hold(self, command: c.Hold) -> c.Held:
+        entry, now_s = self._find(command.key), self._now_s()
+        found = entry.content if entry is not None and isinstance(entry.content, dict) else {}
+        leases = {name: lease for name, lease in found.items() if lease[1] > now_s and name != command.member}
+        others = sum(count for count, _ in leases.values())
+        held = max(command.least, min(command.wanted, command.limit - others))
+        if held > 0:
+            leases[command.member] = (held, now_s + command.lease_s)
+        ends_in_s = max((until_s - now_s for _, until_s in leases.values()), default=0.0)
+        self._keep(command.key, leases, ends_in_s, size_bytes=ENTRY_OVERHEAD_BYTES * len(leases))
+        return c.Held(held, others)
+
     def _now_us(self) -> int:
         return int(self._now_s() * 1e6)
 
@@ -163,7 +178,7 @@ class LocalShared:
     def _keep(
         self,
         key: str,
-        content: c.Versioned | b.Level | int,
+        content: _Content,
         ttl_s: float,
         *,
         size_bytes: int = 0,

@@ -33,7 +33,7 @@ class RedisCommands:
         self._doing: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             c.Get: self._get, c.GetMany: self._get_many, c.GetVersioned: self._get_versioned, c.Put: self._put,
             c.PutNewer: self._put_newer, c.Drop: self._drop, c.DropGroup: self._drop_group, c.Reserve: self._reserve,
-            c.Settle: self._settle, c.Count: self._count,
+            c.Settle: self._settle, c.Count: self._count, c.Hold: self._hold,
         }  # fmt: skip
 
     def do(self, command: c.Command[Any]) -> Awaitable[Any]:
@@ -141,6 +141,13 @@ class RedisCommands:
         total, foreign = await self._switchboard.run(scripts.COUNT, (key,), command.amount, _ms(command.ttl_s))
         self._meters.corrupt(foreign)
         return int(total)
+
+    async def _hold(self, command: c.Hold) -> c.Held:
+        numbers = (command.wanted, command.least, command.limit, _ms(command.lease_s))
+        key = self._prefix + command.key
+        held, others, foreign = await self._switchboard.run(scripts.HOLD, (key,), command.member, *numbers)
+        self._meters.corrupt(foreign)
+        return c.Held(int(held), int(others))
 
     def _group(self, group: str, use: str = "group") -> str:
         """The name of an index; both of a group lie in one place, which is that of the group's own `{tag}` if any."""

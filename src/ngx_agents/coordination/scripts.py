@@ -148,3 +148,35 @@ if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) 
 return {sum, foreign}
 """
 )
+
+# places | member, wanted, least, limit, lease in ms → held by the member, by others, foreign ones
+HOLD = Script(
+    _NOW_MS
+    + """
+local found, foreign, others = redis.pcall('HGETALL', KEYS[1]), 0, 0
+if found.err then
+  redis.call('DEL', KEYS[1])
+  found, foreign = {}, 1
+end
+for i = 1, #found, 2 do
+  if found[i] ~= ARGV[1] then
+    local count, until_ms = string.match(found[i + 1], '^(%d+) (%d+)$')
+    if count and tonumber(until_ms) > now_ms then
+      others = others + tonumber(count)
+    else
+      redis.call('HDEL', KEYS[1], found[i])
+      if not count then foreign = foreign + 1 end
+    end
+  end
+end
+local held = math.max(tonumber(ARGV[3]), math.min(tonumber(ARGV[2]), tonumber(ARGV[4]) - others))
+if held > 0 then
+  local lease_ms = tonumber(ARGV[5])
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %.0f', held, now_ms + lease_ms))
+  if redis.call('PTTL', KEYS[1]) < lease_ms then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
+else
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+return {held, others, foreign}
+"""
+)

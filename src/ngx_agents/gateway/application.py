@@ -102,7 +102,7 @@ class Gateway:
         exchange.route = operation.path
         if not operation.is_open:
             exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
-            self._entrance.greet(exchange.principal, is_for_suspended=operation.is_for_suspended)
+            await self._entrance.greet(exchange.principal, is_for_suspended=operation.is_for_suspended)
             if operation.role is not None and operation.role not in exchange.principal.roles:
                 raise Forbidden(f"this is for the role {operation.role}")
             if exchange.principal.agents is not None and not operation.is_for_scoped:

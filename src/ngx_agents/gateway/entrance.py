@@ -105,10 +105,10 @@ class Entrance:
             "ngx_admission_wait_seconds", "Waits before the gate, turns that had to wait and were let in."
         ).labels()
 
-    def greet(self, principal: Principal, *, is_for_suspended: bool = False) -> None:
+    async def greet(self, principal: Principal, *, is_for_suspended: bool = False) -> None:
         """Any request of a user, before it is looked at. Raises Forbidden (suspended), RateLimited."""
         if self._limits is not None:
-            self._limits.request(principal.owner, is_for_suspended=is_for_suspended)
+            await self._limits.request(principal.owner, is_for_suspended=is_for_suspended)
 
     async def enter(
         self,

@@ -1,25 +1,29 @@
 """What a user's plan allows at the entrance: turns per minute, hour and day, bytes per day, turns at once, and requests
 of any kind.
 
-Windows are of the clock, and begin at a second of the user's own, so that not everybody begins anew at once. Their
-counts are kept by all instances together where something is shared, else by each for itself; turns at once and requests
-are counted by each instance. Memory is bounded: of users beyond `max_users` the one seen longest ago is forgotten (its
-shared counts are not). Header fields are those of draft-ietf-httpapi-ratelimit-headers-10.
+Everything is counted by all instances together where something is shared: windows in batches, turns at once as places
+with a lease. Where nothing is, each process of a server has its part of a limit; while what is shared is away, each
+instance keeps the limit by itself. Memory is bounded: of users, or tenants, beyond `max_users` the one seen longest ago
+is forgotten (its shared counts are not).
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import zlib
 from collections import OrderedDict
-
-import msgspec
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import Self
 
 from ngx_agents.clock import Clock
 from ngx_agents.coordination.commands import Count
 from ngx_agents.coordination.shared import Shared
 from ngx_agents.errors import Forbidden, RateLimited, SharedRefused, SharedUnavailable
+from ngx_agents.gateway.place_keeper import PlaceKeeper
+from ngx_agents.gateway.user_windows import QUOTAS, SPARED, UserWindows, part_of, policy
 from ngx_agents.resilience.rate_windows import Window
+from ngx_agents.resilience.shared_places import Places
 from ngx_agents.state.control_board import ControlBoard, Rules
 from ngx_agents.state.controls import Plan
 from ngx_agents.state.model import Owner
@@ -28,28 +32,27 @@ from ngx_agents.telemetry.metrics import Metrics
 MAX_USERS = 50_000
 RUNNING_RETRY_S = 5.0
 """What is said to who has too many turns at once: about as long as a turn takes."""
-QUOTAS = (("minute", 60), ("hour", 3600), ("day", 86_400), ("bytes", 86_400))
-BYTES = 3
+MOST_ASKED = 2
+AGAIN_S = 0.03
+"""A place that was just given back elsewhere may be on its way: who finds none asks once more after that time."""
 _REFUSALS = {
     "running": "too many turns at once",
     "bytes": "too many bytes a day",
     "requests": "too many requests a minute",
 }
 SUSPENDED = "this account is suspended"
-SPARED = 5
-"""One of so many is left to the user by their batches."""
-WINDOWED = ("turns_per_minute", "turns_per_hour", "turns_per_day", "bytes_per_day")
 Told = tuple[tuple[bytes, bytes], ...]
 
 
 class Limits:
     """`take` for each turn that begins; `free` is called when it has ended, `undo` when it was refused after all.
 
-    `sharers` is how many processes of this server count for themselves where nothing is shared: each has that part of
-    a window's limit, so that all of them together let pass no more than it.
+    Enter it where something is shared: `member` is then its name among all instances. `sharers` is how many processes
+    of this server count for themselves where nothing is: each has that part of a limit, so that all of them together
+    let pass no more than it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands on, all by name
         self,
         controls: ControlBoard,
         *,
@@ -58,127 +61,183 @@ class Limits:
         shared: Shared | None = None,
         max_users: int = MAX_USERS,
         sharers: int = 1,
+        member: str = "one",
     ) -> None:
         self._controls = controls
+        self._clock = clock
         self._now_s = clock.now_s
         self._shared = shared
+        self._keeper = None if shared is None else PlaceKeeper(shared, member=member, clock=clock)
         self._max_users = max_users
-        self._users: OrderedDict[Owner, _User] = OrderedDict()
-        self._running: dict[str, int] = {}
+        self._users: OrderedDict[Owner, UserWindows] = OrderedDict()
+        self._tenants: OrderedDict[str, Places] = OrderedDict()
         self._policies: dict[Plan, bytes] = {}
         self._sharers = sharers if shared is None else 1
-        self._parts: dict[Plan, Plan] = {}
+        self._parts: dict[Rules, Rules] = {}
         controls.on_change(self._policies.clear)
         controls.on_change(self._parts.clear)
         refused = metrics.counter("ngx_rate_limited_total", "Turns refused by a limit of the plan.", "quota")
         self._refused = {name: refused.labels(name) for name in (*(name for name, _ in QUOTAS), "running", "requests")}
 
+    async def __aenter__(self) -> Self:
+        if self._keeper is not None:
+            await self._keeper.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keeper is not None:
+            await self._keeper.__aexit__(kind, error, trace)
+
     def __len__(self) -> int:
         """How many users are remembered."""
         return len(self._users)
 
-    def request(self, owner: Owner, *, is_for_suspended: bool = False) -> None:
-        """Any request of a user, counted by this instance alone. Raises Forbidden (suspended, unless it is for those
-        too), RateLimited."""
-        rules = self._controls.rules_of(owner)
+    async def request(self, owner: Owner, *, is_for_suspended: bool = False) -> None:
+        """Any request of a user. Raises Forbidden (suspended, unless it is for those too), RateLimited."""
+        rules = self._rules_of(owner)
         if rules.is_suspended and not is_for_suspended:
             raise Forbidden(SUSPENDED)
-        user, now_s = self._user(owner), self._now_s()
-        if not user.asks(int(now_s), rules.plan.requests_per_minute):
-            raise self._too_many("requests", user.ends_in_s(0, now_s), user, rules)
+        user, is_shared = self._user(owner), self._shared is not None
+        while not user.asks(int(self._now_s()), rules.plan.requests_per_minute, is_shared=is_shared):
+            if user.requests.is_final or user.requests.used >= user.requests.limit:
+                raise self._too_many("requests", user.ends_in_s(0, self._now_s()), user, rules)
+            await self._count(owner, user.requests, 1, name="requests", length_s=60)
 
     async def take(self, owner: Owner, size_bytes: int, *, is_batch: bool = False) -> Taken:
         """Batches leave a part of each limit to what the user says. Raises Forbidden (suspended), RateLimited."""
         rules = self._rules_of(owner)
         if rules.is_suspended:
             raise Forbidden(SUSPENDED)
-        user, plan = self._user(owner), rules.plan
-        amounts = (1, 1, 1, size_bytes)
-        while not user.fits(int(self._now_s()), plan, amounts, is_shared=self._shared is not None):
-            spent = user.spent(amounts)
-            if spent is not None:
+        user, tenant, plan = self._user(owner), self._tenant(owner.tenant), rules.plan
+        amounts, is_shared, asked = (1, 1, 1, size_bytes), self._shared is not None, 0
+        own = plan.running_turns - (plan.running_turns // SPARED if is_batch else 0)
+        while True:
+            fits = user.fits(int(self._now_s()), plan, amounts, is_shared=is_shared)
+            short = self._short(user.places, own, tenant, rules.tenant_running_turns)
+            if fits and not short:
+                break
+            if not fits and (spent := user.spent(amounts)) is not None:
                 raise self._too_many(QUOTAS[spent][0], user.ends_in_s(spent, self._now_s()), user, rules)
-            await self._ask(owner, user, amounts)
+            if short and (not is_shared or asked == MOST_ASKED):
+                raise self._too_many("running", RUNNING_RETRY_S, user, rules)
+            await self._ask(owner, user, amounts, short, is_again=asked > 0)
+            asked += bool(short)
         if is_batch and (place := user.short_for_a_batch()) is not None:
             raise self._too_many(QUOTAS[place][0], user.ends_in_s(place, self._now_s()), user, rules)
-        at_once = self._running.get(owner.tenant, 0)
-        most = rules.tenant_running_turns
-        mine = plan.running_turns - (plan.running_turns // SPARED if is_batch else 0)
-        if user.running >= mine or (most is not None and at_once >= most):
-            raise self._too_many("running", RUNNING_RETRY_S, user, rules)
         user.use(amounts)
-        user.running += 1
-        self._running[owner.tenant] = at_once + 1
-        return Taken(self, owner, user, size_bytes, self._told(user, plan))
+        user.places.used += 1
+        tenant.used += 1
+        return Taken(self, user, tenant, size_bytes, self._told(user, plan))
+
+    def _short(self, mine: Places, own: int, tenant: Places, most: int | None) -> tuple[tuple[Places, int], ...]:
+        """Of whose places one more has to be asked for, and how many there are."""
+        is_shared = self._shared is not None
+        has_mine = mine.fits(own, is_shared=is_shared)
+        if most is None or tenant.fits(most, is_shared=is_shared):
+            return () if has_mine else ((mine, own),)
+        return ((tenant, most),) if has_mine else ((mine, own), (tenant, most))
 
     def _rules_of(self, owner: Owner) -> Rules:
         rules = self._controls.rules_of(owner)
         if self._sharers == 1:
             return rules
-        part = self._parts.get(rules.plan)
+        part = self._parts.get(rules)
         if part is None:
-            part = self._parts[rules.plan] = part_of(rules.plan, self._sharers)
-        return msgspec.structs.replace(rules, plan=part)
+            part = self._parts[rules] = part_of(rules, self._sharers)
+        return part
 
-    def _user(self, owner: Owner) -> _User:
+    def _user(self, owner: Owner) -> UserWindows:
         user = self._users.get(owner)
         if user is not None:
             self._users.move_to_end(owner)
             return user
-        user = self._users[owner] = _User(owner)
+        user = self._users[owner] = UserWindows(owner)
         if len(self._users) > self._max_users:
             oldest, forgotten = self._users.popitem(last=False)
-            if forgotten.running:
+            if forgotten.places.is_busy:
                 self._users[oldest] = forgotten
         return user
 
-    async def _ask(self, owner: Owner, user: _User, amounts: tuple[int, ...]) -> None:
-        """Takes a batch of what is short from the shared count; where that cannot be reached, from nobody."""
-        for place, window in enumerate(user.windows):
-            if window.has(amounts[place]) or self._shared is None:
-                continue
-            asked = window.wanted(amounts[place])
-            key = f"rate:{_digest(owner)}:{QUOTAS[place][0]}:{window.index}"
-            index = window.index
-            try:
-                total = await self._shared.ask(Count(key, asked, QUOTAS[place][1] + 1.0))
-            except (SharedUnavailable, SharedRefused):
-                window.told_nothing(amounts[place])
-                continue
-            if window.index == index:
-                window.told(asked, total)
+    def _tenant(self, name: str) -> Places:
+        tenant = self._tenants.get(name)
+        if tenant is not None:
+            self._tenants.move_to_end(name)
+            return tenant
+        tenant = self._tenants[name] = Places()
+        if len(self._tenants) > self._max_users:
+            oldest, forgotten = self._tenants.popitem(last=False)
+            if forgotten.is_busy:
+                self._tenants[oldest] = forgotten
+        return tenant
 
-    def _too_many(self, quota: str, retry_after_s: float, user: _User, rules: Rules) -> RateLimited:
+    async def _ask(
+        self,
+        owner: Owner,
+        user: UserWindows,
+        amounts: tuple[int, ...],
+        short: tuple[tuple[Places, int], ...],
+        *,
+        is_again: bool,
+    ) -> None:
+        """Asks for all that is short in one round trip; where it cannot be reached, nobody."""
+        if short and is_again:
+            await self._clock.sleep(AGAIN_S)
+        asked: list[Awaitable[None]] = [
+            self._count(owner, window, amounts[place], name=QUOTAS[place][0], length_s=QUOTAS[place][1])
+            for place, window in enumerate(user.windows)
+            if not window.has(amounts[place])
+        ]
+        for places, most in short:
+            assert self._keeper is not None, "only what is shared is asked for"
+            if not places.key:
+                places.key = f"places:user:{_digest(owner)}" if places is user.places else _tenant_key(owner.tenant)
+            asked.append(self._keeper.ask(places, most))
+        await asyncio.gather(*asked)
+
+    async def _count(self, owner: Owner, window: Window, amount: int, *, name: str, length_s: int) -> None:
+        """Takes a batch of what is short from the shared count; where that cannot be reached, from nobody."""
+        if self._shared is None:
+            return
+        asked, index = window.wanted(amount), window.index
+        try:
+            total = await self._shared.ask(Count(f"rate:{_digest(owner)}:{name}:{index}", asked, length_s + 1.0))
+        except (SharedUnavailable, SharedRefused):
+            window.told_nothing(amount)
+            return
+        if window.index == index:
+            window.told(asked, total)
+
+    def _too_many(self, quota: str, retry_after_s: float, user: UserWindows, rules: Rules) -> RateLimited:
         self._refused[quota].inc()
         message = _REFUSALS.get(quota, f"too many turns a {quota}")
         return RateLimited(
             message, quota=quota, retry_after_s=max(0.001, retry_after_s), told=self._told(user, rules.plan)
         )  # fmt: skip
 
-    def _told(self, user: _User, plan: Plan) -> Told:
-        policy = self._policies.get(plan)
-        if policy is None:
-            policy = self._policies[plan] = _policy(plan)
-        return (b"ratelimit-policy", policy), (b"ratelimit", user.told(self._now_s()))
+    def _told(self, user: UserWindows, plan: Plan) -> Told:
+        told = self._policies.get(plan)
+        if told is None:
+            told = self._policies[plan] = policy(plan)
+        return (b"ratelimit-policy", told), (b"ratelimit", user.told(self._now_s()))
 
-    def free(self, owner: Owner, user: _User) -> None:
-        user.running -= 1
-        left = self._running.get(owner.tenant, 0) - 1
-        if left > 0:
-            self._running[owner.tenant] = left
-        else:
-            self._running.pop(owner.tenant, None)
+    def free(self, places: Places) -> None:
+        """One fewer is used; what others could have instead is given back soon."""
+        places.used -= 1
+        if self._keeper is not None and places.held and places.is_surplus:
+            self._keeper.eased(places)
 
 
 class Taken:
     """What one turn took. `told` are the header fields of its answer."""
 
-    __slots__ = ("_is_over", "_limits", "_owner", "_size_bytes", "_user", "told")
+    __slots__ = ("_is_over", "_limits", "_size_bytes", "_tenant", "_user", "told")
 
-    def __init__(self, limits: Limits, owner: Owner, user: _User, size_bytes: int, told: Told) -> None:
+    def __init__(self, limits: Limits, user: UserWindows, tenant: Places, size_bytes: int, told: Told) -> None:
         self._limits = limits
-        self._owner = owner
         self._user = user
+        self._tenant = tenant
         self._size_bytes = size_bytes
         self._is_over = False
         self.told = told
@@ -187,7 +246,8 @@ class Taken:
         """The turn is over. Again is nothing."""
         if not self._is_over:
             self._is_over = True
-            self._limits.free(self._owner, self._user)
+            self._limits.free(self._user.places)
+            self._limits.free(self._tenant)
 
     def undo(self) -> None:
         """The turn never began: it counts for nothing."""
@@ -196,92 +256,8 @@ class Taken:
         self.free()
 
 
-class _User:
-    """The windows of one user, in the order of QUOTAS, and how many turns run."""
-
-    __slots__ = ("_offset_s", "_requests", "running", "windows")
-
-    def __init__(self, owner: Owner) -> None:
-        self._offset_s = zlib.crc32(owner.user.encode("utf-8", "surrogatepass")) % 86_400
-        self.running = 0
-        self._requests = Window()
-        self.windows = (Window(), Window(), Window(), Window())
-
-    def asks(self, now_s: int, limit: int) -> bool:
-        """One request more, if there may be one."""
-        window = self._requests
-        window.enter((now_s + self._offset_s) // 60, limit, is_shared=False)
-        if window.used >= window.allowed:
-            return False
-        window.used += 1
-        return True
-
-    def fits(self, now_s: int, plan: Plan, amounts: tuple[int, ...], *, is_shared: bool) -> bool:
-        at_s = now_s + self._offset_s
-        minute, hour, day, size = self.windows
-        of_day = at_s // 86_400
-        minute.enter(at_s // 60, plan.turns_per_minute, is_shared=is_shared)
-        hour.enter(at_s // 3600, plan.turns_per_hour, is_shared=is_shared)
-        day.enter(of_day, plan.turns_per_day, is_shared=is_shared)
-        size.enter(of_day, plan.bytes_per_day, is_shared=is_shared)
-        return (
-            minute.used < minute.allowed
-            and hour.used < hour.allowed
-            and day.used < day.allowed
-            and size.used + amounts[BYTES] <= size.allowed
-        )
-
-    def spent(self, amounts: tuple[int, ...]) -> int | None:
-        """The longest of the windows that are used up for good."""
-        for place in range(len(QUOTAS) - 1, -1, -1):
-            window = self.windows[place]
-            if not window.has(amounts[place]) and (window.is_final or window.used + amounts[place] > window.limit):
-                return place
-        return None
-
-    def short_for_a_batch(self) -> int | None:
-        """The first of the windows of turns in which no more is left than what batches leave alone."""
-        for place in range(BYTES):
-            if self.windows[place].left <= self.windows[place].limit // SPARED:
-                return place
-        return None
-
-    def use(self, amounts: tuple[int, ...]) -> None:
-        for window, amount in zip(self.windows, amounts, strict=True):
-            window.used += amount
-
-    def give_back(self, amounts: tuple[int, ...]) -> None:
-        """What was used; a window that ended meanwhile has forgotten it."""
-        for window, amount in zip(self.windows, amounts, strict=True):
-            window.used = max(0, window.used - amount)
-
-    def ends_in_s(self, place: int, now_s: float) -> float:
-        length_s = QUOTAS[place][1]
-        return length_s - (now_s + self._offset_s) % length_s
-
-    def told(self, now_s: float) -> bytes:
-        at_s = int(now_s) + self._offset_s
-        minute, hour, day, size = self.windows
-        return (
-            f'"minute";r={minute.left};t={60 - at_s % 60}, "hour";r={hour.left};t={3600 - at_s % 3600},'
-            f' "day";r={day.left};t={86_400 - at_s % 86_400}, "bytes";r={size.left};t={86_400 - at_s % 86_400}'
-        ).encode()
-
-
-def _limits(plan: Plan) -> tuple[int, ...]:
-    return plan.turns_per_minute, plan.turns_per_hour, plan.turns_per_day, plan.bytes_per_day
-
-
-def part_of(plan: Plan, sharers: int) -> Plan:
-    """What one of several processes may let pass; never nothing of something."""
-    per_window = {name: -(-getattr(plan, name) // sharers) for name in WINDOWED}
-    return msgspec.structs.replace(plan, **per_window)
-
-
-def _policy(plan: Plan) -> bytes:
-    told = [f'"{name}";q={limit};w={length}' for (name, length), limit in zip(QUOTAS, _limits(plan), strict=True)]
-    told[BYTES] += ';qu="content-bytes"'
-    return ", ".join(told).encode()
+def _tenant_key(tenant: str) -> str:
+    return f"places:tenant:{hashlib.blake2b(tenant.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
 def _digest(owner: Owner) -> str:

@@ -43,7 +43,7 @@ _D = TypeVar("_D", bound=Document)
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for one user. `tenant_running_turns` bounds the whole tenant on this instance."""
+    """What holds for one user. `tenant_running_turns` bounds the whole tenant."""
 
     plan_name: str
     plan: Plan

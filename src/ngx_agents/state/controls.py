@@ -35,8 +35,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class Plan(Document, frozen=True, kw_only=True):
     """What one user of a plan may do. Turns and bytes are counted in windows of the clock that begin at the user's own
-    second, minute and hour. On one instance, `running_turns` is the most that run or wait at once, and
-    `requests_per_minute` bounds requests of any kind."""
+    second, minute and hour. `running_turns` is the most that run or wait at once, `requests_per_minute` bounds requests
+    of any kind."""
 
     requests_per_minute: Turns = 1_200
     turns_per_minute: Turns = 60
@@ -47,7 +47,7 @@ class Plan(Document, frozen=True, kw_only=True):
 
 
 class Tenant(Document, frozen=True, kw_only=True):
-    """A customer. `running_turns` bounds all its users together, on one instance; None does not."""
+    """A customer. `running_turns` bounds all its users together; None does not."""
 
     plan: PlanName = "default"
     running_turns: Turns | None = None

@@ -57,9 +57,9 @@ class A2aDoor:
                 self._edge = await asyncio.to_thread(self._load)
         return self._edge
 
-    def greet(self, principal: Principal) -> None:
+    async def greet(self, principal: Principal) -> None:
         """Any request of a user, before it is looked at. Raises Forbidden (suspended), RateLimited."""
-        self._deps.entrance.greet(principal)
+        await self._deps.entrance.greet(principal)
         CALLER.set(Caller(principal.owner.tenant, principal.owner.user))
 
     async def answer(self, exchange: Exchange) -> None:
@@ -73,7 +73,7 @@ class A2aDoor:
             return
         exchange.route = ROOT
         exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
-        self.greet(exchange.principal)
+        await self.greet(exchange.principal)
         edge = self._edge or await self.edge()
         body = await exchange.raw_body(self._settings.max_body_bytes)
         if path in (ROOT, f"{ROOT}/"):

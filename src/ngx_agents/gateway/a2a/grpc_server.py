@@ -133,7 +133,7 @@ class GrpcServer:
         forwarded = metadata.get(b"x-forwarded-for", b"")
         address = address_of(peer, forwarded, self._listening.trusted_proxies)
         principal = await self._auth.principal(metadata, address)
-        self._door.greet(principal)
+        await self._door.greet(principal)
         is_0_3 = method.startswith("/a2a.v1.")
         told = metadata.get(VERSION, b"").decode("latin-1") or ("0.3" if is_0_3 else "")
         version = version_of(told, speaks_0_3=is_0_3 and self._settings.speaks_0_3)
