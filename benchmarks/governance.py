@@ -1,5 +1,5 @@
 """`governance`: what plans, budgets, flags and keys add to a turn: limits at the entrance, alone and shared, a call
-reserved and settled, a flag, a known key, a wrong key. CPU of this process only; every figure is the median of several
+reserved and settled, a flag, a known key, a wrong key; and a whole turn's way in with the gate. CPU of this process only; every figure is the median of several
 rounds. Also by itself: `python -m benchmarks.governance`.
 """
 
@@ -15,12 +15,19 @@ from benchmarks.report import Line, Outcome, save, table
 from benchmarks.rounds import Rounds
 from ngx_agents.agents.spending import CHEAPER, Spending, SpendingSettings
 from ngx_agents.agents.turn import TurnTask
-from ngx_agents.clock import SystemClock
+from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.errors import RateLimited, Unauthenticated
+from ngx_agents.gateway.api_keys import new_api_key
+from ngx_agents.gateway.auth import Authenticator
+from ngx_agents.gateway.entrance import Entrance
 from ngx_agents.gateway.key_ring import KeyRing
 from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.settings import AuthSettings
+from ngx_agents.resilience.admission import Gate, GateRules
+from ngx_agents.resilience.admission_limit import LimitRules
+from ngx_agents.resilience.fairness import Fairness
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.budget_ledger import BudgetLedger
 from ngx_agents.state.commands import ApiKey, PutControl, PutKey
 from ngx_agents.state.control_board import ControlBoard
@@ -31,6 +38,7 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.content import Content, ModelReply, ModelRequest, Text, Usage
 
 ROUNDS, TIMES, USERS = 7, 10_000, 5_000
+PLACES = 100.0
 MODEL = "gemini-3.8-flash"
 CONTROLS = (
     (
@@ -86,6 +94,13 @@ class _Bench:
         )
         settings = AuthSettings(mode="api_key")
         self._ring = KeyRing(settings, journal, clock, uses=KeyUses(journal, clock=clock))
+        uses = KeyUses(journal, clock=clock)
+        self._auth = Authenticator(settings, journal=journal, clock=clock, uses=uses)
+        gate = Gate(
+            GateRules(limit=LimitRules(capacity=PLACES)), clock=clock, rng=Rng(1), fairness=Fairness(clock=clock)
+        )
+        self._entrance = Entrance(Modes(clock=clock), gate, metrics=metrics, limits=self._limits)
+        self._headers: list[dict[bytes, bytes]] = []
         self._task = TurnTask(
             turn_id="t_1",
             conversation_id="c_1",
@@ -110,15 +125,33 @@ class _Bench:
     async def lines(self, rounds: Rounds) -> list[Line]:
         key = ApiKey(id="k_1", digest=b"k" * 32, owner=self._owners[0], roles=(), created_at=1.0)
         await self._journal.transact([PutKey(key=key)])
+        await self._give_keys()
         return [
             await rounds.one_by_one("any request of 5,000 users", self._asked),
             await rounds.one_by_one("limits of a turn, 5,000 users", self._limited, budget=10.0),
             await rounds.one_by_one("the same, counts shared", self._limited_together, budget=10.0),
             await rounds.one_by_one("a call reserved and settled, three limits and a flag", self._paid, budget=15.0),
+            await rounds.one_by_one("key, gate, limits and budgets of a turn of one call", self._whole, budget=45.0),
             await rounds.one_by_one("a flag", self._flagged),
             await rounds.one_by_one("a known key", self._known),
             await rounds.one_by_one("a wrong key of an address that is cut off", self._guessed),
         ]
+
+    async def _give_keys(self) -> None:
+        for number, owner in enumerate(self._owners):
+            secret, digest = new_api_key()
+            key = ApiKey(id=f"k_{number + 2}", digest=digest, owner=owner, roles=(), created_at=1.0)
+            await self._journal.transact([PutKey(key=key)])
+            self._headers.append({b"authorization": b"Bearer " + secret.encode()})
+
+    async def _whole(self, number: int) -> None:
+        """All that stands between the headers and the end of a turn, but what the turn itself does."""
+        principal = await self._auth.principal(self._headers[number % USERS], "1.2.3.4")
+        self._entrance.greet(principal)
+        with await self._entrance.enter(principal, tokens_hint=100, size_bytes=400) as ticket:
+            await self._paid(number)
+            ticket.spent(input_tokens=1500, output_tokens=300)
+            ticket.release()
 
     async def _asked(self, number: int) -> None:
         await self._limits.request(self._owners[number % USERS])
