@@ -1,6 +1,6 @@
 """`governance`: what plans, budgets, flags and keys add to a turn: limits at the entrance, alone and shared, a call
-reserved and settled, a flag, a known key, a wrong key; and a whole turn's way in with the gate. CPU of this process only; every figure is the median of several
-rounds. Also by itself: `python -m benchmarks.governance`.
+reserved and settled, a flag, a known key, a wrong key; and all that lets a turn in together, with the gate. CPU of this
+process only; every figure is the median of several rounds. Also by itself: `python -m benchmarks.governance`.
 """
 
 from __future__ import annotations

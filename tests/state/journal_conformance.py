@@ -395,11 +395,14 @@ async def test_keys_are_found_by_digest_and_stay_after_revocation(journal: Journ
     await tell(journal, c.PutKey(key=key))
     assert await journal.query(c.FindKey(digest=b"d" * 32)) == key
     assert await journal.query(c.FindKey(digest=b"x" * 32)) is None
+    asked = c.KeysThatHold(digests=(b"d" * 32, b"x" * 32), now=NOW)
+    assert await journal.query(asked) == ((b"d" * 32, None),)
     assert await tell(journal, c.RevokeKey(digest=key.digest, now=NOW + 1)) is True
     assert await tell(journal, c.RevokeKey(digest=key.digest, now=NOW + 2)) is True
     assert await tell(journal, c.RevokeKey(digest=b"u" * 32, now=NOW + 1)) is False
     assert (await journal.query(c.FindKey(digest=b"d" * 32))).revoked_at == NOW + 1
     assert len(await journal.query(c.ListKeys())) == 1
+    assert await journal.query(asked) == ()
 
 
 async def test_a_keys_end_comes_no_later_and_changes_nothing_of_a_revoked_one(journal: Journal) -> None:
@@ -410,6 +413,9 @@ async def test_a_keys_end_comes_no_later_and_changes_nothing_of_a_revoked_one(jo
         assert await journal.query(c.FindKey(digest=key.digest)) == msgspec.structs.replace(
             key, expires_at=NOW + ends_at
         )
+        asked = c.KeysThatHold(digests=(key.digest,), now=NOW + ends_at - 1)
+        assert await journal.query(asked) == ((key.digest, NOW + ends_at),)
+        assert await journal.query(msgspec.structs.replace(asked, now=NOW + ends_at)) == ()
     await tell(journal, c.RevokeKey(digest=key.digest, now=NOW + 1))
     for digest in (key.digest, b"u" * 32):
         with pytest.raises(NotFound):

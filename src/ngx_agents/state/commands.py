@@ -86,6 +86,7 @@ from ngx_agents.state.questions import GetArtifact as GetArtifact
 from ngx_agents.state.questions import GetConversation as GetConversation
 from ngx_agents.state.questions import GetProfile as GetProfile
 from ngx_agents.state.questions import GetTurn as GetTurn
+from ngx_agents.state.questions import KeysThatHold as KeysThatHold
 from ngx_agents.state.questions import ListArtifacts as ListArtifacts
 from ngx_agents.state.questions import ListConversations as ListConversations
 from ngx_agents.state.questions import ListKeys as ListKeys
@@ -382,9 +383,9 @@ Command = (
 )  # fmt: skip
 Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
-    | ListLogs | ListArtifacts | GetArtifact | FindKey | ListKeys | ExportUser | HolderOf | HeldLanes | ListInstances
-    | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents | ReadProfile
-    | GetTime | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
+    | ListLogs | ListArtifacts | GetArtifact | FindKey | KeysThatHold | ListKeys | ExportUser | HolderOf | HeldLanes
+    | ListInstances | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents
+    | ReadProfile | GetTime | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
     | GetSchedule | ListSchedules | DueSchedules | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
     | GetTask | ListTasks | ListPushes | ListDeadPushes | GetWebhook | ListWebhooks
 )  # fmt: skip

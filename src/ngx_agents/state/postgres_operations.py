@@ -16,6 +16,19 @@ async def find_key(connection: Connection, question: c.FindKey) -> c.ApiKey | No
     return api_key(row) if row else None
 
 
+async def keys_that_hold(connection: Connection, question: c.KeysThatHold) -> tuple[tuple[bytes, float | None], ...]:
+    shards = [digest[0] if digest else 0 for digest in question.digests]
+    rows = await connection.fetch(
+        "SELECT k.digest, k.expires_at FROM unnest($1::smallint[], $2::bytea[]) AS a (shard, digest)"
+        " JOIN ngx.api_key k ON k.shard = a.shard AND k.digest = a.digest"
+        " WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $3)",
+        shards,
+        list(question.digests),
+        question.now,
+    )
+    return tuple((row[0], row[1]) for row in rows)
+
+
 async def list_keys(connection: Connection, question: c.ListKeys) -> tuple[c.ApiKey, ...]:
     return tuple(api_key(row) for row in await connection.fetch(f"{KEY} ORDER BY created_at, id"))
 

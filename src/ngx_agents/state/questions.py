@@ -97,6 +97,13 @@ class FindKey(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
 
 
+class KeysThatHold(msgspec.Struct, frozen=True, kw_only=True):
+    """→ tuple[tuple[bytes, float | None], ...]: of these, the ones that hold at `now`, and when each expires."""
+
+    digests: tuple[bytes, ...]
+    now: float
+
+
 class ListKeys(msgspec.Struct, frozen=True, kw_only=True):
     """→ tuple[ApiKey, ...], oldest first."""
 

@@ -236,7 +236,7 @@ class ReplicaJournal:
 
 def _owner_of(question: c.Question) -> Owner | None:
     """Whose floor an answer from a replica must respect; None for what replicas are never asked."""
-    if isinstance(question, c.FindKey | c.ListKeys):
+    if isinstance(question, c.FindKey | c.KeysThatHold | c.ListKeys):
         return KEYS
     if isinstance(question, c.HolderOf):
         return None

@@ -22,7 +22,9 @@ def joined(told: c.Command | c.Question, found: Sequence[Any]) -> Any:
     return _JOIN[type(told)](told, heard)
 
 
-_LISTS = (c.ListDead, c.ListKeys, c.ListInstances, c.ListAudit, c.KnownBlobs, c.ListDeadPushes)
+_LISTS = (
+    c.ListDead, c.KeysThatHold, c.ListKeys, c.ListInstances, c.ListAudit, c.KnownBlobs, c.ListDeadPushes,
+)  # fmt: skip
 _NEEDS_ALL = (c.ListKeys, c.ListDead, c.ListAudit, c.KnownBlobs, c.ListDeadPushes)
 """Half of it would be taken for the whole: an operator's list."""
 
@@ -79,6 +81,7 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.Leave: lambda told, found: None,
     c.KnownBlobs: _chained,
     c.Expire: lambda told, found: sum(found),
+    c.KeysThatHold: _chained,
     c.ListKeys: _keys,
     c.ListInstances: _instances,
     c.ListDead: _dead,

@@ -8,7 +8,7 @@ from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_rows import NO_SHARD, shard_in
 
 EVERYWHERE = (
-    c.Beat, c.Leave, c.Expire, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
+    c.Beat, c.Leave, c.Expire, c.KeysThatHold, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
     c.GetPosition, c.ListShardPlaces, c.ListAudit, c.ForgetBudgets, c.ListMeters, c.KnownBlobs, c.OpenBatches,
     c.DueSchedules,
     c.ClaimPushes, c.ListDeadPushes,

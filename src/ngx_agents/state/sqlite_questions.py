@@ -271,6 +271,16 @@ def _find_key(db: Connection, question: c.FindKey) -> c.ApiKey | None:
     return _key(row) if row else None
 
 
+def _keys_that_hold(db: Connection, question: c.KeysThatHold) -> tuple[tuple[bytes, float | None], ...]:
+    places = ",".join("?" * len(question.digests))
+    rows = db.execute(
+        f"SELECT digest, expires_at FROM api_key WHERE digest IN ({places}) AND revoked_at IS NULL"
+        " AND (expires_at IS NULL OR expires_at > ?)",
+        (*question.digests, question.now),
+    )
+    return tuple(rows)
+
+
 def _list_keys(db: Connection, question: c.ListKeys) -> tuple[c.ApiKey, ...]:
     return tuple(_key(row) for row in db.execute(f"{_KEY} ORDER BY created_at, id"))
 
@@ -370,6 +380,7 @@ _ANSWER: dict[type, Callable[[Connection, Any], Any]] = {
     c.ListArtifacts: _list_artifacts,
     c.GetArtifact: _get_artifact,
     c.FindKey: _find_key,
+    c.KeysThatHold: _keys_that_hold,
     c.ListKeys: _list_keys,
     c.ExportUser: _export_user,
     c.HolderOf: _holder_of,
