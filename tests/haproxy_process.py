@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 CONFIG = """\
 global
     maxconn 4000
@@ -45,9 +47,7 @@ def program() -> Path:
 @contextmanager
 def haproxy(folder: Path, addresses: Sequence[str]) -> Iterator[str]:
     """Yields the base URL. `addresses` are `host:port`, each asked for `/readyz` ten times a second."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     servers = "\n".join(f"    server s{number} {address}" for number, address in enumerate(addresses))
     settings = folder / "haproxy.cfg"
     settings.write_text(CONFIG.format(port=port, servers=servers))

@@ -29,6 +29,7 @@ import pytest
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.state.postgres import PostgresJournal
+from tests.ports import free_port
 
 PASSWORD = "only for tests"
 START_S = 20.0
@@ -41,13 +42,6 @@ SETTINGS = {
     "log_min_messages": "fatal",
 }
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'ngx' AND tablename NOT IN ('migration', 'applied')"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _is_alive(pid: int) -> bool:

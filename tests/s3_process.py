@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 
 import requests
 
-from tests.postgres_process import free_port
+from tests.ports import free_port
 
 BUCKET = "ngx-attachments"
 REGION = "eu-test-1"

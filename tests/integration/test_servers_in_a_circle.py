@@ -9,8 +9,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.agents.remote.peers import CARD, free_port
+from tests.agents.remote.peers import CARD
 from tests.gateway.a2a.wire import Caller, Refused
+from tests.ports import free_port
 from tests.server_process import ServerProcess
 
 from ngx_agents.a2a.message import MAX_DEPTH

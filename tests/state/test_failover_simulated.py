@@ -180,7 +180,10 @@ async def _profile(journal: FailoverJournal, owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("seed", [*range(SEEDS), *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW_SEEDS)])
-async def test_whatever_befalls_it_the_acknowledged_is_stored_once_and_in_order(tmp_path: Path, seed: int) -> None:
+async def test_whatever_befalls_it_the_acknowledged_is_stored_once_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("ngx_agents.state.local_acceptance_replay.BUSY_PAUSE_S", 0.01)
     random = Random(seed)
     sqlite, weather = SqliteJournal(tmp_path / "journal.db"), Weather(random)
     await sqlite.open()

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import msgspec
 import pytest
+from tests.ports import free_port
 from tests.postgres_process import *  # noqa: F403
-from tests.postgres_process import PostgresServer, free_port
+from tests.postgres_process import PostgresServer
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, NOW, accept, conversation, finish, ids, tell
 from tests.state.journal_conformance_blobs import *  # noqa: F403

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from tests.ports import free_port
 from tests.postgres_process import *  # noqa: F403
-from tests.postgres_process import PostgresServer, free_port
+from tests.postgres_process import PostgresServer
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance import ANA, BEN, NOW, accept, conversation, finish, tell
 from tests.state.journal_conformance_operations import *  # noqa: F403

@@ -112,6 +112,6 @@ async def test_the_deadline_holds_for_all_batches_together(emulator: Emulator) -
     async with client_of(emulator) as client:
         began = time.monotonic()
         with pytest.raises(ModelTimeout):
-            await client.embed(embed(*(f"t {n}" for n in range(300)), timeout_s=0.3))
-        assert time.monotonic() - began < 0.6
+            await client.embed(embed(*(f"t {n}" for n in range(1000)), timeout_s=0.3))
+        assert time.monotonic() - began < 2  # of the three that ten batches would take
         await asyncio.sleep(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from tests.emulator_process import certificate
+from tests.ports import free_port
 
 Wire = Literal["http1", "h2c", "tls-h2", "tls-http1"]
 BIG = bytes(range(256)) * 8192  # 2 MiB
@@ -117,9 +117,7 @@ async def wire_server(
 
 def refused_origin(scheme: str = "http") -> str:
     """An origin nobody listens at."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
+    return f"{scheme}://127.0.0.1:{free_port()}"
 
 
 async def behave(behaviour: str, exchange: Exchange, seen: Seen) -> None:

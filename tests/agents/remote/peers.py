@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -30,6 +29,7 @@ from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.client import VertexAIClient
 from tests.agents.memory_desk import MemoryDesk
 from tests.agents.turns import a_task
+from tests.ports import free_port
 
 CARD = "/.well-known/agent-card.json"
 
@@ -146,10 +146,3 @@ async def seen_by(url: str) -> dict[str, list[str]]:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/seen") as answer:
         found: dict[str, list[str]] = json.loads(await answer.read())
         return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -17,7 +17,6 @@ from tests.agents.remote.peers import (
     alone,
     ask,
     cancelled_at,
-    free_port,
     raw_agent,
     sdk_agent,
     seen_by,
@@ -26,6 +25,7 @@ from tests.agents.remote.peers import (
     until,
 )
 from tests.agents.turns import a_task, see
+from tests.ports import free_port
 
 AWAY = "is not available right now"
 

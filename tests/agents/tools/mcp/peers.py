@@ -22,7 +22,7 @@ from ngx_agents.agents.tools.tool import ToolContext
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.state.model import Profile
 from ngx_agents.telemetry.metrics import Metrics
-from tests.agents.remote.peers import free_port
+from tests.ports import free_port
 
 AGENT = "progress_tracker"
 SDK = (sys.executable, "-m", "tests.agents.tools.mcp.sdk_server")

@@ -14,6 +14,7 @@ from ngx_agents.clock import SystemClock
 from ngx_agents.errors import RemoteProtocolError, RemoteRefused, RemoteTimeout, RemoteUnavailable
 from tests.agents.remote.peers import until
 from tests.agents.tools.mcp.peers import AGENT, call, connected, http, script, sdk_http_server, settings, stdio
+from tests.ports import free_port
 
 
 def offered(servers) -> bool:
@@ -163,8 +164,6 @@ async def test_tools_that_are_too_large_to_show_or_look_alike_are_left_out():
 
 
 async def test_over_http_away_then_there_then_away_again():
-    from tests.agents.remote.peers import free_port
-
     port = free_port()
     url = f"http://127.0.0.1:{port}/mcp"
     async with connected(settings(http(url))) as servers:
