@@ -11,12 +11,13 @@ from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.errors import Overloaded
 from ngx_agents.gateway.entrance import Entrance
-from ngx_agents.gateway.gatekeeper import CHANNEL, Gatekeeper
+from ngx_agents.gateway.gatekeeper import CHANNEL, Gatekeeper, told_load
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.resilience.admission import Gate, GateRules
 from ngx_agents.resilience.admission_limit import LimitRules
 from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.resilience.modes import Mode, Modes
+from ngx_agents.resilience.peer_load import PeerLoads
 from ngx_agents.resilience.priority import EVERYBODY
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.metrics import Metrics
@@ -26,7 +27,13 @@ class Door:
     """A gate with its keeper and its entrance, on the machine's clock."""
 
     def __init__(
-        self, *, places: float, instance: str = "a", shared: LocalShared | None = None, runs: bool = True
+        self,
+        *,
+        places: float,
+        instance: str = "a",
+        shared: LocalShared | None = None,
+        peers: PeerLoads | None = None,
+        runs: bool = True,
     ) -> None:
         clock, metrics = SystemClock(), Metrics()
         self.modes = Modes(clock=clock)
@@ -34,8 +41,9 @@ class Door:
         self.gate = Gate(rules, clock=clock, rng=Rng(1), fairness=Fairness(clock=clock))
         self.entrance = Entrance(self.modes, self.gate, metrics=metrics)
         self.keeper = Gatekeeper(
-            self.gate, modes=self.modes, clock=clock, metrics=metrics, instance=instance, shared=shared, runs_turns=runs
-        )
+            self.gate, modes=self.modes, clock=clock, metrics=metrics, instance=instance, shared=shared, peers=peers,
+            runs_turns=runs,
+        )  # fmt: skip
 
 
 async def test_who_comes_back_when_told_gets_in_and_refusals_degrade_the_mode() -> None:
@@ -94,3 +102,22 @@ async def test_a_gateway_sheds_at_its_own_door_what_no_worker_lets_in() -> None:
         assert refused.value.retry_after_s >= 1.0
         held.release()
     await shared.close()
+
+
+async def test_a_gateway_without_redis_sheds_by_what_answers_told_it_until_they_are_old() -> None:
+    worker, loads = Door(places=1.0, instance="w"), PeerLoads(clock=SystemClock())
+    gateway = Door(places=1.0, instance="g", peers=loads, runs=False)
+    worker.gate.threshold.value = 50
+    async with gateway.keeper:
+        held = await gateway.entrance.enter(Principal(Owner("t", "u")))
+        assert loads.told(told_load(worker.gate, "w"))
+        async with asyncio.timeout(10):
+            while gateway.gate.peers_threshold != 50:  # noqa: ASYNC110  # another task's doing
+                await asyncio.sleep(0.02)
+        with pytest.raises(Overloaded):
+            await gateway.entrance.enter(Principal(Owner("t", "v")))
+        held.release()
+        async with asyncio.timeout(15):
+            while gateway.gate.peers_threshold != EVERYBODY:  # noqa: ASYNC110  # another task's doing
+                await asyncio.sleep(0.05)
+        (await gateway.entrance.enter(Principal(Owner("t", "v")))).release()

@@ -4,16 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import aiohttp
 import pytest
 
 from ngx_agents.clock import SystemClock
 from ngx_agents.errors import Unavailable
+from ngx_agents.gateway import peers as peers_module
 from ngx_agents.gateway.application import create_app
+from ngx_agents.gateway.gatekeeper import told_load
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.gateway.settings import GatewaySettings
+from ngx_agents.resilience.peer_load import PeerLoads
+from ngx_agents.resilience.priority import EVERYBODY
 from ngx_agents.state.model import Owner
 from tests.gateway.script_team import ScriptTeam
 from tests.gateway.serving import Client, House, house, served
@@ -25,7 +30,8 @@ ME = Owner("local", "local")
 @asynccontextmanager
 async def owner_of_turns(made: House) -> AsyncIterator[tuple[str, Client]]:
     signature = PeerSignature([KEY], SystemClock())
-    app = create_app(replace(made.deps, peer_signature=signature), GatewaySettings())
+    load = partial(told_load, made.door, "w")
+    app = create_app(replace(made.deps, peer_signature=signature, own_load=load), GatewaySettings())
     async with served(app) as url, aiohttp.ClientSession() as session:
         yield url, Client(session, url)
 
@@ -46,8 +52,8 @@ async def saying(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
 
 
-def peers_with(key: bytes) -> HttpPeers:
-    return HttpPeers(PeerSignature([key], SystemClock()))
+def peers_with(key: bytes, loads: PeerLoads | None = None) -> HttpPeers:
+    return HttpPeers(PeerSignature([key], SystemClock()), heard=None if loads is None else loads.told)
 
 
 async def hear_all(peers: HttpPeers, url: str) -> None:
@@ -150,3 +156,69 @@ async def test_a_peer_is_told_whose_turn_it_is_and_nothing_that_a_user_sent():
         b"host", b"x-ngx-owner", b"x-ngx-signature", b"accept", b"accept-encoding", b"user-agent", b"content-length",
         b"content-type",
     }  # fmt: skip
+
+
+GOOD = b'{"instance":"w","threshold":120,"load":1.5,"waiting":3}'
+BAD_LOADS = [
+    b"",
+    b"rubbish",
+    b"[]",
+    b'{"instance":"w"}',
+    b'{"instance":"w","threshold":400,"load":1,"waiting":0}',
+    b'{"instance":"w","threshold":-1,"load":1,"waiting":0}',
+    b'{"instance":"' + b"w" * 65 + b'","threshold":1,"load":1,"waiting":0}',
+    b'{"instance":"w","threshold":1,"load":"\xff","waiting":0}',
+]
+
+
+@pytest.mark.parametrize("load", BAD_LOADS)
+async def test_a_load_that_cannot_be_read_changes_nothing(load):
+    loads = PeerLoads(clock=SystemClock())
+    assert loads.told(GOOD)
+    said = b": load " + load + b"\n\nevent: text.delta\nid: 1-1\ndata: {}\n\n"
+    answer = HEAD.replace(b"\r\n\r\n", b"\r\nngx-load: " + load + b"\r\n\r\n") + said
+    async with (
+        saying(answer) as (url, _),
+        peers_with(KEY, loads) as peers,
+        peers.events(url, "t_1", ME, after=None) as events,
+    ):
+        assert [event.name async for event in events] == ["text.delta"]
+    assert loads.threshold == 120
+
+
+async def test_every_answer_between_instances_tells_the_load_even_a_refusal(tmp_path):
+    loads = PeerLoads(clock=SystemClock())
+    async with house(tmp_path) as made, owner_of_turns(made) as (url, client), peers_with(KEY, loads) as peers:
+        made.door.threshold.value = 77
+        with pytest.raises(Unavailable):
+            await peers.stop(url, "t_00NOT", ME, code="cancelled")
+        assert [(one.instance, one.threshold) for one in loads.loads] == [("w", 77)]
+        async with client.session.get(f"{url}/livez") as answer:
+            assert "ngx-load" not in answer.headers
+
+
+async def test_nobody_without_the_key_is_told_the_load(tmp_path):
+    async with (
+        house(tmp_path) as made,
+        owner_of_turns(made) as (url, client),
+        client.session.get(f"{url}/internal/turns/t_1/events") as answer,
+    ):
+        assert (answer.status, "ngx-load" in answer.headers) == (401, False)
+
+
+async def test_a_stream_tells_the_load_while_it_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers_module, "TELL_EVERY_S", 0.0)
+    loads, team = PeerLoads(clock=SystemClock()), ScriptTeam()
+    async with (
+        house(tmp_path, team=team) as made,
+        owner_of_turns(made) as (url, client),
+        peers_with(KEY, loads) as peers,
+    ):
+        turn_id = await begun(client, "wait a|b")
+        async with peers.events(url, turn_id, ME, after=None) as events:
+            async for event in events:
+                if event.name == "turn.started":
+                    assert loads.threshold == EVERYBODY
+                    made.door.threshold.value = 99
+                    team.release.set()
+    assert loads.threshold == 99

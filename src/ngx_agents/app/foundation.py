@@ -9,6 +9,7 @@ from ngx_agents.coordination.shared import Shared
 from ngx_agents.resilience.admission import Gate
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.resilience.modes import Modes
+from ngx_agents.resilience.peer_load import PeerLoads
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
 
@@ -25,3 +26,4 @@ class Foundation:
     keys: tuple[bytes, ...]
     modes: Modes
     gate: Gate
+    peer_loads: PeerLoads

@@ -41,6 +41,7 @@ from ngx_agents.gateway.deps import Exposition
 from ngx_agents.gateway.peers import HttpPeers
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.resilience.modes import Modes
+from ngx_agents.resilience.peer_load import PeerLoads
 from ngx_agents.state.expiry import Sweeper
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.telemetry.traces import Traces
@@ -94,9 +95,7 @@ async def running(
             await stack.enter_async_context(parts.client)
         await stack.enter_async_context(elsewhere(parts.team))
         await stack.enter_async_context(parts.bus)
-        peers: Peers | None = None
-        if (signature := peer_signature(parts)) is not None:
-            peers = await stack.enter_async_context(HttpPeers(signature, ca_file=config.server.tls_ca))
+        peers = await _other_instances(parts, stack)
         engine = await stack.enter_async_context(build_engine(parts, address=address, peers=peers))
         await stack.enter_async_context(_sweeping(build_sweeper(parts, engine.instance), parts))
         outbox = build_outbox(config, foundation, journal=parts.journal, instance=engine.instance)
@@ -111,6 +110,15 @@ async def running(
         app = create_app(deps, settings)
         await stack.enter_async_context(serving_grpc(config, deps, settings))
         yield Running(parts=parts, engine=engine, app=app, drain=drain)
+
+
+async def _other_instances(parts: Parts, stack: AsyncExitStack) -> Peers | None:
+    """None where there can be none."""
+    signature = peer_signature(parts)
+    if signature is None:
+        return None
+    peers = HttpPeers(signature, ca_file=parts.config.server.tls_ca, heard=parts.foundation.peer_loads.told)
+    return await stack.enter_async_context(peers)
 
 
 async def _keep_order(parts: Parts, engine: TurnEngine, stack: AsyncExitStack) -> None:
@@ -152,4 +160,5 @@ async def lay_foundation(config: Config, stack: AsyncExitStack) -> Foundation:
         keys=secret_keys(config),
         modes=Modes(clock=clock),
         gate=build_gate(config, clock=clock, rng=Rng()),
+        peer_loads=PeerLoads(clock=clock),
     )

@@ -25,7 +25,7 @@ from ngx_agents.clock import Clock, Rng
 from ngx_agents.console.application import create_console
 from ngx_agents.gateway.deps import Exposition, GatewayDeps
 from ngx_agents.gateway.entrance import Entrance
-from ngx_agents.gateway.gatekeeper import Gatekeeper
+from ngx_agents.gateway.gatekeeper import Gatekeeper, told_load
 from ngx_agents.gateway.peer_signature import PeerSignature
 from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from ngx_agents.state.expiry import Sweeper
@@ -297,6 +297,7 @@ def build_gatekeeper(parts: Parts, instance: str) -> Gatekeeper:
         metrics=parts.metrics,
         instance=instance,
         shared=foundation.shared,
+        peers=foundation.peer_loads,
         runs_turns=runs_turns(parts.config),
     )
 
@@ -354,6 +355,7 @@ def build_gateway(
         ready=lambda: not drain.is_leaving,
         model_name=parts.choice.settings.model if parts.choice.settings else "template",
         peer_signature=peer_signature(parts),
+        own_load=partial(told_load, parts.foundation.gate, engine.instance) if runs_turns(parts.config) else None,
         forget_answers=partial(_forget_answers, parts.client),
         console=create_console(),
     )

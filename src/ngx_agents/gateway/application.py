@@ -69,7 +69,9 @@ class Gateway:
         routes = [Route(path, _Path(self, path, methods=methods)) for path, methods in by_path.items()]
         self._router = Router(routes, redirect_slashes=False, default=self._unknown)
         self._a2a = None if deps.a2a is None else A2aDoor(deps, deps.a2a, deps.guard, self._auth)
-        self._peers = None if deps.peer_signature is None else PeerRoutes(deps.engine, deps.peer_signature)
+        self._peers = (
+            None if deps.peer_signature is None else PeerRoutes(deps.engine, deps.peer_signature, load=deps.own_load)
+        )
         self._announced: tuple[Header, ...] = _mode_header(deps.modes.current)
         deps.modes.on_change(self._announce)
         self._id_prefix = f"r-{secrets.token_hex(6)}-"

@@ -69,9 +69,9 @@ class GatewayDeps:
     `ready` is False while the server starts or drains.
 
     `model_name` says what answers (a model's name, or `template`). `forget_answers` erases the model's answers that are
-    kept for a user; how many there were. With `peer_signature` other instances may ask about turns that run here.
-    `console` gets the paths unknown here. `a2a` None: the open protocol is not served; `guard` knows where webhooks may
-    lead. `exposition` is told at `/metrics` in place of what `metrics` have alone.
+    kept for a user; how many there were. With `peer_signature` other instances may ask about turns that run here, and
+    are told `own_load`. `console` gets the paths unknown here. `a2a` None: the open protocol is not served; `guard`
+    knows where webhooks may lead. `exposition` is told at `/metrics` in place of what `metrics` have alone.
     """
 
     engine: TurnEngine
@@ -91,6 +91,7 @@ class GatewayDeps:
     ready: Callable[[], bool] = always
     forget_answers: Callable[[Owner], Awaitable[int]] = nothing_kept
     peer_signature: PeerSignature | None = None
+    own_load: Callable[[], bytes] | None = None
     console: ASGIApp | None = None
     a2a: A2aSettings | None = None
     guard: Guard = field(default_factory=Guard)

@@ -29,8 +29,16 @@ PRESSURES = ((0.85, Mode.DEGRADED_4), (0.6, Mode.DEGRADED_3), (0.3, Mode.DEGRADE
 log = event_log("gateway")
 
 
+def told_load(gate: Gate, instance: str) -> bytes:
+    """What the instance that runs turns behind this gate says of it to others, in JSON."""
+    return msgspec.json.encode(
+        PeerLoad(instance=instance, threshold=gate.threshold.value, load=gate.load, waiting=gate.waiting)
+    )
+
+
 class Gatekeeper:
-    """`instance` names this server to the others; `runs_turns` False where others run what is let in here."""
+    """`instance` names this server to the others; `runs_turns` False where others run what is let in here. `peers` is
+    what they told, also by their answers to what they were asked (`peers.py`)."""
 
     def __init__(  # noqa: PLR0913  # the gate's surroundings, all by name
         self,
@@ -41,6 +49,7 @@ class Gatekeeper:
         metrics: Metrics,
         instance: str,
         shared: Shared | None = None,
+        peers: PeerLoads | None = None,
         runs_turns: bool = True,
     ) -> None:
         self._gate = gate
@@ -49,7 +58,7 @@ class Gatekeeper:
         self._instance = instance
         self._shared = shared
         self._runs_turns = runs_turns
-        self._peers = PeerLoads(clock=clock)
+        self._peers = PeerLoads(clock=clock) if peers is None else peers
         self._cut_for = ""
         self._limit = metrics.gauge("ngx_admission_limit", "How many calls may be in flight.").labels()
         self._in_flight = metrics.gauge("ngx_admission_in_flight", "Calls that were let in and are not over.").labels()
@@ -107,24 +116,12 @@ class Gatekeeper:
     async def _tell(self, shared: Shared) -> None:
         if not self._runs_turns:
             return
-        load = PeerLoad(
-            instance=self._instance,
-            threshold=self._gate.threshold.value,
-            load=self._gate.load,
-            waiting=self._gate.waiting,
-        )
         try:
-            await shared.publish(CHANNEL, msgspec.json.encode(load))
+            await shared.publish(CHANNEL, told_load(self._gate, self._instance))
         except NgxError as error:
             log.debug("admission.not_told", code=error.code)
 
     async def _hear(self, shared: Shared) -> None:
-        decoder = msgspec.json.Decoder(PeerLoad)
         async for payload in shared.listen(CHANNEL):
-            try:
-                load = decoder.decode(payload)
-            except msgspec.DecodeError:
+            if not self._peers.told(payload):
                 log.warning("admission.not_understood", size_bytes=len(payload))
-                continue
-            if load.instance != self._instance:
-                self._peers.heard(load)

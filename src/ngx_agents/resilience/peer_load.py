@@ -26,12 +26,24 @@ class PeerLoad(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
 
 
+_decode = msgspec.json.Decoder(PeerLoad).decode
+
+
 class PeerLoads:
     """At most `MAX_PEERS`; the one heard of longest ago goes."""
 
     def __init__(self, *, clock: Clock) -> None:
         self._now_s = clock.monotonic_s
         self._heard: dict[str, tuple[float, PeerLoad]] = {}
+
+    def told(self, payload: bytes) -> bool:
+        """`heard` of what another instance said in JSON; False for what cannot be read, which changes nothing."""
+        try:
+            load = _decode(payload)
+        except msgspec.DecodeError:
+            return False
+        self.heard(load)
+        return True
 
     def heard(self, load: PeerLoad) -> None:
         self._heard.pop(load.instance, None)
