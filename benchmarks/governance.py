@@ -147,7 +147,7 @@ class _Bench:
     async def _whole(self, number: int) -> None:
         """All that stands between the headers and the end of a turn, but what the turn itself does."""
         principal = await self._auth.principal(self._headers[number % USERS], "1.2.3.4")
-        self._entrance.greet(principal)
+        await self._entrance.greet(principal)
         with await self._entrance.enter(principal, tokens_hint=100, size_bytes=400) as ticket:
             await self._paid(number)
             ticket.spent(input_tokens=1500, output_tokens=300)
