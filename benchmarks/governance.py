@@ -15,6 +15,7 @@ from benchmarks.report import Line, Outcome, save, table
 from benchmarks.rounds import Rounds
 from ngx_agents.agents.spending import CHEAPER, Spending, SpendingSettings
 from ngx_agents.agents.turn import TurnTask
+from ngx_agents.agents.turn_budgets import TurnBudgets
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.errors import RateLimited, Unauthenticated
@@ -99,7 +100,8 @@ class _Bench:
         gate = Gate(
             GateRules(limit=LimitRules(capacity=PLACES)), clock=clock, rng=Rng(1), fairness=Fairness(clock=clock)
         )
-        self._entrance = Entrance(Modes(clock=clock), gate, metrics=metrics, limits=self._limits)
+        self._budgets = TurnBudgets(self._spending)
+        self._entrance = Entrance(Modes(clock=clock), gate, metrics=metrics, limits=self._limits, budgets=self._budgets)
         self._headers: list[dict[bytes, bytes]] = []
         self._task = TurnTask(
             turn_id="t_1",
@@ -131,6 +133,7 @@ class _Bench:
             await rounds.one_by_one("limits of a turn, 5,000 users", self._limited, budget=10.0),
             await rounds.one_by_one("the same, counts shared", self._limited_together, budget=10.0),
             await rounds.one_by_one("a call reserved and settled, three limits and a flag", self._paid, budget=15.0),
+            await rounds.one_by_one("whether a budget is spent", self._checked),
             await rounds.one_by_one("key, gate, limits and budgets of a turn of one call", self._whole, budget=45.0),
             await rounds.one_by_one("a flag", self._flagged),
             await rounds.one_by_one("a known key", self._known),
@@ -148,13 +151,16 @@ class _Bench:
         """All that stands between the headers and the end of a turn, but what the turn itself does."""
         principal = await self._auth.principal(self._headers[number % USERS], "1.2.3.4")
         await self._entrance.greet(principal)
-        with await self._entrance.enter(principal, tokens_hint=100, size_bytes=400) as ticket:
+        with await self._entrance.enter(principal, size_bytes=400, conversation_id="c_1") as ticket:
             await self._paid(number)
             ticket.spent(input_tokens=1500, output_tokens=300)
             ticket.release()
 
     async def _asked(self, number: int) -> None:
         await self._limits.request(self._owners[number % USERS])
+
+    async def _checked(self, number: int) -> None:
+        self._budgets.check(self._owners[number % USERS], conversation_id="c_1")
 
     async def _limited(self, number: int) -> None:
         (await self._limits.take(self._owners[number % USERS], 400)).free()

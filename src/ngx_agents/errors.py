@@ -18,6 +18,7 @@ NgxError
 │   ├── StateConflict               the state was saved by someone else since it was read; carries both versions
 │   ├── ConsentRequired             the user has not agreed to what this would store; `kind` says to what
 │   ├── RateLimited                 a limit of the plan is used up: `quota` says which; carries `retry_after_s`
+│   │   └── BudgetSpent             a budget that blocks is spent: no turn begins until its period ends
 │   ├── IdempotencyConflict         the key was used with another body
 │   └── TurnFinished                the turn has ended and cannot be cancelled
 ├── Unavailable                     later, or elsewhere, it will work; carries `retry_after_s`
@@ -184,18 +185,29 @@ class ConsentRequired(RequestError):
 
 
 class RateLimited(RequestError):
-    """`quota` names the limit. `told` are the header fields that say how the limits stand."""
+    """`quota` names the limit. `told` are the header fields that say how the limits stand; `retry_after_s` is None when
+    waiting alone does not help."""
 
     code = "rate_limited"
     retryable = True
 
     def __init__(
-        self, message: str, *, quota: str, retry_after_s: float, told: tuple[tuple[bytes, bytes], ...] = ()
+        self, message: str, *, quota: str, retry_after_s: float | None, told: tuple[tuple[bytes, bytes], ...] = ()
     ) -> None:
         super().__init__(message)
         self.quota = quota
         self.retry_after_s = retry_after_s
         self.told = told
+
+
+class BudgetSpent(RateLimited):
+    """Refused at the entrance: `whose` is tenant, user, agent or conversation; `by` names the budget, for operators."""
+
+    code = "budget_spent"
+
+    def __init__(self, whose: str, *, by: str, retry_after_s: float | None) -> None:
+        super().__init__(f"the budget of this {whose} is spent", quota="budget", retry_after_s=retry_after_s)
+        self.by = by
 
 
 class IdempotencyConflict(RequestError):
@@ -355,7 +367,7 @@ class ModelTimeout(ModelError):
 class SpendingStopped(ModelError):
     """`by` names the budget or the stop."""
 
-    code = "budget_spent"
+    code = "spending_stopped"
 
     def __init__(self, message: str, *, by: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, retry_after_s=retry_after_s)

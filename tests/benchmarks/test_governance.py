@@ -9,5 +9,5 @@ from benchmarks.governance import governance
 
 def test_every_line_measures_something() -> None:
     lines = governance(msgspec.structs.replace(QUICK, scale=0.02)).lines
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert all(line.measured > 0.0 for line in lines)

@@ -14,6 +14,8 @@ import aiohttp
 import uvicorn
 from starlette.types import ASGIApp
 
+from ngx_agents.agents.spending import Spending, SpendingSettings
+from ngx_agents.agents.turn_budgets import TurnBudgets
 from ngx_agents.clock import Rng, SystemClock
 from ngx_agents.gateway.application import create_app
 from ngx_agents.gateway.deps import GatewayDeps
@@ -28,6 +30,7 @@ from ngx_agents.resilience.admission import GateRules
 from ngx_agents.resilience.admission_limit import LimitRules
 from ngx_agents.resilience.fairness import Fairness
 from ngx_agents.resilience.modes import Modes
+from ngx_agents.state.budget_ledger import BudgetLedger
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.ids import Ids
 from ngx_agents.state.memory_tier import MemoryTier
@@ -62,6 +65,7 @@ class House:
     gate: Gate
     modes: Modes
     door: AdmissionGate
+    ledger: BudgetLedger
 
 
 @asynccontextmanager
@@ -81,6 +85,9 @@ async def house(
     team = team or ScriptTeam()
     controls = ControlBoard(journal, clock=clock, metrics=metrics, every_s=0.05)
     limits = Limits(controls, clock=clock, metrics=metrics)
+    ledger = BudgetLedger(journal, clock=clock)
+    pays = SpendingSettings(model="script", has_house_budgets=False)
+    spending = Spending(pays, controls=controls, ledger=ledger, clock=clock, metrics=metrics)
     await journal.open()
     try:
         await journal.migrate()
@@ -88,7 +95,9 @@ async def house(
             journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=TurnSettings(drain_s=0.2),
             modes=modes,
         )  # fmt: skip
-        entrance = Entrance(modes, door, metrics=metrics, limits=limits if is_limited else None)
+        entrance = Entrance(
+            modes, door, metrics=metrics, limits=limits if is_limited else None, budgets=TurnBudgets(spending)
+        )
         taker = BatchTaker(
             engine=engine, journal=journal, modes=modes, clock=clock, rng=Rng(1), metrics=metrics,
             enter=lambda owner, turn_class: entrance.enter(Principal(owner), turn_class=turn_class),
@@ -97,7 +106,7 @@ async def house(
         batches = BatchDesk(engine=engine, journal=journal, taker=taker, ids=ids, clock=clock, max_open=3)
         keeper = Gatekeeper(door, modes=modes, clock=clock, metrics=metrics, instance=engine.instance)
         webhooks = WebhookDesk(guard=Guard(("127.0.0.1",)), sealer=Sealer([b"test"]), clock=clock)
-        async with engine, controls, keeper, _at_work(taker):
+        async with engine, controls, ledger, keeper, _at_work(taker):
             deps = GatewayDeps(
                 engine=engine,
                 journal=journal,
@@ -115,7 +124,7 @@ async def house(
                 ready=lambda: gate.is_open,
                 console=console,
             )
-            yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate, modes, door)
+            yield House(create_app(deps, settings or GatewaySettings()), deps, engine, gate, modes, door, ledger)
     finally:
         await journal.close()
 

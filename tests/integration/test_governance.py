@@ -58,6 +58,12 @@ class Caller:
         async with self._session.request(method, url, json=body, headers=headers) as answer:
             return answer.status, await answer.json(content_type=None) if answer.status != 204 else None
 
+    async def refusal(self) -> str | None:
+        """The code of a turn's refusal; None when it was let in."""
+        _, made = await self.call("POST", "/v1/conversations", {})
+        status, turn = await self.call("POST", f"/v1/conversations/{made['id']}/turns", {"text": TRAIN})
+        return None if status == 200 else str(turn["code"])
+
     async def source(self) -> str:
         _, made = await self.call("POST", "/v1/conversations", {})
         _, turn = await self.call("POST", f"/v1/conversations/{made['id']}/turns", {"text": TRAIN})
@@ -109,8 +115,15 @@ async def test_a_budget_is_one_for_both_and_outlives_them(
     await asyncio.to_thread(ngx, servers[0], *words)
     callers = [Caller(session, server, secret) for server in servers]
     await asyncio.sleep(3.0)
-    sources = [await callers[number % 2].source() for number in range(4)]
-    assert sources == ["model", "template", "template", "template"]
+    assert await callers[0].source() == "model", "the reservation that crosses the limit is the last one"
+    assert await callers[0].refusal() == "budget_spent", "where it was spent it is known at once"
+    began_s = time.monotonic()
+    while await callers[1].refusal() != "budget_spent":
+        assert time.monotonic() - began_s < WITHIN_S
     servers[0].kill()
     await asyncio.to_thread(servers[0].start)
-    assert await Caller(session, servers[0], secret).source() == "template"
+    assert await Caller(session, servers[0], secret).refusal() == "budget_spent", "the journal is the truth"
+    await asyncio.to_thread(ngx, servers[1], *words[:-4], "--tokens", "1000000000")
+    began_s = time.monotonic()
+    while await callers[1].refusal() is not None:
+        assert time.monotonic() - began_s < WITHIN_S

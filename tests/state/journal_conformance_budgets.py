@@ -54,3 +54,34 @@ async def test_meters_are_listed_by_prefix_and_forgotten_after_their_end(journal
     assert await tell(journal, c.ForgetBudgets(before=NOW + 2, limit=1)) == 1
     assert await tell(journal, c.ForgetBudgets(before=NOW + 2)) == 1
     assert [one.name for one in await journal.query(c.ListMeters())] == ["abx/1"]
+
+
+async def test_a_meter_that_blocks_is_spent_from_its_limit_on_until_something_is_given_back(journal: Journal) -> None:
+    async def spent(*prefixes: str) -> list[tuple[str, int]]:
+        found = await journal.query(c.SpentMeters(prefixes=prefixes))
+        return [(one.name, one.leased) for one in found]
+
+    await tell(journal, take(60, meter="b/1", blocks=True))
+    await tell(journal, take(200, meter="b/2", blocks=True))
+    await tell(journal, take(200, meter="b/counted"))
+    await tell(journal, take(200, meter="other/1", blocks=True))
+    assert await spent("b/") == [("b/2", 200)]
+    await tell(journal, take(50, meter="b/1", blocks=True))
+    assert await spent("b/", "other/") == [("b/1", 110), ("b/2", 200), ("other/1", 200)]
+    assert await spent("%", "b_") == await spent() == []
+    await tell(journal, c.GiveBudget(meter="b/1", spent=90, unused=20))
+    assert await spent("b/") == [("b/2", 200)]
+    assert len(await journal.query(c.SpentMeters(prefixes=("b/", "other/"), limit=1))) == 1
+
+
+async def test_whether_a_meter_is_spent_goes_by_the_limit_that_was_last_told(journal: Journal) -> None:
+    question = c.SpentMeters(prefixes=("b/",))
+    await tell(journal, take(60, blocks=True))
+    assert (await tell(journal, take(1, limit=50, blocks=True))).granted == 0
+    assert len(await journal.query(question)) == 1
+    assert (await tell(journal, take(1, limit=500, blocks=True))).granted == 1
+    assert await journal.query(question) == ()
+    assert (await tell(journal, take(1, limit=10, blocks=True))).granted == 0
+    assert len(await journal.query(question)) == 1
+    assert (await tell(journal, take(1, limit=10))).granted == 0
+    assert await journal.query(question) == (), "the budget only warns now"

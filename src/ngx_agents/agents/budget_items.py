@@ -57,7 +57,14 @@ class HouseBudgets:
 
     def of(self, agent: str) -> tuple[str, Budget]:
         found = self._file.agents.get(agent, self._file.any_other)
-        return f"house.{agent}", Budget(scope="agent", of=agent, tokens=found.tokens, action=found.action)
+        return f"house.{agent}", self._budget(agent, found)
+
+    def all(self) -> dict[str, Budget]:
+        """Those that are named in the file."""
+        return {f"house.{agent}": self._budget(agent, found) for agent, found in self._file.agents.items()}
+
+    def _budget(self, agent: str, found: _HouseBudget) -> Budget:
+        return Budget(scope="agent", of=agent, tokens=found.tokens, action=found.action)
 
 
 def items_for(budgets: Mapping[str, Budget], house: HouseBudgets | None, owner: Owner, agent: str) -> tuple[Item, ...]:

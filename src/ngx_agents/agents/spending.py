@@ -1,7 +1,8 @@
 """Spending on the model: reserved before each call, settled after it, stopped at once by an operator's word.
 
 At a budget's limit: `warn` tells it, `degrade` asks the cheaper model, `queue` waits for half of the time the turn has
-left, `block` refuses with SpendingStopped: then the agents' own tools answer, which costs nothing. Critical turns
+left, `block` refuses with SpendingStopped: then the agents' own tools answer, which costs nothing; turns that come
+after it are refused where they come in (`turn_budgets.py`). Critical turns
 are counted and never refused for a budget; a safety screen's answer asks no model at all. What comes from a cache or a
 local model costs nothing. A call that ended without a reply after text had come counts as if all reserved was spent.
 """
@@ -78,7 +79,7 @@ class Spending:
         self.clock = clock
         self.prices = prices or Prices(clock)
         self.periods = Periods()
-        self._house = HouseBudgets() if settings.has_house_budgets else None
+        self.house = HouseBudgets() if settings.has_house_budgets else None
         self._bills: dict[tuple[Owner, str], Bills] = {}
         self._warned: OrderedDict[str, None] = OrderedDict()
         controls.on_change(self._bills.clear)
@@ -97,7 +98,7 @@ class Spending:
         if found is None or found.day != int(now_s // DAY_S):
             if len(self._bills) >= REMEMBERED:
                 self._bills.clear()
-            items = items_for(self.controls.budgets(), self._house, task.owner, agent)
+            items = items_for(self.controls.budgets(), self.house, task.owner, agent)
             subject = Subject(task.owner, agent, task.conversation_id, task.turn_id)
             found = self._bills[key] = bills_of(items, subject, self.periods, now_s)
         return found
@@ -221,6 +222,7 @@ class Purse:
             limit=bill.item.limit,
             ends_at=bill.kept_until,
             share=MANY if scope in ("tenant", "agent") else FEW,
+            blocks=bill.item.budget.action == "block",
         )
 
     async def _waited(self, bill: Bill, agent: str, amount: int) -> Lease | None:

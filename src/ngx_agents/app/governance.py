@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 from ngx_agents.agents.spending import Spending, SpendingSettings
+from ngx_agents.agents.turn_budgets import TurnBudgets
 from ngx_agents.app.config_sections import Config
 from ngx_agents.app.foundation import Foundation
 from ngx_agents.gateway.limits import Limits
@@ -19,12 +20,13 @@ from ngx_agents.state.key_uses import KeyUses
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Governance:
     """`limits` is None without authentication: then everybody is the one local user, and there is nobody to bound.
-    `spending` is None without a model."""
+    `spending` and `turn_budgets` are None without a model."""
 
     controls: ControlBoard
     ledger: BudgetLedger
     limits: Limits | None
     spending: Spending | None
+    turn_budgets: TurnBudgets | None
     key_uses: KeyUses
     mode_switch: ModeSwitch
 
@@ -57,6 +59,7 @@ def governance_of(config: Config, journal: Journal, foundation: Foundation, *, m
         ledger=ledger,
         limits=limits,
         spending=spending,
+        turn_budgets=TurnBudgets(spending) if spending is not None else None,
         key_uses=KeyUses(journal, clock=clock),
         mode_switch=ModeSwitch(foundation.modes, controls, clock=clock),
     )

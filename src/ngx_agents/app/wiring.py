@@ -321,7 +321,11 @@ def peer_signature(parts: Parts) -> PeerSignature | None:
 
 def build_entrance(parts: Parts) -> Entrance:
     return Entrance(
-        parts.foundation.modes, parts.foundation.gate, metrics=parts.metrics, limits=parts.governance.limits
+        parts.foundation.modes,
+        parts.foundation.gate,
+        metrics=parts.metrics,
+        limits=parts.governance.limits,
+        budgets=parts.governance.turn_budgets,
     )
 
 

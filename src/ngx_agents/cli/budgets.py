@@ -9,8 +9,8 @@ from ngx_agents.cli.journal_access import run_on_journal
 
 DETAILS = """\
 A budget holds for each tenant, user, agent of a tenant, conversation or turn, or with --of for one of them. At its
-limit: warn tells it in log and metrics, degrade asks the cheaper model, queue waits, block does not ask the model: the
-agents' own tools answer. A stop does that at once, for `all`, `tenant:NAME` or `agent:ID`.
+limit: warn tells it in log and metrics, degrade asks the cheaper model, queue waits, block lets no turn begin; what
+runs is answered by the agents' own tools. A stop does that at once, for `all`, `tenant:NAME` or `agent:ID`.
 
 examples:
   ngx budgets set acme-month --scope tenant --of acme --cost-usd 500 --action block

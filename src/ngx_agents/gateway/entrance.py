@@ -12,13 +12,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ngx_agents.errors import DeadlineExceeded, Overloaded, ReadOnly, ShareExceeded
+from ngx_agents.agents.turn_budgets import TurnBudgets
+from ngx_agents.errors import BudgetSpent, DeadlineExceeded, Overloaded, ReadOnly, ShareExceeded
 from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.resilience.admission import Decision, Gate, Holding, Refusal
 from ngx_agents.resilience.admission_line import AGE_S, Asker, Entry
 from ngx_agents.resilience.fairness import cost_of
 from ngx_agents.resilience.modes import Mode, Modes
+from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.settings import BATCH_CLASS
 
@@ -87,10 +89,20 @@ class Ticket:
 
 
 class Entrance:
-    """Order: mode, the plan's limits, then admission. Without `limits` nothing is counted."""
+    """Order: mode, budgets, the plan's limits, then admission. Without `limits` nothing is counted; without `budgets`
+    nothing is spent."""
 
-    def __init__(self, modes: Modes, gate: Gate, *, metrics: Metrics, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        modes: Modes,
+        gate: Gate,
+        *,
+        metrics: Metrics,
+        limits: Limits | None = None,
+        budgets: TurnBudgets | None = None,
+    ) -> None:
         self._limits = limits
+        self._budgets = budgets
         self._modes = modes
         self._gate = gate
         refused = metrics.counter(
@@ -98,7 +110,7 @@ class Entrance:
         )
         self._refused = {
             (why, turn_class): refused.labels(why, str(turn_class))
-            for why in ("full", "late", "displaced", "level", "share", "mode")
+            for why in ("full", "late", "displaced", "level", "share", "mode", "budget")
             for turn_class in range(4)
         }
         self._waited = metrics.histogram(
@@ -115,19 +127,21 @@ class Entrance:
         principal: Principal,
         *,
         turn_class: int = 1,
-        tokens_hint: int = 0,
         size_bytes: int = 0,
         within_s: float | None = None,
+        agent: str | None = None,
+        conversation_id: str | None = None,
     ) -> Ticket:
-        """`tokens_hint`: about how many tokens the message has; `size_bytes`: of the request's body;
-        `within_s`: the time that the caller gives the whole turn.
+        """`size_bytes`: of the request's body; `within_s`: the time that the caller gives the whole turn; `agent`: the
+        one that is asked by name; `conversation_id`: where there is one already.
 
-        Waits a few seconds at most when all places are taken. Raises ReadOnly, RateLimited, Forbidden (suspended),
-        Overloaded, ShareExceeded, DeadlineExceeded.
+        Waits a few seconds at most when all places are taken. Raises ReadOnly, BudgetSpent, RateLimited, Forbidden
+        (suspended), Overloaded, ShareExceeded, DeadlineExceeded.
         """
         if self._modes.current is Mode.READ_ONLY:
             self._refused["mode", turn_class].inc()
             raise ReadOnly(READ_ONLY, retry_after_s=self._modes.retry_after_s)
+        self._check_budgets(principal.owner, turn_class, agent, conversation_id)
         if self._limits is None:
             return await self._admitted(principal, turn_class, within_s)
         taken = await self._limits.take(principal.owner, size_bytes, is_batch=turn_class == BATCH_CLASS)
@@ -139,6 +153,15 @@ class Entrance:
         ticket.told = taken.told
         ticket.on_release(taken.free)
         return ticket
+
+    def _check_budgets(self, owner: Owner, turn_class: int, agent: str | None, conversation_id: str | None) -> None:
+        if self._budgets is None:
+            return
+        try:
+            self._budgets.check(owner, turn_class=turn_class, agent=agent, conversation_id=conversation_id)
+        except BudgetSpent:
+            self._refused["budget", turn_class].inc()
+            raise
 
     async def _admitted(self, principal: Principal, turn_class: int, within_s: float | None) -> Ticket:
         owner = principal.owner

@@ -32,7 +32,7 @@ from ngx_agents.gateway.openai_wire import (
 )
 from ngx_agents.gateway.problems import status_of_code
 from ngx_agents.gateway.settings import GatewaySettings
-from ngx_agents.gateway.turns import about_tokens, request_hash
+from ngx_agents.gateway.turns import request_hash
 from ngx_agents.state.commands import DeleteConversation, ImportMessages
 from ngx_agents.state.ids import shard_in
 from ngx_agents.state.model import Message
@@ -70,7 +70,7 @@ class ChatRoutes:
         timeout_s = timeout_of(exchange.header(b"x-server-timeout"))
         with first_aid(self._deps.team, text):
             ticket = await self._deps.entrance.enter(
-                exchange.principal, tokens_hint=about_tokens(text), size_bytes=len(raw), within_s=timeout_s
+                exchange.principal, size_bytes=len(raw), within_s=timeout_s, agent=agent, conversation_id=known
             )
         exchange.announced += ticket.told
         with ticket:

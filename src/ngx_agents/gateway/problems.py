@@ -29,6 +29,7 @@ STATUS: dict[type[NgxError], int] = {
     errors.MethodNotAllowed: 405,
     errors.ConversationBusy: 409,
     errors.RateLimited: 429,
+    errors.BudgetSpent: 429,
     errors.IdempotencyConflict: 409,
     errors.StorageFull: 413,
     errors.StateTooLarge: 413,

@@ -25,8 +25,6 @@ from ngx_agents.state.model import TERMINAL
 from ngx_agents.state.task_commands import PushConfig
 from ngx_agents.turns.model import TurnRequest, TurnView
 
-CHARS_PER_TOKEN = 4
-
 
 class TurnRoutes:
     """`max_body_bytes` bounds the body of a message, inclusive."""
@@ -58,9 +56,10 @@ class TurnRoutes:
         ticket = await self._entrance.enter(
             exchange.principal,
             turn_class=request.turn_class,
-            tokens_hint=about_tokens(request.text),
             size_bytes=size_bytes,
             within_s=request.timeout_s,
+            agent=request.agent,
+            conversation_id=request.conversation_id,
         )
         exchange.announced += ticket.told
         with ticket:
@@ -140,11 +139,6 @@ def allowed_class(turn_class: int, principal: Principal, controls: ControlBoard)
     if turn_class == 0 and not (principal.is_operator or controls.rules_of(principal.owner).may_be_critical):
         raise Forbidden("this account may not ask for the critical class")
     return turn_class
-
-
-def about_tokens(text: str) -> int:
-    """A rough count, for the entrance."""
-    return len(text) // CHARS_PER_TOKEN + 1
 
 
 def _wants_events(exchange: Exchange) -> bool:

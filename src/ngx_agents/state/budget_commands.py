@@ -16,7 +16,8 @@ class TakeBudget(msgspec.Struct, frozen=True, kw_only=True):
     """→ Slice. While less than `limit` is taken, at least `amount` is granted, whole: so what goes beyond the limit is
     less than one `amount`. More, up to `slice_size`, is granted of what is left by then.
 
-    `is_forced`: it is granted beyond the limit, too, to be counted. `ends_at` is when the meter may be forgotten.
+    `is_forced`: it is granted beyond the limit, too, to be counted. `blocks`: once the limit is taken the meter is
+    spent (SpentMeters). `ends_at` is when the meter may be forgotten.
     """
 
     meter: str
@@ -25,6 +26,7 @@ class TakeBudget(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     ends_at: float
     is_forced: bool = False
+    blocks: bool = False
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,11 +61,24 @@ class ListMeters(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 1000
 
 
+class SpentMeters(msgspec.Struct, frozen=True, kw_only=True):
+    """→ tuple[Meter, ...]: those that block, are taken up to their limit and have a name that begins with one of
+    `prefixes`, by name, at most `limit`."""
+
+    prefixes: tuple[str, ...]
+    limit: int = 10_000
+
+
 class Meter(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     leased: int
     spent: int
     ends_at: float
+
+
+def cap_of(command: TakeBudget) -> int | None:
+    """What a meter keeps turns out at; None where it only counts."""
+    return command.limit if command.blocks else None
 
 
 def slice_granted(command: TakeBudget, leased: int) -> int:

@@ -16,6 +16,7 @@ from ngx_agents.clock import Clock
 from ngx_agents.errors import JournalUnavailable, NgxError
 from ngx_agents.state.commands import ForgetBudgets, GiveBudget, Slice, TakeBudget
 from ngx_agents.state.journal import Journal
+from ngx_agents.state.spent_meters import SpentMeters
 from ngx_agents.telemetry.log import event_log
 
 log = event_log("state")
@@ -34,15 +35,16 @@ AT_ONCE = 200
 class Lease:
     """What is held of one meter. `left` may be below 0 when more was spent than reserved; `leased` is what all hold."""
 
-    __slots__ = ("ends_at", "is_out_until_s", "leased", "left", "limit", "lock", "name", "open", "share", "spent",
-                 "told_s", "used_s")  # fmt: skip
+    __slots__ = ("blocks", "ends_at", "is_out_until_s", "leased", "left", "limit", "lock", "name", "open", "share",
+                 "spent", "told_s", "used_s", "wanted")  # fmt: skip
 
-    def __init__(self, name: str, *, limit: int, ends_at: float, share: int) -> None:
+    def __init__(self, name: str, *, limit: int, ends_at: float, share: int, blocks: bool = False) -> None:
         self.name = name
+        self.blocks = blocks
         self.share = share
         self.limit = limit
         self.ends_at = ends_at
-        self.left = self.spent = self.leased = self.open = 0
+        self.left = self.spent = self.leased = self.open = self.wanted = 0
         self.used_s = self.told_s = 0.0
         self.is_out_until_s = float("-inf")
         self.lock: asyncio.Lock | None = None
@@ -53,7 +55,7 @@ class Lease:
             return False
         self.left -= amount
         self.open += 1
-        self.used_s = now_s
+        self.used_s, self.wanted = now_s, amount
         return True
 
     @property
@@ -69,9 +71,10 @@ class BudgetLedger:
         self._journal = journal
         self._clock = clock
         self._leases: dict[str, Lease] = {}
+        self.spent = SpentMeters(journal, clock=clock)
         self._forgotten_s = clock.monotonic_s()
         self._tasks: asyncio.TaskGroup | None = None
-        self._giving: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -79,12 +82,19 @@ class BudgetLedger:
     def held(self, name: str) -> Lease | None:
         return self._leases.get(name)
 
-    def lease(self, name: str, *, limit: int, ends_at: float, share: int = MANY) -> Lease:
+    def is_spent(self, name: str, limit: int) -> bool:
+        """Whether a meter that blocks is taken up to its limit, and the slice here is less than was wanted last."""
+        if self.spent.leased(name) < limit:
+            return False
+        lease = self._leases.get(name)
+        return lease is None or lease.left < max(1, lease.wanted)
+
+    def lease(self, name: str, *, limit: int, ends_at: float, share: int = MANY, blocks: bool = False) -> Lease:
         found = self._leases.get(name)
         if found is None:
             found = self._leases[name] = Lease(name, limit=limit, ends_at=ends_at, share=share)
             found.told_s = self._clock.monotonic_s()
-        found.limit, found.ends_at = limit, ends_at
+        found.limit, found.ends_at, found.blocks = limit, ends_at, blocks
         return found
 
     async def reserve(self, lease: Lease, amount: int, *, is_forced: bool) -> bool:
@@ -92,7 +102,7 @@ class BudgetLedger:
 
         While the journal cannot be asked, only what is forced is.
         """
-        lease.used_s = self._clock.monotonic_s()
+        lease.used_s, lease.wanted = self._clock.monotonic_s(), amount
         if lease.left < amount and not await self._take(lease, amount, is_forced=is_forced):
             return False
         if not lease.took(amount, lease.used_s):
@@ -129,6 +139,7 @@ class BudgetLedger:
             limit=lease.limit,
             ends_at=lease.ends_at,
             is_forced=is_forced,
+            blocks=lease.blocks,
         )
         if self._tasks is None:
             return await self._ask(lease, command)
@@ -149,6 +160,8 @@ class BudgetLedger:
             lease.open -= 1
         lease.left += result.granted
         lease.leased = result.leased
+        if lease.blocks and lease.is_over:
+            self.spent.found(lease.name, result.leased)
         if not result.granted:
             lease.is_out_until_s = self._clock.monotonic_s() + AGAIN_S
         return True
@@ -156,14 +169,16 @@ class BudgetLedger:
     async def __aenter__(self) -> Self:
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
-        self._giving = self._tasks.create_task(self._run())
+        await self.spent.refresh()
+        self._running = [self._tasks.create_task(self._run()), self._tasks.create_task(self.spent.run())]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._tasks is not None and self._giving is not None:
-            self._giving.cancel()
+        if self._tasks is not None:
+            for task in self._running:
+                task.cancel()
             await self._tasks.__aexit__(None, None, None)
         await self.give_back(idle_s=0.0)
 

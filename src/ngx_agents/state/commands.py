@@ -39,6 +39,7 @@ from ngx_agents.state.budget_commands import GiveBudget as GiveBudget
 from ngx_agents.state.budget_commands import ListMeters as ListMeters
 from ngx_agents.state.budget_commands import Meter as Meter
 from ngx_agents.state.budget_commands import Slice as Slice
+from ngx_agents.state.budget_commands import SpentMeters as SpentMeters
 from ngx_agents.state.budget_commands import TakeBudget as TakeBudget
 from ngx_agents.state.governance import Audited as Audited
 from ngx_agents.state.governance import AuditEntry as AuditEntry
@@ -385,7 +386,7 @@ Question = (
     GetConversation | ListConversations | ListMessages | RecentMessages | GetTurn | Checkpoints | Effects | GetProfile
     | ListLogs | ListArtifacts | GetArtifact | FindKey | KeysThatHold | ListKeys | ExportUser | HolderOf | HeldLanes
     | ListInstances | ListDead | Ping | GetPosition | ListShardPlaces | GetStamp | GetState | GetBlob | GetConsents
-    | ReadProfile | GetTime | ListMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
+    | ReadProfile | GetTime | ListMeters | SpentMeters | ListControls | ListAudit | FindBlobs | ListBlobs | KnownBlobs
     | GetSchedule | ListSchedules | DueSchedules | GetBatch | KeyedBatch | ListBatches | ListBatchResults | OpenBatches
     | GetTask | ListTasks | ListPushes | ListDeadPushes | GetWebhook | ListWebhooks
 )  # fmt: skip

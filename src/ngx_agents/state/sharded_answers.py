@@ -68,7 +68,7 @@ def _dead_pushes(told: c.ListDeadPushes, found: Sequence[Sequence[Any]]) -> tupl
     return tuple(sorted(_chained(told, found), key=lambda entry: entry.at, reverse=True)[: told.limit])
 
 
-def _meters(told: c.ListMeters, found: Sequence[Sequence[c.Meter]]) -> tuple[c.Meter, ...]:
+def _meters(told: c.ListMeters | c.SpentMeters, found: Sequence[Sequence[c.Meter]]) -> tuple[c.Meter, ...]:
     return tuple(sorted(_chained(told, found), key=lambda meter: meter.name)[: told.limit])
 
 
@@ -88,6 +88,7 @@ _JOIN: dict[type, Callable[[Any, Any], Any]] = {
     c.ListAudit: _audit,
     c.ForgetBudgets: lambda told, found: sum(found),
     c.ListMeters: _meters,
+    c.SpentMeters: _meters,
     c.HeldLanes: _chained,
     c.ClaimPushes: _chained,
     c.ListDeadPushes: _dead_pushes,

@@ -9,9 +9,8 @@ from ngx_agents.state.postgres_rows import NO_SHARD, shard_in
 
 EVERYWHERE = (
     c.Beat, c.Leave, c.Expire, c.KeysThatHold, c.ListKeys, c.ListInstances, c.ListDead, c.HeldLanes, c.Ping,
-    c.GetPosition, c.ListShardPlaces, c.ListAudit, c.ForgetBudgets, c.ListMeters, c.KnownBlobs, c.OpenBatches,
-    c.DueSchedules,
-    c.ClaimPushes, c.ListDeadPushes,
+    c.GetPosition, c.ListShardPlaces, c.ListAudit, c.ForgetBudgets, c.ListMeters, c.SpentMeters, c.KnownBlobs,
+    c.OpenBatches, c.DueSchedules, c.ClaimPushes, c.ListDeadPushes,
 )  # fmt: skip
 HOUSE = 0
 """The shard whose server holds what belongs to no user: elections, controls."""

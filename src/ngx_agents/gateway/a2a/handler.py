@@ -50,7 +50,6 @@ from ngx_agents.gateway.a2a.updates import Event, Tasks, begun
 from ngx_agents.gateway.a2a.views import NAMES, task_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.first_aid import first_aid
-from ngx_agents.gateway.turns import about_tokens
 from ngx_agents.state.commands import DeletePush, EndTask, ListPushes, ListTasks, PutPush
 from ngx_agents.state.model import Owner
 from ngx_agents.state.task_commands import ENDED, PushConfig, TaskPage, TaskRecord
@@ -123,9 +122,10 @@ class TaskHandler(RequestHandler):
             ticket = await self._deps.entrance.enter(
                 call.principal,
                 turn_class=request.turn_class,
-                tokens_hint=about_tokens(request.text),
                 size_bytes=call.size_bytes or params.ByteSize(),
                 within_s=request.timeout_s,
+                agent=request.agent,
+                conversation_id=request.conversation_id,
             )
         with ticket:
             asked = msgspec.structs.replace(request, ticket=ticket, timeout_s=ticket.left_s(request.timeout_s))

@@ -83,7 +83,9 @@ def translated(error: NgxError) -> A2AError:
     if isinstance(error, errors.InvalidRequest):
         return invalid(str(error), error.field or "message")
     if isinstance(error, LATER):
-        data = {"code": error.code, "retryAfterS": str(error.retry_after_s)}
+        data = {"code": error.code}
+        if error.retry_after_s is not None:
+            data["retryAfterS"] = str(error.retry_after_s)
         return InternalError(message=error.words, data=data)
     if kind is InternalError:
         log.error("a2a.failed", code=error.code)

@@ -19,7 +19,6 @@ from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.first_aid import first_aid
 from ngx_agents.gateway.mcp.arguments import Ask
 from ngx_agents.gateway.mcp.envelope import Call, result
-from ngx_agents.gateway.turns import about_tokens
 from ngx_agents.state.commands import DeleteConversation
 from ngx_agents.turns.model import TurnRequest, TurnView
 
@@ -51,7 +50,9 @@ class Asking:
         agent = principal.agent_for(arguments.agent)
         known = None if arguments.conversation_id is None else known_id("c", arguments.conversation_id)
         with first_aid(self._deps.team, text, arguments.locale):
-            ticket = await self._deps.entrance.enter(principal, tokens_hint=about_tokens(text), size_bytes=size_bytes)
+            ticket = await self._deps.entrance.enter(
+                principal, size_bytes=size_bytes, agent=agent, conversation_id=known
+            )
         exchange.announced += ticket.told
         with ticket:
             title = text.strip().splitlines()[0][:TITLE_CHARS]

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.errors import NgxError, RateLimited, Unavailable
+from ngx_agents.errors import BudgetSpent, NgxError, RateLimited, Unavailable
 from ngx_agents.resilience.modes import Mode, Modes
 from ngx_agents.state.commands import Batch, Grant, OpenBatch, OpenBatches, SettleBatch, TakeItems, Taken
 from ngx_agents.state.journal import Journal
@@ -51,10 +51,14 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def put_off_s(refused: NgxError, otherwise_s: float) -> float:
-    """How long not to ask again. Who has too many turns at once has room as soon as one of them has ended."""
+    """How long not to ask again. Who has too many turns at once has room as soon as one of them has ended; a budget may
+    be raised long before its period ends."""
     if isinstance(refused, RateLimited) and refused.quota == "running":
         return 0.0
-    return refused.retry_after_s if isinstance(refused, RateLimited | Unavailable) else otherwise_s
+    told_s = refused.retry_after_s if isinstance(refused, RateLimited | Unavailable) else None
+    if told_s is None:
+        return otherwise_s
+    return min(told_s, otherwise_s) if isinstance(refused, BudgetSpent) else told_s
 
 
 class BatchTaker:
