@@ -11,12 +11,13 @@ import msgspec
 
 from benchmarks.answer_cache import answer_cache
 from benchmarks.batches import batches
-from benchmarks.crowd import crowd, neighbours
+from benchmarks.crowd import crowd, registered
 from benchmarks.effort import QUICK, Effort
 from benchmarks.entrance import entrance
 from benchmarks.governance import governance
 from benchmarks.history import history
 from benchmarks.model_client import model_client
+from benchmarks.neighbours import neighbours
 from benchmarks.open_streams import streams3000
 from benchmarks.overload import overload
 from benchmarks.processes import BenchmarkError
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Outcome]] = {
     "entrance": entrance,
     "neighbours": neighbours,
     "crowd": crowd,
+    "registered": registered,
 }
 
 
