@@ -17,7 +17,7 @@ from ngx_agents.clock import SystemClock
 from ngx_agents.errors import BudgetSpent
 from ngx_agents.gateway.problems import headers_of
 from ngx_agents.state.commands import PutControl
-from ngx_agents.turns.batches.taker import put_off_s
+from ngx_agents.turns.lookout import put_off_s
 from tests.gateway.serving import Client, House, house, served
 
 DAY = 86_400.0

@@ -14,6 +14,7 @@ from ngx_agents.errors import InvalidRequest, NotFound, Overloaded, QuotaExceede
 from ngx_agents.resilience.modes import Mode, Modes
 from ngx_agents.state.commands import Batch, BatchResult, GetBatch, ListBatchResults, ListConversations
 from ngx_agents.state.model import Owner
+from ngx_agents.turns import batch_places
 from ngx_agents.turns.batches.cap import BatchCap
 from ngx_agents.turns.batches.intake import BatchDesk
 from ngx_agents.turns.batches.taker import BatchSettings, BatchTaker
@@ -256,6 +257,39 @@ async def test_more_inputs_than_a_batch_may_have_are_refused(house: House) -> No
             await intake.add("x")
 
 
+async def test_nothing_of_a_batch_begins_or_goes_on_while_the_way_is_kept(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_places, "GIVE_WAY_S", 0.4)
+    monkeypatch.setattr(batch_places, "ON_END_S", 0.4)
+    async with working(house) as work:
+        batch_id = await work.batch("hold uno dos")
+        await eventually(lambda: house.team.running == 1)
+        more = await work.desk.begin(ANA, expires_after_s=3600.0)
+        await more.add("numero")
+        work.engine.batches.announce_other()
+        waiting = await more.start(key=None, digest=b"")
+        house.team.release.set()
+        await asyncio.sleep(0.2)
+        assert house.team.order == ["hold uno dos"]
+        assert house.team.running == 1
+        assert (await work.shown(waiting.id)).counts.queued == 1
+        assert (await work.ended(batch_id)).counts.completed == 1
+        assert (await work.ended(waiting.id)).counts.completed == 1
+
+
+async def test_the_way_is_free_again_when_the_turn_it_was_kept_for_has_ended(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_places, "GIVE_WAY_S", 60.0)
+    monkeypatch.setattr(batch_places, "ON_END_S", 60.0)
+    async with working(house) as work:
+        talk = await work.engine.accept(request(await house.conversation(), "hola"))
+        batch_id = await work.batch("numero")
+        assert (await work.engine.wait(talk.turn_id, ANA)).status == "completed"
+        assert (await work.ended(batch_id)).counts.completed == 1
+
+
 def test_the_cap_climbs_while_it_is_used_and_halves_when_batches_slow_the_loop() -> None:
     cap = BatchCap(places=100, share=0.9)
     seen = []
@@ -275,6 +309,23 @@ def test_the_cap_climbs_while_it_is_used_and_halves_when_batches_slow_the_loop()
     for _ in range(60):
         cap.adapt(was_used=True, lag_s=0.05, ended_per_s=1.0)
     assert cap.cap == 90, "a loop that somebody else slows holds nothing back"
+
+
+def test_the_cap_falls_at_once_when_somebody_comes_and_then_climbs_by_ones() -> None:
+    cap = BatchCap(places=100, share=0.9)
+    for _ in range(40):
+        cap.adapt(was_used=True, lag_s=0.0, ended_per_s=500.0)
+    assert (cap.cap, cap.at_once) == (90, 32)
+    seen = []
+    for _ in range(5):
+        cap.adapt(was_used=True, lag_s=0.0, ended_per_s=500.0, is_attended=True)
+        seen.append(cap.cap)
+    assert (seen, cap.at_once) == ([9, 10, 11, 12, 13], 4)
+    for _ in range(20):
+        cap.adapt(was_used=True, lag_s=0.001, ended_per_s=500.0, is_attended=True)
+    assert cap.cap == 1, "beside somebody the loop must be quicker than that"
+    cap.adapt(was_used=True, lag_s=0.001, ended_per_s=10.0, is_attended=True)
+    assert cap.cap == 2, "so few are not what slows it"
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Answer, Owner, TurnStatus
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.attachments import Attachments
+from ngx_agents.turns.batch_places import BatchPlaces
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.hints import Hints
 from ngx_agents.turns.journal_clock import JournalClock
-from ngx_agents.turns.lanes import BatchPlaces, Lanes
+from ngx_agents.turns.lanes import Lanes
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.model import TurnRequest, TurnTicket, TurnView, ended_view
@@ -69,7 +70,10 @@ class TurnEngine:
         self._attachments = Attachments(journal)
         self._turns = TurnRegistry(journal, clock, settings.held_events)
         rng = rng or Rng()
-        runner = TurnRunner(journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings)
+        batches = BatchPlaces(clock)
+        runner = TurnRunner(
+            journal=journal, team=team, ids=ids, clock=clock, metrics=metrics, settings=settings, batches=batches
+        )
         self._lanes = Lanes(
             runner=runner,
             turns=self._turns,
@@ -78,6 +82,7 @@ class TurnEngine:
             lease=Lease(journal, instance=self._instance, settings=settings, clock=clock, metrics=metrics),
             hints=Hints(shared),
             rng=rng,
+            batches=batches,
         )
         self._relays = Relays(
             self._turns, peers, instance=self._instance, metrics=metrics, rng=rng, runs_turns=settings.runs_turns

@@ -18,6 +18,7 @@ from ngx_agents.state.commands import GetTurn, Grant, HeldLane, HeldLanes, Holde
 from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
+from ngx_agents.turns.batch_places import BatchPlaces
 from ngx_agents.turns.hints import Hints
 from ngx_agents.turns.lease import Lease
 from ngx_agents.turns.live import LiveTurn
@@ -29,29 +30,6 @@ from ngx_agents.turns.settings import BATCH_CLASS, TurnSettings
 log = event_log("turns")
 LOOK_S = 0.1
 LEAST_LOOK_S = 0.05
-
-
-class BatchPlaces:
-    """How many lanes at work have a turn of the batch class; `eased` is set when that falls to `low`.
-
-    `ended` counts those that have had their time.
-    """
-
-    __slots__ = ("count", "eased", "ended", "low")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.low = 0
-        self.ended = 0
-        self.eased = asyncio.Event()
-
-    def end_one(self) -> None:
-        self.count -= 1
-        self.ended += 1
-        if self.count <= self.low:
-            self.eased.set()
-
-
 RELEASE_S = 2.0  # what giving lanes back may take before the rest is left to the lease
 
 
@@ -68,6 +46,7 @@ class Lanes:
         lease: Lease,
         hints: Hints,
         rng: Rng,
+        batches: BatchPlaces,
     ) -> None:
         self.count = 0
         self.draining = False
@@ -88,7 +67,7 @@ class Lanes:
         self._loops: list[asyncio.Task[None]] = []
         self._freed = asyncio.Event()
         self._claim_is_due = asyncio.Event()
-        self.batches = BatchPlaces()
+        self.batches = batches
         self._running = metrics.gauge("ngx_turns_running", "Lanes at work.").labels()
 
     async def start(self) -> None:
@@ -150,6 +129,7 @@ class Lanes:
         """Whether there was one; it is then the caller's to fill with `run` or to give back."""
         if not self._settings.runs_turns or self.count >= self._settings.max_running or not self._lease.is_held:
             return False
+        self.batches.announce_other()
         self.count += 1
         return True
 
@@ -172,13 +152,12 @@ class Lanes:
             while following is not None:
                 live = self._turns.of_grant(following)
                 is_batch = following.turn_class == BATCH_CLASS
-                self.batches.count += is_batch
+                self.batches.begin(is_batch=is_batch)
                 try:
                     following = await self._run_turn(live, following)
                 finally:
                     self._turns.remove(live.id)
-                    if is_batch:
-                        self.batches.end_one()
+                    self.batches.end(is_batch=is_batch)
         finally:
             self.give_back_place()
 

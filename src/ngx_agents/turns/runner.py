@@ -34,11 +34,12 @@ from ngx_agents.state.model import Answer, Message, Source, TurnStatus
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.attachments import Attachments
+from ngx_agents.turns.batch_places import BatchPlaces
 from ngx_agents.turns.desk import TurnDesk
 from ngx_agents.turns.events import terminal
 from ngx_agents.turns.live import LiveTurn
 from ngx_agents.turns.model import ended_view
-from ngx_agents.turns.settings import TurnSettings
+from ngx_agents.turns.settings import BATCH_CLASS, TurnSettings
 from ngx_agents.turns.unwatched import UNWATCHED
 
 log = event_log("turns")
@@ -54,7 +55,7 @@ STOPPED = {
 class TurnRunner:
     """Keeps nothing between turns; `run` is called by the task of the turn's lane."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it works with, all by name
         self,
         *,
         journal: Journal,
@@ -63,7 +64,9 @@ class TurnRunner:
         clock: Clock,
         metrics: Metrics,
         settings: TurnSettings,
+        batches: BatchPlaces,
     ) -> None:
+        self._batches = batches
         self._journal = journal
         self._attachments = Attachments(journal)
         self._team = team
@@ -143,6 +146,9 @@ class TurnRunner:
         self, live: LiveTurn, grant: Grant, desk: TurnDesk, attachments: tuple[Attachment, ...]
     ) -> Answered:
         CALLER.set(Caller(grant.owner.tenant, grant.owner.user, grant.turn_class))
+        gives_way = grant.turn_class == BATCH_CLASS
+        if gives_way:
+            await self._batches.give_way()
         live.stream.publish("turn.started", {"turn_id": grant.turn_id})
         history = await self._journal.query(
             RecentMessages(
@@ -172,6 +178,8 @@ class TurnRunner:
         )
         answered: Answered | None = None
         async for event in self._team.answer(task, desk):
+            if gives_way:
+                await self._batches.give_way()
             if isinstance(event, Answered):
                 answered = event
             else:

@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
+import msgspec
+
 FIRST = 8
-LEAST = 2
-SLOW_LOOP_S = 0.004
-"""When rounds of the event loop take longer, whoever talks to the server waits for batches: a turn takes about ten."""
-BUSY_PER_S = 50.0
-"""Turns of batches that end in a second. Fewer do not slow the loop: then somebody else does, and to hold back turns
-that wait for a model would help nobody."""
+AT_ONCE = 32
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """When rounds of the event loop end later than `late_s` on average while at least `busy_per_s` turns of batches
+    end in a second, these are in the way: fewer do not slow the loop, then somebody else does, and to hold back turns
+    that wait for a model would help nobody. The cap climbs by its `climb`, one at least, and does not fall below
+    `least`; `at_once` begin together."""
+
+    late_s: float
+    busy_per_s: float
+    climb: float
+    at_once: int
+    least: int
+
+
+ALONE = Pace(late_s=0.004, busy_per_s=50.0, climb=0.25, at_once=AT_ONCE, least=2)
+"""Nobody else is here: all that is left over may be used."""
+ATTENDED = Pace(late_s=0.0008, busy_per_s=20.0, climb=0.0, at_once=4, least=1)
+"""Somebody is, whose turn waits about ten rounds of the loop: each must be short."""
 
 
 class BatchCap:
-    """Climbs by a quarter while all that was allowed was used; halves when many turns of batches slow the loop.
+    """Climbs while all that was allowed was used; halves when turns of batches slow the loop.
 
-    Never above `share` of the `places`: the rest stays free, so that whoever comes finds a place at once.
+    When somebody comes it falls to FIRST at once, and climbs from there by ones. Never above `share` of the `places`:
+    the rest stays free, so that whoever comes finds a place.
     """
 
     def __init__(self, *, places: int, share: float) -> None:
         self._places = places
         self._most = max(1, min(places, int(places * share)))
         self.cap = min(FIRST, self._most)
+        self._pace = ALONE
 
-    def adapt(self, *, was_used: bool, lag_s: float, ended_per_s: float) -> None:
+    @property
+    def at_once(self) -> int:
+        """How many may begin together."""
+        return self._pace.at_once
+
+    def adapt(self, *, was_used: bool, lag_s: float, ended_per_s: float, is_attended: bool = False) -> None:
         """`lag_s` is how late the loop came round, on average; `was_used`: the last room was filled."""
-        if lag_s > SLOW_LOOP_S and ended_per_s >= BUSY_PER_S:
-            self.cap = max(min(LEAST, self._most), self.cap // 2)
+        if is_attended and self._pace is ALONE:
+            self.cap = min(self.cap, FIRST)
+        self._pace = pace = ATTENDED if is_attended else ALONE
+        if lag_s > pace.late_s and ended_per_s >= pace.busy_per_s:
+            self.cap = max(min(pace.least, self._most), self.cap // 2)
         elif was_used:
-            self.cap = min(self._most, self.cap + max(1, self.cap // 4))
+            self.cap = min(self._most, self.cap + max(1, int(self.cap * pace.climb)))
 
     def room(self, *, used: int, at_work: int) -> int:
         """How many more may begin, where `used` places are taken, `at_work` of them by batches."""

@@ -1,20 +1,20 @@
 """Takes inputs of batches whenever there is room for them, and ends batches of which nothing more will come.
 
 Every instance has one and none leads: the transaction that takes inputs moves the batch on, so an input is taken once,
-and what a killed instance had taken are lanes like any other. From mode degraded 1 on nothing is taken. Producer: the
+and what a killed instance had taken are lanes like any other. It gives way at once: for a moment after somebody else's
+turn came nothing is taken, and while others are here only so many that the loop stays quick (`cap.py`). Producer: the
 task of `run`; the turns run as the engine's lanes. `wake` says that there is something new.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from ngx_agents.clock import Clock, Rng
-from ngx_agents.errors import BudgetSpent, NgxError, RateLimited, Unavailable
-from ngx_agents.resilience.modes import Mode, Modes
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.commands import Batch, Grant, OpenBatch, OpenBatches, SettleBatch, TakeItems, Taken
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
@@ -22,12 +22,10 @@ from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.turns.batches.cap import BatchCap
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.lookout import Enter, Lookout
 from ngx_agents.turns.model import TurnTicket
 from ngx_agents.turns.settings import BATCH_CLASS, CLASS_TIMEOUT_S
 
-Enter = Callable[[Owner, int], Awaitable[TurnTicket]]
-"""The entrance, for a turn of the owner's and of a class. Raises the NgxError that keeps it out."""
-AT_ONCE = 32
 SERVED = 1000
 """Open batches that are looked at. Those that can get nothing now stand first, so there must be room behind them."""
 SETTLED_AT_ONCE = 8
@@ -38,8 +36,8 @@ log = event_log("turns")
 class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`share` of the places is the most that batches take. Looks are `look_s` apart while one is open, else `idle_s`.
 
-    A batch is asked whether it has ended every `settle_s`; an entrance that takes longer than `enter_s` says no; one
-    that says no without a time is asked again after `refused_s`.
+    A batch is asked whether it has ended every `settle_s`; an entrance that takes longer than `enter_s` says no. Others
+    are here while turns of theirs run, and for `attended_s` after one came.
     """
 
     share: float = 0.9
@@ -47,18 +45,7 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float = 1.0
     settle_s: float = 0.5
     enter_s: float = 0.1
-    refused_s: float = 60.0
-
-
-def put_off_s(refused: NgxError, otherwise_s: float) -> float:
-    """How long not to ask again. Who has too many turns at once has room as soon as one of them has ended; a budget may
-    be raised long before its period ends."""
-    if isinstance(refused, RateLimited) and refused.quota == "running":
-        return 0.0
-    told_s = refused.retry_after_s if isinstance(refused, RateLimited | Unavailable) else None
-    if told_s is None:
-        return otherwise_s
-    return min(told_s, otherwise_s) if isinstance(refused, BudgetSpent) else told_s
+    attended_s: float = 1.0
 
 
 class BatchTaker:
@@ -78,16 +65,13 @@ class BatchTaker:
     ) -> None:
         self._engine = engine
         self._journal = journal
-        self._modes = modes
-        self._enter = enter
+        self._lookout = Lookout("batches", engine=engine, modes=modes, enter=enter, clock=clock, rng=rng)
         self._clock = clock
-        self._rng = rng
         self._settings = settings or BatchSettings()
         self._cap = BatchCap(places=engine.places, share=self._settings.share)
         self._was_used = False
         self._lag_s = self._ended_per_s = 0.0
         self._settled_s: dict[str, float] = {}
-        self._later_s: dict[Owner, float] = {}
         self._items = metrics.counter("ngx_batch_items_total", "Inputs of batches that became turns here.").labels()
         self._ended = metrics.counter("ngx_batches_total", "Batches that ended, by status.", "status")
         self._cap_now = metrics.gauge("ngx_batch_cap", "How many turns of batches may run here now.").labels()
@@ -98,13 +82,7 @@ class BatchTaker:
         self._engine.batches.eased.set()
 
     async def run(self) -> None:
-        while True:
-            try:
-                delay_s = await self._look()
-            except NgxError as error:
-                log.warning("batches.not_served", code=error.code)
-                delay_s = self._settings.idle_s
-            await self._wait(delay_s * self._rng.uniform(0.5, 1.0))
+        await self._lookout.run(self._look, self._wait, failed_s=self._settings.idle_s)
 
     async def _wait(self, within_s: float) -> None:
         """Until half of what may run has ended, or somebody wakes it; meanwhile looks how quick the loop is."""
@@ -135,26 +113,36 @@ class BatchTaker:
 
     async def _look(self) -> float:
         """Serves who waits; how long to wait before the next look."""
+        if (wait_s := self._engine.batches.wait_s) > 0:
+            return wait_s
         found: tuple[OpenBatch, ...] = await self._journal.query(OpenBatches(now=self._clock.now_s(), limit=SERVED))
-        self._later_s = {owner: at_s for owner, at_s in self._later_s.items() if at_s > self._clock.monotonic_s()}
-        if not (self._modes.at_least(Mode.DEGRADED_1) or self._engine.is_draining):
-            await self._serve([batch for batch in found if batch.waiting and batch.owner not in self._later_s])
+        self._lookout.begin_look()
+        if not self._lookout.is_held:
+            await self._serve([one for one in found if one.waiting and not self._lookout.is_put_off(one.owner)])
         for batch in self._due_to_settle(found):
             await self._settle(batch)
         return self._settings.look_s if found else self._settings.idle_s
 
+    @property
+    def _is_attended(self) -> bool:
+        others = self._engine.batches
+        return others.others > 0 or self._clock.monotonic_s() - others.others_s < self._settings.attended_s
+
     async def _serve(self, waiting: Sequence[OpenBatch]) -> None:
         """Gives each batch an equal part of the room."""
-        self._cap.adapt(was_used=self._was_used, lag_s=self._lag_s, ended_per_s=self._ended_per_s)
+        self._cap.adapt(
+            was_used=self._was_used, lag_s=self._lag_s, ended_per_s=self._ended_per_s, is_attended=self._is_attended
+        )
         room = self._cap.room(used=self._engine.running, at_work=self._engine.batches.count)
         self._cap_now.set(self._cap.cap)
-        self._was_used = bool(waiting) and room > 0
+        left = min(room, self._cap.at_once)
+        begun = 0
         for position, batch in enumerate(waiting):
-            if room <= 0:
+            if left <= begun:
                 break
-            part = -(-room // (len(waiting) - position))
-            room -= await self._take(batch, min(part, AT_ONCE, batch.waiting))
-        self._was_used = self._was_used and room <= 0
+            part = -(-(left - begun) // (len(waiting) - position))
+            begun += await self._take(batch, min(part, batch.waiting))
+        self._was_used = 0 < room <= begun
 
     async def _take(self, batch: OpenBatch, limit: int) -> int:
         tickets = await self._tickets(batch.owner, limit)
@@ -181,12 +169,10 @@ class BatchTaker:
         tickets: list[TurnTicket] = []
         try:
             async with asyncio.timeout(self._settings.enter_s):
-                while len(tickets) < limit:
-                    tickets.append(await self._enter(owner, BATCH_CLASS))
-        except NgxError as refused:
-            self._later_s[owner] = self._clock.monotonic_s() + put_off_s(refused, self._settings.refused_s)
+                while len(tickets) < limit and (ticket := await self._lookout.ticket(owner, BATCH_CLASS)) is not None:
+                    tickets.append(ticket)
         except TimeoutError:
-            self._later_s[owner] = self._clock.monotonic_s() + self._settings.look_s
+            self._lookout.put_off(owner, self._settings.look_s)
         return tickets
 
     def _due_to_settle(self, found: Sequence[OpenBatch]) -> list[OpenBatch]:

@@ -12,22 +12,20 @@ import msgspec
 
 from ngx_agents.clock import Clock, Rng
 from ngx_agents.errors import NgxError
-from ngx_agents.resilience.modes import Mode, Modes
+from ngx_agents.resilience.modes import Modes
 from ngx_agents.state.commands import DueSchedules, Fired, FireSchedule, Grant, Schedule
 from ngx_agents.state.ids import Ids, shard_in
 from ngx_agents.state.journal import Journal
-from ngx_agents.state.model import Owner
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
-from ngx_agents.turns.batches.taker import Enter, put_off_s
 from ngx_agents.turns.engine import TurnEngine
+from ngx_agents.turns.lookout import Enter, Lookout
 from ngx_agents.turns.schedules.calendar import Rule, missed, next_after
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S
 
 BACKGROUND = 2
 PAGE = 50
 MAX_PAGES = 40
-REFUSED_S = 60.0
 log = event_log("turns")
 
 
@@ -55,29 +53,23 @@ class ScheduleRunner:
     ) -> None:
         self._engine = engine
         self._journal = journal
-        self._modes = modes
-        self._enter = enter
+        self._lookout = Lookout("schedules", engine=engine, modes=modes, enter=enter, clock=clock, rng=rng)
         self._ids = ids
         self._clock = clock
-        self._rng = rng
         self._settings = settings or ScheduleSettings()
-        self._later_s: dict[Owner, float] = {}
         self._sent = metrics.counter("ngx_schedules_sent_total", "Messages of schedules that were sent here.").labels()
         self._skipped = metrics.counter("ngx_schedules_skipped_total", "Times that passed without being sent.").labels()
 
     async def run(self) -> None:
-        while True:
-            await self._clock.sleep(self._settings.look_s * self._rng.uniform(0.5, 1.0))
-            if self._modes.at_least(Mode.DEGRADED_1) or self._engine.is_draining:
-                continue
-            try:
-                await self._look()
-            except NgxError as error:
-                log.warning("schedules.not_looked_at", code=error.code)
+        await self._lookout.run(self._look, self._clock.sleep, failed_s=self._settings.look_s)
 
-    async def _look(self) -> None:
-        now_s = self._clock.monotonic_s()
-        self._later_s = {owner: at_s for owner, at_s in self._later_s.items() if at_s > now_s}
+    async def _look(self) -> float:
+        self._lookout.begin_look()
+        if not self._lookout.is_held:
+            await self._fire_due()
+        return self._settings.look_s
+
+    async def _fire_due(self) -> None:
         after = (0.0, "")
         for _ in range(MAX_PAGES):
             question = DueSchedules(now=self._clock.now_s(), limit=PAGE, after=after)
@@ -90,12 +82,10 @@ class ScheduleRunner:
 
     async def _fire(self, schedule: Schedule) -> None:
         """One that cannot be sent now stays due."""
-        if schedule.owner in self._later_s:
+        if self._lookout.is_put_off(schedule.owner):
             return
-        try:
-            ticket = await self._enter(schedule.owner, BACKGROUND)
-        except NgxError as refused:
-            self._later_s[schedule.owner] = self._clock.monotonic_s() + put_off_s(refused, REFUSED_S)
+        ticket = await self._lookout.ticket(schedule.owner, BACKGROUND)
+        if ticket is None:
             return
         command = self._command(schedule)
 
