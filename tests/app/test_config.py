@@ -101,6 +101,7 @@ def test_every_variable_sets_its_setting(name):
         "attempts": "3",
         "role": "gateway",
         "consults": "true",
+        "unwatched_s": "7",
     }.get(one.field, "2048")
     loaded = read_config(environ={name: raw})
     value = getattr(getattr(loaded.config, one.section), one.field)

@@ -21,6 +21,10 @@ class TurnsConfig(Section, frozen=True, kw_only=True):
         int, setting("Events of a turn kept in memory for clients that reconnect.", bounds=(16, 100_000))
     ] = 2000
 
+    unwatched_s: Annotated[
+        float,
+        setting("From mode degraded 2: interactive turns that nobody watches for so long are stopped.", bounds=(1, 59)),
+    ] = 20.0
     max_schedules: Annotated[
         int, setting("Messages that a user may have sent by themselves at set times.", bounds=(0, 10_000))
     ] = 20

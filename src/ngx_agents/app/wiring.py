@@ -278,6 +278,7 @@ def build_engine(parts: Parts, *, address: str | None, peers: Peers | None) -> T
             max_running=turns.max_running,
             max_waiting_per_conversation=turns.max_waiting_per_conversation,
             held_events=turns.held_events,
+            unwatched_s=turns.unwatched_s,
             drain_s=parts.config.server.drain_s,
             address=address,
             runs_turns=runs_turns(parts.config),

@@ -28,12 +28,13 @@ from ngx_agents.telemetry.log import event_log
 from ngx_agents.turns.engine import TurnEngine
 from ngx_agents.turns.events import ELSEWHERE, parse_event_id
 from ngx_agents.turns.peers import PeerEvent
+from ngx_agents.turns.unwatched import UNWATCHED
 
 PREFIX = "/internal/turns/"
 CONNECT_S, SILENT_S, STOP_S = 2.0, 25.0, 5.0
 MAX_CONNECTIONS = 2000
 MAX_EVENT_BYTES = 4 * 2**20
-CODES = ("cancelled", "interrupted")
+CODES = ("cancelled", "interrupted", UNWATCHED)
 LOAD = "ngx-load"
 LOAD_COMMENT = b": load "
 TELL_EVERY_S = 1.0

@@ -38,7 +38,7 @@ from ngx_agents.turns.replay import Replay
 from ngx_agents.turns.runner import TurnRunner
 from ngx_agents.turns.settings import CLASS_TIMEOUT_S, TurnSettings
 from ngx_agents.turns.stream import Subscription
-from ngx_agents.turns.unwatched import stop_unwatched
+from ngx_agents.turns.unwatched import UNWATCHED, may_be_stopped, stop_unwatched
 
 
 class TurnEngine:
@@ -93,7 +93,9 @@ class TurnEngine:
 
     async def __aenter__(self) -> Self:
         await self._lanes.start()
-        watch = stop_unwatched(self._turns, self._modes, clock=self._clock, after_s=self._settings.unwatched_s)
+        watch = stop_unwatched(
+            self._turns, self._modes, clock=self._clock, after_s=self._settings.unwatched_s, stop=self._stop_unwatched
+        )
         self._watch = self._lanes.tasks.create_task(watch)
         return self
 
@@ -196,6 +198,7 @@ class TurnEngine:
         """The turn now. Raises NotFound."""
         live = self._turns.get(turn_id)
         if live is not None and live.owner == owner:
+            live.was_looked_at = True
             return live.view()
         return await self._turns.view_of(await self._turns.stored(turn_id, owner))
 
@@ -230,11 +233,15 @@ class TurnEngine:
         return live.stream.subscribe(last_event_id)
 
     def stop_here(self, turn_id: str, owner: Owner, code: str) -> None:
-        """Ends a turn that runs here, for another instance. Raises NotFound."""
+        """Ends a turn that runs here, for another instance; one that it calls unwatched only when nobody else listens.
+
+        Raises NotFound.
+        """
         live = self._turns.get(turn_id)
         if live is None or live.owner != owner or not live.is_here:
             raise NotFound("no such turn runs here")
-        live.stop(code)
+        if code != UNWATCHED or may_be_stopped(live, self._modes):
+            live.stop(code)
 
     async def cancel(self, turn_id: str, owner: Owner) -> TurnStatus:
         """`cancelled` when it was waiting; `running` when it is being stopped. Raises NotFound, TurnFinished."""
@@ -285,6 +292,7 @@ class TurnEngine:
         live.is_streamed = request.is_streamed
         live.ticket = request.ticket
         live.turn_class = request.turn_class
+        live.is_posted = request.push is not None
         live.durability = accepted.durability
         live.stream.publish(
             "turn.accepted",
@@ -316,6 +324,12 @@ class TurnEngine:
     def _tell_mode(self, change: ModeChange) -> None:
         for live in self._turns:
             live.stream.publish("mode", {"mode": change.mode.label})
+
+    def _stop_unwatched(self, live: LiveTurn) -> None:
+        if live.is_here:
+            live.stop(UNWATCHED)
+        else:
+            self._lanes.tasks.create_task(self._relays.tell_stop(live.id, live.owner, UNWATCHED))
 
     def _interrupt(self, turn_id: str, owner: Owner) -> None:
         running = self._turns.get(turn_id)

@@ -12,7 +12,8 @@ from ngx_agents.turns.stream import TurnStream
 class LiveTurn:
     """`stop_code` is why it was told to stop (`cancelled`, `interrupted`); the runner reads it when it is cancelled.
 
-    `started` here, or `runs_elsewhere`: then its events come from another instance.
+    `started` here, or `runs_elsewhere`: then its events come from another instance. `is_posted`: a webhook is told of
+    its end; `was_looked_at`: somebody asked how it stands.
     """
 
     __slots__ = (
@@ -23,6 +24,7 @@ class LiveTurn:
         "durability",
         "finishing",
         "id",
+        "is_posted",
         "is_streamed",
         "owner",
         "runs_elsewhere",
@@ -32,6 +34,7 @@ class LiveTurn:
         "task",
         "ticket",
         "turn_class",
+        "was_looked_at",
     )
 
     def __init__(
@@ -46,6 +49,8 @@ class LiveTurn:
         self.finishing = False
         self.runs_elsewhere = False
         self.is_streamed = True
+        self.is_posted = False
+        self.was_looked_at = False
         self.durability: Durability = "journal"
         self.task: asyncio.Task[None] | None = None
         self.stop_code: str | None = None
@@ -68,6 +73,11 @@ class LiveTurn:
     def has_audience(self) -> bool:
         """Whether somebody here listens to it or waits for its end."""
         return self.stream.listeners > 0 or bool(self._waiters)
+
+    def was_watched(self) -> bool:
+        """Whether somebody watches it, or has looked at it since this was asked before."""
+        was_looked_at, self.was_looked_at = self.was_looked_at, False
+        return self.has_audience or self.is_posted or was_looked_at
 
     def stop(self, code: str) -> None:
         """Asks the turn to end; what it said is kept. Too late once its end is being stored.

@@ -29,5 +29,5 @@ class Peers(Protocol):
         ...
 
     async def stop(self, address: str, turn_id: str, owner: Owner, *, code: str) -> None:
-        """Has the turn end there: `cancelled` or `interrupted`."""
+        """Has the turn end there: `cancelled`, `interrupted`, or `unwatched` unless somebody else watches it."""
         ...

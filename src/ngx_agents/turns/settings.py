@@ -14,7 +14,8 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     An instance says that it lives every `beat_every_s`; others take its lanes `lease_s` after it fell silent. `address`
     is where they reach it. `runs_turns` False: others run all lanes. Every `look_back_s` it looks for lanes that it
-    holds without knowing. `unwatched_s`: see `unwatched.py`.
+    holds without knowing. `unwatched_s`: see `unwatched.py`; less than an
+    interactive turn's whole time, or nobody would notice.
     """
 
     max_running: int = 256
@@ -22,7 +23,7 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     history_messages: int = 200
     held_events: int = 2000
     max_attempts: int = 5
-    unwatched_s: float = 60.0
+    unwatched_s: float = 20.0
     heartbeat_s: float = 10.0
     claim_every_s: float = 1.0
     drain_s: float = 30.0
