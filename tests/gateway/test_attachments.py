@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ngx_agents.gateway import attachments as edge
+from ngx_agents.gateway import uploads as edge
 from ngx_agents.gateway.settings import GatewaySettings
 from ngx_agents.state.blobs import MAX_BLOB_BYTES
 from ngx_agents.state.model import Owner

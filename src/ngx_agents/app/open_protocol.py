@@ -40,6 +40,7 @@ def a2a_settings(config: Config, keys: tuple[bytes, ...]) -> A2aSettings | None:
         wait_s=a2a.wait_s,
         max_streams=a2a.max_streams,
         max_body_bytes=config.server.max_body_bytes,
+        attachments_bytes=config.blobs.user_bytes,
         default_agent=ID if a2a.test_agent else None,
         input_modes={ID: MODES} if a2a.test_agent else {},
         answers_at_once=answers_at_once if a2a.test_agent else never,

@@ -6,43 +6,35 @@ their own type and are never shown as a page of this server.
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import quote
 
-from ngx_agents.errors import InvalidRequest, NotFound, Overloaded
+from ngx_agents.errors import NotFound
 from ngx_agents.gateway.decode import known_id, limit_of, query_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange, Header
+from ngx_agents.gateway.uploads import UploadPlaces
 from ngx_agents.gateway.wire import AttachmentPage, AttachmentView
 from ngx_agents.state.blob_commands import Blob, BlobInfo, DeleteBlob, GetBlob, ListBlobs, PutBlob
 from ngx_agents.state.blobs import MAX_BLOB_BYTES, new_blob
-from ngx_agents.state.model import Owner
 
-MAX_UPLOADS = 16
-MAX_UPLOADS_OF_USER = 3
-UPLOAD_S = 60.0
 DEFAULT_ATTACHMENTS = 50
 NO_SCRIPTS = (b"content-security-policy", b"default-src 'none'; sandbox")
 
 
 class AttachmentRoutes:
-    """`most_bytes` is what one user may keep altogether. At most MAX_UPLOADS bodies are held at once, and
-    MAX_UPLOADS_OF_USER of one user's: whoever sends slowly holds up themselves alone."""
+    """`most_bytes` is what one user may keep altogether. The bodies that are held at once are bounded (`uploads`)."""
 
     def __init__(self, deps: GatewayDeps, most_bytes: int) -> None:
         self._deps = deps
         self._journal = deps.journal
         self._most_bytes = most_bytes
-        self._uploads: Counter[Owner] = Counter()
+        self._uploads = UploadPlaces()
 
     async def upload(self, exchange: Exchange) -> None:
         query = query_of(exchange.scope["query_string"])
         given = query.get("conversation_id")
-        async with self._place(exchange.principal.owner):
-            data = await self._body(exchange)
+        async with self._uploads.place(exchange.principal.owner):
+            data = await self._uploads.body(exchange, MAX_BLOB_BYTES)
             blob = new_blob(
                 exchange.principal.owner,
                 data,
@@ -76,28 +68,6 @@ class AttachmentRoutes:
 
     def _id(self, exchange: Exchange) -> str:
         return known_id("b", exchange.parameters["attachment_id"])
-
-    @asynccontextmanager
-    async def _place(self, owner: Owner) -> AsyncIterator[None]:
-        """One of the uploads that may be held in memory. Raises Overloaded."""
-        if self._uploads[owner] >= MAX_UPLOADS_OF_USER:
-            raise Overloaded(f"{MAX_UPLOADS_OF_USER} uploads of yours are under way", retry_after_s=2.0)
-        if self._uploads.total() >= MAX_UPLOADS:
-            raise Overloaded("too many uploads are under way", retry_after_s=2.0)
-        self._uploads[owner] += 1
-        try:
-            yield
-        finally:
-            self._uploads[owner] -= 1
-            if not self._uploads[owner]:
-                del self._uploads[owner]
-
-    async def _body(self, exchange: Exchange) -> bytes:
-        try:
-            async with asyncio.timeout(UPLOAD_S):
-                return await exchange.raw_body(MAX_BLOB_BYTES)
-        except TimeoutError:
-            raise InvalidRequest(f"the body did not come within {UPLOAD_S:.0f} seconds", field="body") from None
 
 
 def view_of(info: BlobInfo) -> AttachmentView:

@@ -118,7 +118,7 @@ class Exchange:
 
     async def parts(self, limit_bytes: int) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises BodyTooLarge (unread, if declared), InvalidRequest when it ends early."""
-        if self._declared_bytes() > limit_bytes:
+        if self.declared_bytes() > limit_bytes:
             raise BodyTooLarge(limit_bytes)
         size_bytes, more = 0, True
         while more:
@@ -167,11 +167,11 @@ class Exchange:
             return
         media_type, body = self.render(problem_of(error, self.request_id.decode()))
         headers = [(b"content-type", media_type), *headers_of(error)]
-        if isinstance(error, BodyTooLarge) and not 0 < self._declared_bytes() <= DRAINED_BYTES:
+        if isinstance(error, BodyTooLarge) and not 0 < self.declared_bytes() <= DRAINED_BYTES:
             headers.append((b"connection", b"close"))
         await self.reply(status_of(error), body, headers)
 
-    def _declared_bytes(self) -> int:
+    def declared_bytes(self) -> int:
         """0 when the length is not declared."""
         declared = self.headers.get(b"content-length", b"0")
         return int(declared) if declared.isdigit() else 0

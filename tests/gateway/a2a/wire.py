@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Caller:
             return await self._rpc(method, params)
         verb, path, query, body = rest_of(method, params)
         async with self.session.request(
-            verb, f"{self.url}/a2a/rest{path}", params=query, data=body, headers=self._rest_headers(body)
+            verb, f"{self.url}/a2a/rest{path}", params=query, data=_read(body), headers=self._rest_headers(body)
         ) as answer:
             told = json.loads(await answer.read())
             if answer.status != 200:
@@ -78,7 +79,7 @@ class Caller:
     async def _rpc(self, method: str, params: dict[str, Any]) -> Any:
         body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
         headers = {"Content-Type": "application/json", **self.headers}
-        async with self.session.post(f"{self.url}/a2a", data=json.dumps(body), headers=headers) as answer:
+        async with self.session.post(f"{self.url}/a2a", data=_read(json.dumps(body)), headers=headers) as answer:
             told = json.loads(await answer.read())
             assert (told["jsonrpc"], told["id"]) == ("2.0", 7)
             if "error" in told:
@@ -114,6 +115,10 @@ class Caller:
 
     async def task(self, text: str, **more: Any) -> Any:
         return (await self.send(text, **more))["task"]
+
+
+def _read(body: str | None) -> BytesIO | None:
+    return None if body is None else BytesIO(body.encode())
 
 
 def message_of(text: str, **more: Any) -> dict[str, Any]:

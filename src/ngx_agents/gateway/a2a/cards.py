@@ -24,6 +24,7 @@ from a2a.types import (
 from ngx_agents.a2a.trail import URI
 from ngx_agents.agents import cards as ours
 from ngx_agents.errors import NotFound
+from ngx_agents.gateway.a2a.files import FILE_MODES
 from ngx_agents.gateway.a2a.parts import DEFAULT_MODES, JSON, TEXT
 from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.deps import Roster
@@ -52,7 +53,8 @@ class Cards:
         if chosen not in known:
             raise NotFound("there is no such agent")
         skills = _skills(known.values() if is_extended else [known[chosen]])
-        modes = self._settings.input_modes.get(chosen, DEFAULT_MODES)
+        own = self._settings.input_modes.get(chosen)
+        modes = own or (*DEFAULT_MODES, *FILE_MODES)
         made = AgentCard(
             name=known[chosen].name.en,
             description=known[chosen].description.en,
@@ -69,7 +71,7 @@ class Cards:
                 ],
             ),
             default_input_modes=modes,
-            default_output_modes=list(dict.fromkeys([TEXT, JSON, *modes])),
+            default_output_modes=list(dict.fromkeys([TEXT, JSON, *(own or ())])),
             skills=skills,
         )
         if self._settings.has_auth:

@@ -21,6 +21,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.problems import Problem
+from ngx_agents.gateway.uploads import UploadPlaces
 from ngx_agents.resilience.caller import CALLER, Caller
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.turns.outbox.guard import Guard
@@ -45,6 +46,7 @@ class A2aDoor:
         self._since = formatdate(deps.clock.now_s(), usegmt=True).encode()
         self._loading = asyncio.Lock()
         self._edge: A2aEdge | None = None
+        self._uploads = UploadPlaces()
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -63,7 +65,7 @@ class A2aDoor:
         CALLER.set(Caller(principal.owner.tenant, principal.owner.user))
 
     async def answer(self, exchange: Exchange) -> None:
-        """Raises what authentication raises, NotFound, BodyTooLarge, Unavailable."""
+        """Raises what authentication raises, NotFound, BodyTooLarge, Unavailable, InvalidRequest (a body too slow)."""
         exchange.render = render_status
         path: str = exchange.scope["path"]
         agent, is_card = _card_of(path)
@@ -75,7 +77,15 @@ class A2aDoor:
         exchange.principal = await self._auth.principal(exchange.headers, exchange.address)
         await self.greet(exchange.principal)
         edge = self._edge or await self.edge()
-        body = await exchange.raw_body(self._settings.max_body_bytes)
+        if exchange.declared_bytes() <= self._settings.max_body_bytes:
+            await self._serve(edge, exchange, path, await exchange.raw_body(self._settings.max_body_bytes))
+            return
+        async with self._uploads.place(exchange.principal.owner):  # a large one has files; held until it is answered
+            await self._serve(
+                edge, exchange, path, await self._uploads.body(exchange, self._settings.max_file_body_bytes)
+            )
+
+    async def _serve(self, edge: A2aEdge, exchange: Exchange, path: str, body: bytes) -> None:
         if path in (ROOT, f"{ROOT}/"):
             await edge.answer_rpc(exchange, body, "")
         elif path.startswith(REST):

@@ -41,6 +41,7 @@ from typing_extensions import override
 from ngx_agents.errors import Forbidden, NotFound, Overloaded, TurnFinished
 from ngx_agents.gateway.a2a.call import call_of
 from ngx_agents.gateway.a2a.cards import Cards
+from ngx_agents.gateway.a2a.files import store
 from ngx_agents.gateway.a2a.intake import Intake, agent_path
 from ngx_agents.gateway.a2a.parts import agent_message, artifact_of
 from ngx_agents.gateway.a2a.pushes import Pushes
@@ -117,7 +118,7 @@ class TaskHandler(RequestHandler):
         """The turn as it was asked for, and its id: durable."""
         call = call_of(context)
         agent = self._agent(context)
-        request = await self._intake.request(params, call, agent, streamed=streamed)
+        request, files = await self._intake.request(params, call, agent, streamed=streamed)
         with first_aid(self._deps.team, request.text, request.locale):
             ticket = await self._deps.entrance.enter(
                 call.principal,
@@ -130,6 +131,7 @@ class TaskHandler(RequestHandler):
         with ticket:
             asked = msgspec.structs.replace(request, ticket=ticket, timeout_s=ticket.left_s(request.timeout_s))
             try:
+                await store(self._deps, request, files, most_bytes=self._settings.attachments_bytes)
                 accepted = await self._deps.engine.accept(asked)
             except NotFound as error:
                 if request.task is not None and request.task.task_id is None:

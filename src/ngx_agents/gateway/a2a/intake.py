@@ -15,19 +15,24 @@ from ngx_agents.a2a.trail import URI, Trail, Trails
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NotFound
 from ngx_agents.gateway.a2a.call import Call
+from ngx_agents.gateway.a2a.files import FILE_MODES, name_types, taken_out
 from ngx_agents.gateway.a2a.parts import DEFAULT_MODES, JSON, TEXT, text_from
 from ngx_agents.gateway.a2a.pushes import Pushes
 from ngx_agents.gateway.a2a.refusals import invalid
 from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.a2a.updates import Tasks
 from ngx_agents.gateway.decode import idempotency_key
+from ngx_agents.state.blob_commands import Blob
 from ngx_agents.state.commands import CreateConversation, PushConfig, TaskEntry
 from ngx_agents.state.ids import Ids, derived, is_id, shard_of
 from ngx_agents.turns.model import TurnRequest
 
 MAX_ID_CHARS = 256
+MODES = (*DEFAULT_MODES, *FILE_MODES)
 Place: TypeAlias = tuple[str, str, CreateConversation | None]
 """The caller's name of the context, the conversation, and how it is made if this is its beginning."""
+Asked: TypeAlias = tuple[TurnRequest, tuple[Blob, ...]]
+"""The turn, and the files that are to be stored before it is accepted."""
 
 
 class Intake:
@@ -39,24 +44,33 @@ class Intake:
         self._settings = settings
         self._trails = Trails(settings.secret_keys)
 
-    async def request(self, sent: SendMessageRequest, call: Call, agent: str | None, *, streamed: bool) -> TurnRequest:
-        """Raises InvalidParamsError, ContentTypeNotSupportedError, NotFound (its task), InvalidRequest,
+    async def request(self, sent: SendMessageRequest, call: Call, agent: str | None, *, streamed: bool) -> Asked:
+        """Raises InvalidParamsError, ContentTypeNotSupportedError, NotFound (its task), InvalidRequest, BodyTooLarge,
         CallsUnbounded."""
         message, owner = sent.message, call.principal.owner
         _check(message)
+        own_modes = self._settings.input_modes.get(agent)
+        if own_modes is None:
+            name_types(message)
         trail = self._trail(message, call, agent)
-        text = text_from(message, self.modes(agent))
-        _check_output(sent.configuration.accepted_output_modes, self.modes(agent))
+        text = text_from(message, own_modes or MODES)
+        _check_output(sent.configuration.accepted_output_modes, own_modes or ())
         context_id, conversation_id, begins = await self._place(message, call, agent)
         key = idempotency_key(call.idempotency_key)
+        hashed = _hash(sent, agent) if key is not None else b""
+        files: tuple[Blob, ...] = ()
+        if own_modes is None:  # an agent with modes of its own reads its files itself
+            now = self._clock.now_s()
+            files = await taken_out(message, owner, conversation_id, url=call.url, now=now)
         is_task = bool(message.task_id) or not self._settings.answers_at_once(text, agent)
-        return TurnRequest(
+        request = TurnRequest(
             conversation_id=conversation_id,
             owner=owner,
             text=text,
             agent=agent,
             idempotency_key=key,
-            idempotency_hash=_hash(sent, agent) if key is not None else b"",
+            idempotency_hash=hashed,
+            attachments=tuple(blob.info.id for blob in files),
             is_streamed=streamed,
             begins=begins,
             task=_entry(message, context_id) if is_task else None,
@@ -64,6 +78,7 @@ class Intake:
             trail=None if trail is None else str(trail),
             timeout_s=None if trail is None else trail.remaining_s,
         )
+        return request, files
 
     def _trail(self, message: Message, call: Call, agent: str | None) -> Trail | None:
         """How it came here, where that was told. Raises InvalidRequest, CallsUnbounded beyond what the bus allows."""
@@ -75,9 +90,6 @@ class Intake:
         if trail is not None and trail.depth >= MAX_DEPTH:
             raise CallsUnbounded(agent or "team", "depth", MAX_DEPTH)
         return trail
-
-    def modes(self, agent: str | None) -> tuple[str, ...]:
-        return self._settings.input_modes.get(agent, DEFAULT_MODES)
 
     async def _place(self, message: Message, call: Call, agent: str | None) -> Place:
         if message.task_id:

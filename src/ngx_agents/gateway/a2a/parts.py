@@ -40,8 +40,7 @@ def _said(part: Part, field: str, modes: Collection[str]) -> str:
     kind = part.WhichOneof("content")
     if kind is None:
         raise invalid("a part has exactly one of text, raw, url, data", field)
-    default = {"text": TEXT, "data": JSON}.get(kind, BYTES)
-    media_type = (part.media_type or default).partition(";")[0].strip().lower()
+    media_type = media_type_of(part)
     if media_type not in modes:
         raise ContentTypeNotSupportedError(message=f"{field}: the agent takes {', '.join(sorted(modes))}")
     match kind:
@@ -53,6 +52,13 @@ def _said(part: Part, field: str, modes: Collection[str]) -> str:
             return f"[file {part.filename or 'unnamed'}: {media_type}, {len(part.raw)} bytes]"
         case _:
             return f"[file {part.filename or 'unnamed'}: {media_type}, {part.url}]"
+
+
+def media_type_of(part: Part) -> str:
+    """As it is named, without parameters; else what its kind usually is."""
+    kind = part.WhichOneof("content")
+    default = TEXT if kind == "text" else JSON if kind == "data" else BYTES
+    return (part.media_type or default).partition(";")[0].strip().lower()
 
 
 def _json_of(value: struct_pb2.Value) -> Any:

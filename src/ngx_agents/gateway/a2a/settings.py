@@ -17,7 +17,9 @@ class A2aSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `default_agent` answers where no agent path is given, None for the team itself. `input_modes` are the media types of
     the parts that agents take, by agent, else the default. `answers_at_once` tells what is no task but a message.
-    `required_extensions` are URIs that every caller must name. `card_key` (PEM) signs cards, named `card_key_id`.
+    Bodies have `max_body_bytes` at most, those with files `max_file_body_bytes`; a caller's files together have
+    `attachments_bytes` (None: whatever they have). `required_extensions` are URIs that every caller must name.
+    `card_key` (PEM) signs cards, named `card_key_id`.
     """
 
     version: str
@@ -29,6 +31,8 @@ class A2aSettings(msgspec.Struct, frozen=True, kw_only=True):
     stream_s: float = 3600.0
     max_streams: int = 64
     max_body_bytes: int = 1_048_576
+    max_file_body_bytes: int = 8_388_608
+    attachments_bytes: int | None = None
     default_agent: str | None = None
     input_modes: dict[str | None, tuple[str, ...]] = {}
     answers_at_once: Callable[[str, str | None], bool] = never
