@@ -217,9 +217,15 @@ async def test_a_malformed_body_over_rest_is_an_invalid_argument(tmp_path: Path)
 
 
 async def test_a_body_that_is_too_large_is_not_read(tmp_path: Path) -> None:
-    async with caller(tmp_path, "jsonrpc", max_body_bytes=2000) as on:
+    async with caller(tmp_path, "jsonrpc", max_body_bytes=2000, max_file_body_bytes=4000) as on:
         headers = {"Content-Type": "application/json", "A2A-Version": "1.0"}
         async with on.session.post(f"{on.url}/a2a", data=b" " * 5000, headers=headers) as answer:
+            assert answer.status == 413
+
+        async def undeclared() -> AsyncIterator[bytes]:
+            yield b" " * 3000
+
+        async with on.session.post(f"{on.url}/a2a", data=undeclared(), headers=headers) as answer:
             assert answer.status == 413
 
 

@@ -38,7 +38,7 @@ async def test_a_card_names_every_binding_and_has_all_that_is_required(on: Calle
     places = [(one["protocolBinding"], one["protocolVersion"], one["url"]) for one in told["supportedInterfaces"]]
     assert places == [
         ("JSONRPC", "1.0", f"{on.url}/a2a"), ("HTTP+JSON", "1.0", f"{on.url}/a2a/rest"),
-        ("JSONRPC", "0.3", f"{on.url}/a2a"),
+        ("JSONRPC", "0.3", f"{on.url}/a2a"), ("HTTP+JSON", "0.3", f"{on.url}/a2a/rest"),
     ]  # fmt: skip
     assert told["capabilities"]["streaming"] is told["capabilities"]["pushNotifications"] is True
     assert all(skill["tags"] for skill in told["skills"])
@@ -48,6 +48,8 @@ async def test_an_agent_path_has_a_card_of_its_own(on: Caller) -> None:
     told = await card(on, f"/a2a/agents/parrot{CARD}")
     assert told["name"] == "parrot"
     assert {one["tenant"] for one in told["supportedInterfaces"] if one["protocolVersion"] == "1.0"} == {"parrot"}
+    older = [one["url"] for one in told["supportedInterfaces"] if one["protocolVersion"] == "0.3"]
+    assert older == [f"{on.url}/a2a/agents/parrot"], "0.3 names no agent in its requests"
     async with on.session.get(f"{on.url}/a2a/agents/nobody{CARD}") as answer:
         assert (answer.status, (await answer.json())["error"]["status"]) == (404, "NOT_FOUND")
     headers = {"A2A-Version": "1.0", "Content-Type": "application/json"}
@@ -83,7 +85,7 @@ async def test_a_public_address_is_told_in_place_of_the_callers(tmp_path: Path) 
         told = await card(on)
         assert [one["url"] for one in told["supportedInterfaces"]] == [
             "https://agents.example/a2a", "https://agents.example/a2a/rest", "agents.example:443",
-            "https://agents.example/a2a",
+            "https://agents.example/a2a", "https://agents.example/a2a/rest", "agents.example:443",
         ]  # fmt: skip
 
 

@@ -47,7 +47,14 @@ from ngx_agents.gateway.settings import AuthSettings, GatewaySettings
 from tests.gateway.a2a.wire import NamedTeam, a2a_settings, deps_of
 from tests.gateway.serving import house, served
 
-WAYS = [("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("GRPC", "1.0"), ("JSONRPC", "0.3")]
+WAYS = [
+    ("JSONRPC", "1.0"),
+    ("HTTP+JSON", "1.0"),
+    ("GRPC", "1.0"),
+    ("JSONRPC", "0.3"),
+    ("HTTP+JSON", "0.3"),
+    ("GRPC", "0.3"),
+]
 
 
 @asynccontextmanager
@@ -78,7 +85,8 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
         told = (await http.get(f"{url}/.well-known/agent-card.json")).json()
         ParseDict(told, card, ignore_unknown_fields=True)
-        card.supported_interfaces.add(url=rpc, protocol_binding="GRPC", protocol_version="1.0")
+        for spoken in ("1.0", "0.3"):
+            card.supported_interfaces.add(url=rpc, protocol_binding="GRPC", protocol_version=spoken)
         chosen = [
             one for one in card.supported_interfaces
             if (one.protocol_binding, one.protocol_version) == (binding, version)
@@ -146,7 +154,9 @@ async def test_a_running_task_is_heard_and_cancelled(client: Client) -> None:
     assert states[-1] == TaskState.TASK_STATE_CANCELED
 
 
-async def test_webhook_configs(client: Client) -> None:
+async def test_webhook_configs(client: Client, request: pytest.FixtureRequest) -> None:
+    if request.node.callspec.id == "HTTP+JSON/0.3":
+        pytest.skip("the SDK's client of 0.3 over HTTP+JSON lists and deletes none: test_older asks for itself")
     done = await sent(client, message("echo x"))
     config = TaskPushNotificationConfig(task_id=done.id, id="mine", url="http://127.0.0.1:9/hook", token="secret")
     made = await client.create_task_push_notification_config(config)

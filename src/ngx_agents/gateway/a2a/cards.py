@@ -89,6 +89,8 @@ class Cards:
         if self._settings.speaks_0_3:
             place = f"{url}/a2a/agents/{agent}" if agent else f"{url}/a2a"
             yield AgentInterface(url=place, protocol_binding="JSONRPC", protocol_version="0.3")
+            for binding, address in bindings[1:] if not agent else ():  # 0.3 names no agent in its requests
+                yield AgentInterface(url=address, protocol_binding=binding, protocol_version="0.3")
 
 
 def _skills(cards: Iterable[ours.AgentCard]) -> list[AgentSkill]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from a2a.server.request_handlers.response_helpers import build_error_response
@@ -18,6 +19,7 @@ from ngx_agents.gateway.a2a.call import SCOPE, Call, CallContexts
 from ngx_agents.gateway.a2a.cards import Cards
 from ngx_agents.gateway.a2a.handler import TaskHandler
 from ngx_agents.gateway.a2a.intake import Intake
+from ngx_agents.gateway.a2a.older import OlderRoutes, with_text_files
 from ngx_agents.gateway.a2a.pushes import Pushes
 from ngx_agents.gateway.a2a.quick import QuickCalls
 from ngx_agents.gateway.a2a.reading import (
@@ -31,6 +33,7 @@ from ngx_agents.gateway.a2a.reading import (
     version_of,
 )
 from ngx_agents.gateway.a2a.refusals import LATER
+from ngx_agents.gateway.a2a.rest_errors import retold, with_name
 from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.a2a.updates import Tasks
 from ngx_agents.gateway.deps import GatewayDeps
@@ -63,7 +66,8 @@ class A2aEdge:
         for route in routes:
             if isinstance(route, Mount) and isinstance(route.app, Router):
                 route.app.default = _nothing_here
-        self._rest = Router(routes, redirect_slashes=False, default=_nothing_here)
+        older = OlderRoutes(self.handler, contexts).routes() if settings.speaks_0_3 else []
+        self._rest = Router([*older, *routes], redirect_slashes=False, default=_nothing_here)
 
     async def show_card(self, exchange: Exchange, agent: str) -> None:
         """Raises NotFound, MethodNotAllowed."""
@@ -113,6 +117,7 @@ class A2aEdge:
         await response(scope, _Replay(b"", exchange.receive), send)
 
     async def answer_rest(self, exchange: Exchange, body: bytes) -> None:
+        is_0_3 = exchange.scope["path"].startswith(f"{REST}/v1/")
         try:
             if exchange.scope["method"] == "POST":
                 check_media_type(exchange.headers.get(b"content-type"), body)
@@ -122,8 +127,10 @@ class A2aEdge:
                 check_names(told)
                 check_names(query_of(exchange.scope["query_string"]))
         except A2AError as error:
-            await _refuse_rest(exchange, error)
+            await _refuse_rest(exchange, error, is_0_3=is_0_3)
             return
+        if is_0_3 and b"file" in body:
+            body = with_text_files(body)
         scope = _scope(exchange, call)
         scope["path"] = exchange.scope["path"].removeprefix(REST)
         scope["root_path"] = ""
@@ -166,11 +173,11 @@ def _scope(exchange: Exchange, call: Call) -> Scope:
     return {**exchange.scope, SCOPE: call}
 
 
-async def _refuse_rest(exchange: Exchange, error: A2AError) -> None:
+async def _refuse_rest(exchange: Exchange, error: A2AError, *, is_0_3: bool) -> None:
     payload = build_rest_error_payload(error)
     if isinstance(error, JSONParseError):
         payload["error"] |= {"code": 400, "status": "INVALID_ARGUMENT"}
-    await exchange.reply_json(payload, payload["error"]["code"])
+    await exchange.reply_json(with_name(payload, type(error)) if is_0_3 else payload, payload["error"]["code"])
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,6 +205,7 @@ class _Watched:
         self._exchange = exchange
         self._call = call
         self._is_rest = is_rest
+        self._held: Message | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -210,4 +218,17 @@ class _Watched:
             self._exchange.status = message["status"]
             own = [(b"x-request-id", self._exchange.request_id), (b"x-content-type-options", b"nosniff")]
             message = {**message, "headers": [*headers, *own]}
+            if self._is_rest and message["status"] >= HTTPStatus.BAD_REQUEST:
+                self._held = message  # its length follows from its body
+                return
+        elif self._held is not None:
+            message = await self._retold(self._held, message)
+            self._held = None
         await self._exchange.send(message)
+
+    async def _retold(self, start: Message, message: Message) -> Message:
+        """Sends the beginning of an error that is told in one piece; that piece as it is to be told."""
+        body = retold(message.get("body", b""), status=start["status"], is_0_3=self._call.version == "0.3")
+        headers = [header for header in start["headers"] if header[0] != b"content-length"]
+        await self._exchange.send({**start, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+        return {**message, "body": body}

@@ -87,7 +87,6 @@ class GrpcServer:
     def _made(self, handler: Any) -> grpc.aio.Server:
         import grpc.aio
         from a2a.compat.v0_3 import a2a_v0_3_pb2_grpc
-        from a2a.compat.v0_3.grpc_handler import CompatGrpcHandler
         from a2a.types import a2a_pb2_grpc
 
         server = grpc.aio.server(
@@ -99,7 +98,7 @@ class GrpcServer:
         add(_servicer(handler), server)
         if self._settings.speaks_0_3:
             add = a2a_v0_3_pb2_grpc.add_A2AServiceServicer_to_server
-            add(CompatGrpcHandler(handler, _contexts()), server)
+            add(_older_servicer(handler), server)
         return server
 
     def _options(self) -> list[tuple[str, int]]:
@@ -162,6 +161,30 @@ def _contexts() -> Any:
             return _call.get().context()
 
     return Contexts()
+
+
+def _older_servicer(handler: Any) -> Any:
+    from a2a.compat.v0_3.grpc_handler import CompatGrpcHandler
+
+    from ngx_agents.gateway.a2a.older import as_text
+
+    def with_text_files(request: Any) -> Any:
+        for part in request.request.content:
+            if part.WhichOneof("part") == "file" and part.file.WhichOneof("file") == "file_with_bytes":
+                part.file.file_with_bytes = as_text(part.file.file_with_bytes)
+        return request
+
+    class Older(CompatGrpcHandler):
+        @override
+        async def SendMessage(self, request: Any, context: Any) -> Any:
+            return await super().SendMessage(with_text_files(request), context)
+
+        @override
+        async def SendStreamingMessage(self, request: Any, context: Any) -> Any:
+            async for event in super().SendStreamingMessage(with_text_files(request), context):
+                yield event
+
+    return Older(handler, _contexts())
 
 
 def _servicer(handler: Any) -> Any:
