@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ngx_agents.resilience.fairness import Fairness, user_key
 from ngx_agents.resilience.priority import CLASSES, FIRST_SHEDDABLE_CLASS
 
@@ -25,8 +27,7 @@ CRITICAL_WAIT_S = 2.0
 STANDING_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True, kw_only=True):
     """Who wants to be let in. `weight` is how many calls it is expected to make at once."""
 
     turn_class: int
