@@ -30,7 +30,12 @@ def subscriptions(effort: Effort) -> Outcome:
     """Turns are held open by a model that does not answer; then clients subscribe, ten to a turn."""
     turns, listeners = effort.count(TURNS), effort.count(SUBSCRIPTIONS)
     _raise_file_limit()
-    settings = {"NGX_VERTEX_CONNECTION_POOL_SIZE": "512", "NGX_TURNS_MAX_RUNNING": "512", "NGX_SERVER_DRAIN_S": "0"}
+    settings = {
+        "NGX_VERTEX_CONNECTION_POOL_SIZE": "512",
+        "NGX_TURNS_MAX_RUNNING": "512",
+        "NGX_SERVER_DRAIN_S": "0",
+        "NGX_EDGE_MAX_STREAMS_PER_USER": "100000",
+    }
     with emulator(ttft_ms=STALL_MS) as model, ngx_server(model.url, settings=settings) as server:
         with listening(server, held_turns(server, WARM_UP_TURNS), 10 * WARM_UP_TURNS):
             pass

@@ -67,6 +67,8 @@ def test_every_variable_sets_its_setting(name):
         "token_memory_s": "5",
         "max_header_bytes": "8192",
         "max_connections_per_address": "99",
+        "max_streams_per_user": "9",
+        "max_webhooks": "9",
         "header_timeout_s": "5",
         "stalled_timeout_s": "5",
         "workers": "4",

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from ngx_agents.gateway.settings import GatewaySettings
 from tests.gateway.script_team import ScriptTeam
 from tests.gateway.serving import client, events_of
 
@@ -84,6 +85,26 @@ async def test_a_client_that_leaves_a_stream_does_not_stop_its_turn(tmp_path: Pa
         team.release.set()
         async with api.session.get(f"{api.url}/v1/turns/{turn_id}/events") as stream:
             assert [name for _, name, _ in await events_of(stream)][-1] == "turn.completed"
+
+
+async def test_a_user_reads_so_many_streams_at_once_and_no_more(tmp_path: Path) -> None:
+    team = ScriptTeam()
+    async with client(tmp_path, GatewaySettings(max_streams=2), team=team) as api:
+        path = f"{api.url}/v1/conversations/{await api.conversation()}/turns"
+        async with api.session.post(path, json={"text": "wait"}, headers=SSE) as response:
+            turn_id = json.loads((await response.content.readuntil(b"\n\n")).split(b"data: ")[1])["turn_id"]
+        url = f"{api.url}/v1/turns/{turn_id}/events"
+        first, second = await api.session.get(url), await api.session.get(url)
+        status, problem = await api.call("GET", f"/v1/turns/{turn_id}/events")
+        assert (status, problem["code"]) == (503, "overloaded")
+        first.close()
+        async with asyncio.timeout(10), api.session.get(f"{api.url}/v1/turns/t_00nothing/events") as unknown:
+            assert unknown.status == 404
+        team.release.set()
+        assert [name for _, name, _ in await events_of(second)][-1] == "turn.completed"
+        for _ in range(3):  # each gives back what it took, also one that found nothing
+            async with api.session.get(url) as again:
+                assert [name for _, name, _ in await events_of(again)][-1] == "turn.completed"
 
 
 async def test_a_running_turn_is_cancelled(tmp_path: Path) -> None:

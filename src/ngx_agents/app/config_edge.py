@@ -20,6 +20,10 @@ class EdgeConfig(Section, frozen=True, kw_only=True):
             bounds=(1, 1_000_000),
         ),
     ] = 2_500
+    max_streams_per_user: Annotated[
+        int,
+        setting("Event streams of turns that one user may read at once, for each worker.", bounds=(1, 100_000)),
+    ] = 1_000
     max_header_bytes: Annotated[int, setting("Largest request line with headers.", bounds=(4_096, 1_048_576))] = 32_768
     header_timeout_s: Annotated[
         float, setting("How long request line and headers may take to come.", bounds=(0.1, 300))

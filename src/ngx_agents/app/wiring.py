@@ -384,6 +384,7 @@ def gateway_settings(config: Config) -> GatewaySettings:
         max_batch_bytes=config.batches.max_body_bytes,
         max_schedules=config.turns.max_schedules,
         max_webhooks=config.outbox.max_webhooks,
+        max_streams=config.edge.max_streams_per_user,
         auth=AuthSettings(
             mode=auth.mode,
             jwt_secret=auth.jwt_secret,

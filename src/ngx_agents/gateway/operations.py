@@ -73,7 +73,7 @@ OF_TURN = Parameter(name="turn_id", place="query", schema={"type": "string"}, de
 def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operation]:
     operations = [
         *_conversations(ConversationRoutes(deps)),
-        *_turns(TurnRoutes(deps, settings.max_body_bytes)),
+        *_turns(TurnRoutes(deps, settings.max_body_bytes, max_streams=settings.max_streams)),
         *batch_operations(BatchRoutes(deps, settings)),
         *schedule_operations(ScheduleRoutes(deps, settings)),
         *webhook_operations(WebhookRoutes(deps, settings)),

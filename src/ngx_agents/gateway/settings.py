@@ -41,8 +41,9 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pages of `cors_origins` may call from a browser. `max_body_bytes` is inclusive, and so is `max_batch_bytes`, of
     a batch's JSON lines; `attachments_bytes` is what one user's attachments may have together, `max_schedules` how many
-    schedules a user may have, `max_webhooks` how many standing webhooks. `serves_callers` False: an instance that runs
-    turns which others took; it answers those, operators and probes.
+    schedules a user may have, `max_webhooks` how many standing webhooks, `max_streams` how many event streams one may
+    read at once. `serves_callers` False: an instance that runs turns which others took; it answers those, operators
+    and probes.
     """
 
     auth: AuthSettings = AuthSettings()
@@ -52,4 +53,5 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_batch_bytes: int = 67_108_864
     max_schedules: int = 20
     max_webhooks: int = 10
+    max_streams: int = 1000
     attachments_bytes: int = 209_715_200

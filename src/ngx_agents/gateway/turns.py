@@ -16,6 +16,7 @@ from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange
 from ngx_agents.gateway.first_aid import first_aid
+from ngx_agents.gateway.open_streams import CountedStream, OpenStreams
 from ngx_agents.gateway.preferences import NONE, Preferences, applied, preferences_of
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.wire import CancelReply, TurnBody
@@ -27,9 +28,11 @@ from ngx_agents.turns.model import TurnRequest, TurnView
 
 
 class TurnRoutes:
-    """`max_body_bytes` bounds the body of a message, inclusive."""
+    """`max_body_bytes` bounds the body of a message, inclusive; `max_streams` the streams that one user reads by
+    `events` at once. Those of a turn just begun are bounded as turns are."""
 
-    def __init__(self, deps: GatewayDeps, max_body_bytes: int) -> None:
+    def __init__(self, deps: GatewayDeps, max_body_bytes: int, *, max_streams: int) -> None:
+        self._streams = OpenStreams(max_streams)
         self._engine = deps.engine
         self._entrance = deps.entrance
         self._team = deps.team
@@ -45,7 +48,8 @@ class TurnRoutes:
         with first_aid(self._team, request.text, request.locale):
             accepted = await self._accept(exchange, request, size_bytes=len(raw))
         if _wants_events(exchange):
-            await self._stream(exchange, accepted.turn_id)
+            subscription = await self._engine.subscribe(accepted.turn_id, request.owner, None)
+            exchange.stream = EventStream(subscription, headers=(_location(accepted.turn_id),))
         elif (prefers := _preferences(exchange)).is_async:
             await self._answer_later(exchange, accepted, conversation_id=conversation_id, prefers=prefers)
         else:
@@ -68,8 +72,15 @@ class TurnRoutes:
             )
 
     async def events(self, exchange: Exchange) -> None:
-        turn_id = known_id("t", exchange.parameters["turn_id"])
-        await self._stream(exchange, turn_id, last_event_id=exchange.header(b"last-event-id"))
+        turn_id, owner = known_id("t", exchange.parameters["turn_id"]), exchange.principal.owner
+        self._streams.take(owner)
+        try:
+            found = await self._engine.subscribe(turn_id, owner, exchange.header(b"last-event-id"))
+        except BaseException:
+            self._streams.give_back(owner)
+            raise
+        counted = CountedStream(found, self._streams, owner)
+        exchange.stream = EventStream(counted, headers=(_location(turn_id),))
 
     async def show(self, exchange: Exchange) -> None:
         turn_id = known_id("t", exchange.parameters["turn_id"])
@@ -105,10 +116,6 @@ class TurnRoutes:
         if body.when_busy == "coalesce":
             raise InvalidRequest("a message with a webhook cannot be taken into another turn", field="when_busy")
         return await self._webhooks.taken_in(body.webhook.url, body.webhook.secret)
-
-    async def _stream(self, exchange: Exchange, turn_id: str, *, last_event_id: str | None = None) -> None:
-        subscription = await self._engine.subscribe(turn_id, exchange.principal.owner, last_event_id)
-        exchange.stream = EventStream(subscription, headers=(_location(turn_id),))
 
     async def _answer_later(
         self, exchange: Exchange, accepted: Accepted, *, conversation_id: str, prefers: Preferences

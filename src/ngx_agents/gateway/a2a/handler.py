@@ -6,9 +6,8 @@ count of a caller's streams; whoever answers, at whatever instance, reads the jo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 from a2a.server.context import ServerCallContext
@@ -38,7 +37,7 @@ from a2a.utils.errors import (
 )
 from typing_extensions import override
 
-from ngx_agents.errors import Forbidden, NotFound, Overloaded, TurnFinished
+from ngx_agents.errors import Forbidden, NotFound, TurnFinished
 from ngx_agents.gateway.a2a.call import call_of
 from ngx_agents.gateway.a2a.cards import Cards
 from ngx_agents.gateway.a2a.files import store
@@ -51,6 +50,7 @@ from ngx_agents.gateway.a2a.updates import Event, Tasks, begun
 from ngx_agents.gateway.a2a.views import NAMES, task_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.first_aid import first_aid
+from ngx_agents.gateway.open_streams import OpenStreams
 from ngx_agents.state.commands import DeletePush, EndTask, ListPushes, ListTasks, PutPush
 from ngx_agents.state.model import Owner
 from ngx_agents.state.task_commands import ENDED, PushConfig, TaskPage, TaskRecord
@@ -70,7 +70,7 @@ class TaskHandler(RequestHandler):
         self._intake = intake
         self._tasks = tasks
         self._pushes = pushes
-        self._streams: Counter[Owner] = Counter()
+        self._streams = OpenStreams(settings.max_streams)
 
     # Messages
 
@@ -101,7 +101,7 @@ class TaskHandler(RequestHandler):
             check_fields(params)
             length = _history_length(params.configuration)
             owner = call.principal.owner
-            with self._stream_of(owner):
+            with self._streams.one_of(owner):
                 request, turn_id = await self._accepted(params, context, streamed=True)
                 if request.task is None:
                     yield await self._message(request, turn_id)
@@ -217,7 +217,7 @@ class TaskHandler(RequestHandler):
         with translating(call):
             check_fields(params)
             owner = call.principal.owner
-            with self._stream_of(owner):
+            with self._streams.one_of(owner):
                 record = await self._record(params.id, context)
                 if record.state in ENDED:
                     raise UnsupportedOperationError(message=f"the task has ended: {record.state}")
@@ -234,19 +234,6 @@ class TaskHandler(RequestHandler):
                     yield event
         except TimeoutError:
             return
-
-    @contextmanager
-    def _stream_of(self, owner: Owner) -> Iterator[None]:
-        """Counts it before anything is waited for, so that none of a burst slips by. Raises Overloaded."""
-        if self._streams[owner] >= self._settings.max_streams:
-            raise Overloaded(f"{self._settings.max_streams} streams of yours are open", retry_after_s=5.0)
-        self._streams[owner] += 1
-        try:
-            yield
-        finally:
-            self._streams[owner] -= 1
-            if not self._streams[owner]:
-                del self._streams[owner]
 
     # Webhooks
 
