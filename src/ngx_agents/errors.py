@@ -95,7 +95,13 @@ class InvalidRequest(RequestError):
 
 
 class Unauthenticated(RequestError):
+    """`is_guess`: nobody who gave these credentials out has made them."""
+
     code = "unauthenticated"
+
+    def __init__(self, message: str, *, is_guess: bool = False) -> None:
+        super().__init__(message)
+        self.is_guess = is_guess
 
 
 class Forbidden(RequestError):

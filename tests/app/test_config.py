@@ -64,6 +64,7 @@ def test_every_variable_sets_its_setting(name):
         "connection_pool_size": "20",
         "drain_delay_s": "5",
         "jwt_leeway_s": "5",
+        "jwt_max_life_s": "3600",
         "token_memory_s": "5",
         "max_header_bytes": "8192",
         "max_connections_per_address": "99",

@@ -62,6 +62,9 @@ GET /v1/admin/keys
 POST /v1/admin/keys
 POST /v1/admin/keys/{key_id}/rotate
 DELETE /v1/admin/keys/{key_id}
+GET /v1/admin/revocations
+POST /v1/admin/revocations
+POST /v1/me/sessions/revoke
 GET /v1/admin/mode
 PUT /v1/admin/mode
 DELETE /v1/admin/mode

@@ -96,4 +96,4 @@ def test_every_operation_keeps_its_promises(url: str) -> None:
     with requests.Session() as session:
         for operation in operations:
             _check(operation, url, session)
-    assert len(operations) == 78, "all of them but the document itself"
+    assert len(operations) == 81, "all of them but the document itself"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 from tests.integration.several import instances
 from tests.postgres_process import PostgresServer, postgres_server
@@ -20,13 +21,14 @@ from tests.server_process import ServerProcess
 __all__ = ["postgres_server"]
 
 WITHIN_S = 5.0
+SECRET = "0123456789abcdef0123456789abcdef"
 TRAIN = "quiero una rutina de gimnasio para ganar fuerza"
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[list[ServerProcess]]:
     folder = tmp_path_factory.mktemp("governed")
-    with instances(folder, postgres_server, "ab", chunk_gap_ms=0, NGX_AUTH="api_key") as started:
+    with instances(folder, postgres_server, "ab", chunk_gap_ms=0, NGX_AUTH="jwt", NGX_JWT_SECRET=SECRET) as started:
         yield started
 
 
@@ -92,6 +94,42 @@ async def test_a_stop_and_a_revoked_key_hold_everywhere_within_five_seconds(
     while (await there.call("GET", "/v1/me/profile"))[0] != 401:
         assert time.monotonic() - began_s < WITHIN_S
         await asyncio.sleep(0.05)
+
+
+async def test_a_token_that_was_taken_back_is_refused_everywhere_within_five_seconds(
+    servers: list[ServerProcess], session: aiohttp.ClientSession
+) -> None:
+    at = int(time.time()) - 5
+    claims = {"sub": "eve", "iat": at, "exp": at + 600, "jti": "eves-first"}
+    tokens = [jwt.encode(claims | {"jti": name}, SECRET, algorithm="HS256") for name in ("eves-first", "eves-second")]
+    first, second = ([_Bearer(session, server, one) for server in servers] for one in tokens)
+    assert {await one.profile() for one in (*first, *second)} == {200}
+    await asyncio.to_thread(ngx, servers[0], "tokens", "revoke", "--jti", "eves-first")
+    await _refused_everywhere(first)
+    assert {await one.profile() for one in second} == {200}
+    assert await second[0].call("POST", "/v1/me/sessions/revoke") == 200
+    assert await second[0].profile() == 401, "where it was said it holds at once"
+    await _refused_everywhere(second)
+
+
+async def _refused_everywhere(callers: list[_Bearer]) -> None:
+    began_s = time.monotonic()
+    while {await one.profile() for one in callers} != {401}:
+        assert time.monotonic() - began_s < WITHIN_S
+        await asyncio.sleep(0.05)
+
+
+class _Bearer:
+    def __init__(self, session: aiohttp.ClientSession, server: ServerProcess, token: str) -> None:
+        self._session, self._url = session, server.base_url
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def call(self, method: str, path: str) -> int:
+        async with self._session.request(method, self._url + path, headers=self._headers) as answer:
+            return answer.status
+
+    async def profile(self) -> int:
+        return await self.call("GET", "/v1/me/profile")
 
 
 @pytest.mark.slow

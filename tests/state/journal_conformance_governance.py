@@ -127,3 +127,27 @@ async def test_the_audit_log_lets_go_of_what_is_older_than_it_has_to_be(journal:
     assert await tell(journal, c.Expire(kind="audit", before=NOW + 3, now=NOW + 9, limit=2)) == 2
     assert await tell(journal, c.Expire(kind="audit", before=NOW + 3, now=NOW + 9, limit=2)) == 1
     assert [one.at for one in (await journal.query(c.ListAudit())).items] == [NOW + 3]
+
+
+async def test_revocations_are_counted_apart_and_forgotten_when_their_time_is_over(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoke(name: str, until: float) -> c.PutControl:
+        return put(name, msgspec.json.encode({"until": until}), kind="revocation")
+
+    monkeypatch.setattr("ngx_agents.state.governance.MAX_REVOCATIONS", 2)
+    await tell(journal, revoke("user:a\nana", NOW + 10))
+    await tell(journal, revoke("token:1", NOW + 20))
+    await tell(journal, revoke("token:1", NOW + 20))
+    with pytest.raises(Overloaded):
+        await tell(journal, revoke("token:2", NOW + 30))
+    await tell(journal, put("a"))
+    assert await tell(journal, c.ForgetRevocations(now=NOW + 9)) == 0
+    assert await tell(journal, c.ForgetRevocations(now=NOW + 10)) == 1
+    assert [one.id for one in await journal.query(c.ListControls())] == ["token:1", "a"]
+    await tell(journal, revoke("token:2", NOW + 30))
+    assert await tell(journal, c.ForgetRevocations(now=NOW + 99, limit=1)) == 1
+    newest = (await journal.query(c.ListControls()))[-1].number
+    await tell(journal, c.ForgetRevocations(now=NOW + 99))
+    await tell(journal, put("b"))
+    assert (await journal.query(c.ListControls()))[-1].number > newest, "no number is given twice"

@@ -126,6 +126,14 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     jwt_leeway_s: Annotated[
         float, setting("How far the issuer's clock may be off, when a token's times are checked.", bounds=(0, 300))
     ] = 30.0
+    jwt_max_life_s: Annotated[
+        float,
+        setting(
+            "How long after it was issued (iat) a token holds at the most, whatever its exp says. What is taken back is"
+            " remembered as long: set it to what your provider gives, an hour for most.",
+            bounds=(60, 31_622_400),
+        ),
+    ] = 7_776_000.0
     token_memory_s: Annotated[
         float,
         setting(

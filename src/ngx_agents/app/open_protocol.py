@@ -83,7 +83,7 @@ async def serving_grpc(config: Config, deps: GatewayDeps, settings: GatewaySetti
     if deps.a2a is None or not config.a2a.grpc_port:
         yield
         return
-    auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock)
+    auth = Authenticator(settings.auth, journal=deps.journal, clock=deps.clock, revocations=deps.controls.revocations)
     door = A2aDoor(deps, deps.a2a, deps.guard, auth)
     server, tls = config.server, None
     if server.tls_cert is not None and server.tls_key is not None:

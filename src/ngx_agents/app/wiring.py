@@ -393,5 +393,6 @@ def gateway_settings(config: Config) -> GatewaySettings:
             issuer=auth.jwt_issuer,
             leeway_s=auth.jwt_leeway_s,
             token_memory_s=auth.token_memory_s,
+            token_life_s=auth.jwt_max_life_s,
         ),
     )

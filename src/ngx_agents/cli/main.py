@@ -22,6 +22,7 @@ COMMANDS = {
     "mcp": "offer the team of a running server to MCP clients, over standard input and output",
     "agents": "print who is in the team",
     "keys": "create, list and revoke API keys",
+    "tokens": "take JWTs back before they expire",
     "plans": "say what the users of a plan may do",
     "tenants": "give tenants and users their plans",
     "mode": "set the operating mode on all instances, or leave it to the signals",

@@ -56,7 +56,12 @@ class Gateway:
         self._console = deps.console if settings.serves_callers else None
         self._cross_origin = CrossOrigin(settings.cors_origins) if settings.cors_origins else None
         self._auth = Authenticator(
-            settings.auth, journal=deps.journal, clock=deps.clock, pages=self._cross_origin, uses=deps.key_uses
+            settings.auth,
+            journal=deps.journal,
+            clock=deps.clock,
+            pages=self._cross_origin,
+            uses=deps.key_uses,
+            revocations=deps.controls.revocations,
         )
         self._entrance = deps.entrance
         self._meters = Meters(deps.metrics)

@@ -1,7 +1,8 @@
 """Authentication: from the headers of a request to the principal it acts for.
 
-What was verified is remembered, keyed by the token's SHA-256: a JWT until it expires (at most
-`token_memory_s`); API keys have their own ring (`key_ring.py`). The memory is bounded.
+What was verified is remembered, keyed by the token's SHA-256: a JWT until it expires (at most `token_memory_s`) or is
+taken back, which is looked up each time (two names in a table); API keys have their own ring (`key_ring.py`). The
+memory is bounded.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import re
 from collections.abc import Mapping
 
 from ngx_agents.clock import Clock
-from ngx_agents.errors import Forbidden, Unauthenticated
+from ngx_agents.errors import Forbidden, RateLimited, Unauthenticated
 from ngx_agents.gateway.api_keys import PREFIX
 from ngx_agents.gateway.cross_origin import CrossOrigin
-from ngx_agents.gateway.jwt_tokens import JwtVerifier
+from ngx_agents.gateway.jwt_tokens import JwtVerifier, Verified
 from ngx_agents.gateway.key_ring import KeyRing
 from ngx_agents.gateway.memo import Memo
 from ngx_agents.gateway.principal import LOCAL, Principal
 from ngx_agents.gateway.settings import AuthSettings
+from ngx_agents.resilience.lockout import Lockout
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.key_uses import KeyUses
+from ngx_agents.state.revocations import Revocations
 
 _KEY_PREFIX = PREFIX.encode()
 _LOOPBACK = re.compile(rb"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
@@ -37,6 +40,7 @@ class Authenticator:
         *,
         pages: CrossOrigin | None = None,
         uses: KeyUses | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         settings.check()
         self._settings = settings
@@ -44,8 +48,10 @@ class Authenticator:
         self._clock = clock
         self._jwt = JwtVerifier(settings, clock) if settings.mode == "jwt" else None
         self._withdrawals_seen = 0
-        self._tokens: Memo[Principal] = Memo(settings.remembered_tokens, clock.now_s)
-        self._keys = KeyRing(settings, journal, clock, uses=uses)
+        self._tokens: Memo[Verified] = Memo(settings.remembered_tokens, clock.now_s)
+        self._revocations = Revocations({}) if revocations is None else revocations
+        self._lockout = Lockout(clock)
+        self._keys = KeyRing(settings, journal, clock, uses=uses, lockout=self._lockout)
 
     async def principal(self, headers: Mapping[bytes, bytes], address: str = "") -> Principal:
         """`address` is the caller's, to bound its guesses.
@@ -60,17 +66,35 @@ class Authenticator:
         digest = hashlib.sha256(token).digest()
         if token.startswith(_KEY_PREFIX):
             return await self._keys.principal(digest, address)
-        return self._tokens.get(digest) or await self._by_jwt(token, digest)
+        verified = self._tokens.get(digest) or await self._by_jwt(token, digest, address)
+        if self._revocations.are_about(verified.token, verified.user, verified.issued_at):
+            self._tokens.drop(digest)
+            raise Unauthenticated("the token was taken back: sign in again")
+        return verified.principal
 
-    async def _by_jwt(self, token: bytes, digest: bytes) -> Principal:
-        if self._jwt is None or not token.isascii():
+    async def _by_jwt(self, token: bytes, digest: bytes, address: str) -> Verified:
+        """Verified whatever others at the address do: it is cheap, and no good token is refused for their guesses. Who
+        guesses wrong there hears 429 instead of 401 once there were too many, of tokens and keys together."""
+        if self._jwt is None:
             raise Unauthenticated("these credentials are not accepted here")
         try:
-            principal, expires_at = await self._jwt.verify(token.decode("ascii"))
+            verified = await self._jwt.verify(token.decode("latin-1"))
+        except Unauthenticated as refused:
+            if refused.is_guess:
+                self._count_guess(address)
+            raise
         finally:
             self._forget_withdrawn(self._jwt)
-        self._tokens.put(digest, principal, min(expires_at, self._clock.now_s() + self._settings.token_memory_s))
-        return principal
+        until_s = min(verified.expires_at, self._clock.now_s() + self._settings.token_memory_s)
+        self._tokens.put(digest, verified, until_s)
+        return verified
+
+    def _count_guess(self, address: str) -> None:
+        """Raises RateLimited when there were too many already."""
+        wait_s = self._lockout.wait_s(address)
+        if wait_s > 0.0:
+            raise RateLimited("too many wrong tokens or keys from this address", quota="keys", retry_after_s=wait_s)
+        self._lockout.guessed(address)
 
     def _forget_withdrawn(self, verifier: JwtVerifier) -> None:
         """What one of the withdrawn keys signed counts no longer: all of it is verified anew."""

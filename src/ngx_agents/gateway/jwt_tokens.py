@@ -7,12 +7,12 @@ never serve as a shared secret. Times are checked here, against the injected clo
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from jwt import PyJWT
 from jwt.api_jwk import PyJWK
 from jwt.api_jws import PyJWS
-from jwt.exceptions import PyJWTError
+from jwt.exceptions import DecodeError, InvalidAlgorithmError, InvalidKeyError, PyJWTError
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import Unauthenticated
@@ -20,9 +20,23 @@ from ngx_agents.gateway.identity import principal_named
 from ngx_agents.gateway.jwks import ALGORITHMS, Jwks
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.settings import AuthSettings
+from ngx_agents.state.revocations import token_name, user_name
 
+# what no token raises that our provider signed; one of others' audience, say, raises something else
+_GUESSED = (DecodeError, InvalidAlgorithmError, InvalidKeyError, ValueError, RecursionError)
 # what a token from outside can make the parser raise; RecursionError from JSON nested a thousand deep
 _UNREADABLE = (PyJWTError, ValueError, RecursionError)
+
+
+class Verified(NamedTuple):
+    """Whose the token is, and by what it can be taken back. Times are Unix seconds; `issued_at` is None where the token
+    does not say it."""
+
+    principal: Principal
+    expires_at: float
+    issued_at: float | None
+    token: str | None
+    user: str
 
 
 class JwtVerifier:
@@ -50,8 +64,8 @@ class JwtVerifier:
         """How often the provider took a key back since the start."""
         return 0 if self._jwks is None else self._jwks.withdrawals
 
-    async def verify(self, token: str) -> tuple[Principal, float]:
-        """The bearer and when the token expires (Unix seconds). Raises Unauthenticated, Unavailable."""
+    async def verify(self, token: str) -> Verified:
+        """Raises Unauthenticated (a guess unless the signature is one of ours), Unavailable."""
         key, algorithms = await self._key_for(token)
         try:
             claims = self._jwt.decode(
@@ -62,15 +76,16 @@ class JwtVerifier:
                 issuer=self._settings.issuer,
             )
         except _UNREADABLE as error:
-            raise Unauthenticated("the token does not verify") from error
-        expires_at = self._check_times(claims)
-        return _principal(claims), expires_at
+            raise Unauthenticated("the token does not verify", is_guess=isinstance(error, _GUESSED)) from error
+        expires_at, issued_at = self._check_times(claims)
+        principal = _principal(claims)
+        return Verified(principal, expires_at, issued_at, token_name(claims.get("jti")), user_name(principal.owner))
 
     async def _key_for(self, token: str) -> tuple[str | PyJWK, list[str]]:
         try:
             header = self._jws.get_unverified_header(token)
         except _UNREADABLE as error:
-            raise Unauthenticated("the token cannot be read") from error
+            raise Unauthenticated("the token cannot be read", is_guess=True) from error
         algorithm = header.get("alg")
         if algorithm == "HS256" and self._settings.jwt_secret:
             return self._settings.jwt_secret, ["HS256"]
@@ -78,16 +93,21 @@ class JwtVerifier:
             key = await self._jwks.key(header.get("kid"))
             if key is not None:
                 return key, [key.algorithm_name]
-        raise Unauthenticated("the token is not signed with a key and algorithm accepted here")
+        raise Unauthenticated("the token is not signed with a key and algorithm accepted here", is_guess=True)
 
-    def _check_times(self, claims: dict[str, Any]) -> float:
+    def _check_times(self, claims: dict[str, Any]) -> tuple[float, float | None]:
+        """When it expires, at the latest `token_life_s` after it was issued, and when that was."""
         now_s = self._clock.now_s()
         expires_at = _seconds(claims["exp"])
+        issued = claims.get("iat", claims.get("nbf"))
+        issued_at = None if issued is None else _seconds(issued)
+        if issued_at is not None:
+            expires_at = min(expires_at, issued_at + self._settings.token_life_s)
         if now_s >= expires_at + self._settings.leeway_s:
             raise Unauthenticated("the token has expired")
         if _seconds(claims.get("nbf", 0)) > now_s + self._settings.leeway_s:
             raise Unauthenticated("the token is not valid yet")
-        return expires_at
+        return expires_at, issued_at
 
 
 def _seconds(value: object) -> float:

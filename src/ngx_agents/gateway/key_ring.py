@@ -28,38 +28,47 @@ LOOK_UPS = 16
 
 
 class KeyRing:
-    """`uses`, where given, learns of every use."""
+    """`uses`, where given, learns of every use; `lockout` counts other guesses than those of keys, too."""
 
     def __init__(
-        self, settings: AuthSettings, journal: Journal, clock: Clock, *, uses: KeyUses | None = None
-    ) -> None:  # fmt: skip
+        self,
+        settings: AuthSettings,
+        journal: Journal,
+        clock: Clock,
+        *,
+        uses: KeyUses | None = None,
+        lockout: Lockout | None = None,
+    ) -> None:
         self._settings = settings
         self._journal = journal
         self._clock = clock
         self._uses = uses
         self._known = KnownKeys(settings.remembered_tokens, believed_s=settings.key_memory_s, clock=clock)
         self._unknown: Memo[bool] = Memo(settings.remembered_tokens, clock.monotonic_s)
-        self._lockout = Lockout(clock)
+        self._lockout = Lockout(clock) if lockout is None else lockout
         self._looking = asyncio.Semaphore(LOOK_UPS)
 
     async def principal(self, digest: bytes, address: str) -> Principal:
         """Raises Unauthenticated; RateLimited after too many unknown keys from the address; JournalUnavailable."""
         known = self._known.get(digest)
         if known is None:
-            self._check(address)
+            self._check(digest, address)
             async with self._looking:
                 known = self._known.get(digest) or await self._look_up(digest, address)
         if self._uses is not None:
             self._uses.note(digest)
         return known
 
-    def _check(self, address: str) -> None:
+    def _check(self, digest: bytes, address: str) -> None:
+        """A key that held a moment ago is no guess, whatever others at its address do."""
+        if self._known.had(digest):
+            return
         wait_s = self._lockout.wait_s(address)
         if wait_s > 0.0:
             raise RateLimited("too many unknown keys from this address", quota="keys", retry_after_s=wait_s)
 
     async def _look_up(self, digest: bytes, address: str) -> Principal:
-        self._check(address)
+        self._check(digest, address)
         if self._unknown.get(digest):
             self._refuse(address)
         if due := self._known.due():

@@ -48,6 +48,10 @@ class KnownKeys:
         known.used_s = now_s
         return known.principal if now_s < known.until_s else None
 
+    def had(self, digest: bytes) -> bool:
+        """Whether it held when it was looked up last, and has not been forgotten since."""
+        return digest in self._known
+
     def put(self, digest: bytes, principal: Principal, *, expires_at: float | None) -> None:
         """Looked up now. `expires_at` is Unix time, None for never."""
         self._known[digest] = _Known(principal, until_s=self._until_s(expires_at), used_s=self._clock.monotonic_s())

@@ -23,6 +23,9 @@ class Memo(Generic[T]):
     def clear(self) -> None:
         self._entries.clear()
 
+    def drop(self, key: bytes) -> None:
+        self._entries.pop(key, None)
+
     def get(self, key: bytes) -> T | None:
         entry = self._entries.get(key)
         if entry is None:

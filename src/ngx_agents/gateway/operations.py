@@ -82,7 +82,7 @@ def all_operations(deps: GatewayDeps, settings: GatewaySettings) -> list[Operati
         *attachment_operations(AttachmentRoutes(deps, settings.attachments_bytes)),
         *_openai(ChatRoutes(deps, settings)),
         *mcp_operations(McpRoutes(deps, settings.max_body_bytes)),
-        *admin_operations(deps),
+        *admin_operations(deps, settings.auth),
         *_health(HealthRoutes(deps)),
     ]
     operations.extend(_documents(DocumentRoutes(operations)))

@@ -15,8 +15,8 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How callers prove who they are. `none` makes everybody the one local user: for loopback addresses only.
 
     `leeway_s` is how far clocks may differ. `remembered_tokens` bounds the memory of verified tokens, each kept
-    for at most `token_memory_s`; an API key is believed for `key_memory_s` before it is looked up again, so a
-    revoked key is refused at the latest then.
+    for at most `token_memory_s`; a token that says when it was issued holds for at most `token_life_s` from then. An
+    API key is believed for `key_memory_s` before it is looked up again, so a revoked key is refused at the latest then.
     """
 
     mode: Literal["none", "jwt", "api_key"] = "none"
@@ -28,6 +28,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_token_bytes: int = 8_192
     remembered_tokens: int = 10_000
     token_memory_s: float = 600.0
+    token_life_s: float = 7_776_000.0
     key_memory_s: float = 4.0
 
     def check(self) -> None:

@@ -44,6 +44,7 @@ from ngx_agents.state.budget_commands import TakeBudget as TakeBudget
 from ngx_agents.state.governance import Audited as Audited
 from ngx_agents.state.governance import AuditEntry as AuditEntry
 from ngx_agents.state.governance import Control as Control
+from ngx_agents.state.governance import ForgetRevocations as ForgetRevocations
 from ngx_agents.state.governance import ListAudit as ListAudit
 from ngx_agents.state.governance import ListControls as ListControls
 from ngx_agents.state.governance import PutControl as PutControl
@@ -376,7 +377,7 @@ Command = (
     CreateConversation | DeleteConversation | ImportMessages | AcceptTurn | FinishTurn | SaveCheckpoint | RecordEffect
     | RequestCancel | ReleaseLane | PutProfile | AddLog | PutKey | RevokeKey | EraseUser | Beat | Leave | ReplayTurn
     | PutState | Append | PutBlob | DeleteBlob | PutConsent | Expire | TryElect | PutControl | WriteAudit | Audited
-    | EndKey | TouchKey | TakeBudget | GiveBudget | ForgetBudgets
+    | EndKey | TouchKey | TakeBudget | GiveBudget | ForgetBudgets | ForgetRevocations
     | PutSchedule | DeleteSchedule | FireSchedule | CreateBatch | AddBatchItems | StartBatch | DropBatch
     | TakeItems | CancelBatch | SettleBatch
     | EndTask | PutPush | DeletePush | ClaimPushes | SettlePush | ReplayPush | AddPost

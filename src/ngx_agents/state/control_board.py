@@ -15,7 +15,7 @@ import msgspec
 
 from ngx_agents.clock import Clock
 from ngx_agents.errors import NgxError
-from ngx_agents.state.commands import Control, ListControls
+from ngx_agents.state.commands import Control, ForgetRevocations, ListControls
 from ngx_agents.state.controls import (
     ACCOUNT_JOIN,
     HOUSE,
@@ -32,12 +32,14 @@ from ngx_agents.state.flags import is_on_for
 from ngx_agents.state.governance import ControlKind
 from ngx_agents.state.journal import Journal
 from ngx_agents.state.model import Owner
+from ngx_agents.state.revocations import Revocations
 from ngx_agents.telemetry.log import event_log
 from ngx_agents.telemetry.metrics import Metrics
 
 log = event_log("state")
 EVERY_S = 2.0
 AT_ONCE = 1000
+FORGET_EVERY_S = 600.0
 DEFAULT_PLAN = "default"
 _D = TypeVar("_D", bound=Document)
 
@@ -69,6 +71,8 @@ class ControlBoard:
         self._listeners: list[Callable[[], None]] = []
         self.stops: dict[str, Document] = {}
         """The same object for ever, so that who looks often may keep it."""
+        self.revocations = Revocations(self._known.setdefault("revocation", {}))
+        self._forgot_s = clock.monotonic_s()
         self._flags: dict[str, Document] = {}
         self._accounts: dict[str, Document] = {}
         failures = metrics.counter("ngx_control_refresh_failed_total", "Refreshes of the controls that failed.")
@@ -127,6 +131,21 @@ class ControlBoard:
         while True:
             await self._clock.sleep(self._every_s)
             await self.try_refresh()
+            if self._clock.monotonic_s() - self._forgot_s >= FORGET_EVERY_S:
+                await self.forget()
+
+    async def forget(self) -> None:
+        """Lets go of revocations that hold no more: here, and in the journal, where all instances may do so at once."""
+        self._forgot_s, now_s = self._clock.monotonic_s(), self._clock.now_s()
+        ended = self.revocations.ended(now_s)
+        for name in ended:
+            del self._known["revocation"][name]
+        if not ended:
+            return
+        try:
+            await self._journal.transact([ForgetRevocations(now=now_s)])
+        except NgxError as error:
+            log.warning("controls.not_forgotten", code=error.code)
 
     async def try_refresh(self) -> None:
         """Refreshes, or counts that the journal could not be asked."""
@@ -146,7 +165,8 @@ class ControlBoard:
                 )  # fmt: skip
                 for control in found:
                     self._take(control)
-                has_changed, is_more = has_changed or bool(found), len(found) == AT_ONCE
+                    has_changed |= control.kind != "revocation"
+                is_more = len(found) == AT_ONCE
             if has_changed:
                 self._settle()
 

@@ -126,6 +126,14 @@ class OperatorMode(Document, frozen=True, kw_only=True):
             raise ValueError("there is no such mode")
 
 
+class Revocation(Document, frozen=True, kw_only=True):
+    """Tokens that hold no more: the one that it is named for, or a user's that were issued before `issued_before`.
+    After `until` all of them have expired. Times are Unix seconds."""
+
+    until: float
+    issued_before: float | None = None
+
+
 DOCUMENTS: dict[ControlKind, type[Document]] = {
     "plan": Plan,
     "tenant": Tenant,
@@ -134,6 +142,7 @@ DOCUMENTS: dict[ControlKind, type[Document]] = {
     "budget": Budget,
     "stop": Stop,
     "mode": OperatorMode,
+    "revocation": Revocation,
 }
 _DECODERS = {kind: msgspec.json.Decoder(document) for kind, document in DOCUMENTS.items()}
 
@@ -151,6 +160,8 @@ def check_name(kind: ControlKind, name: str) -> str:
         is_good = _STOP.fullmatch(name) is not None
     elif kind == "mode":
         is_good = name == HOUSE
+    elif kind == "revocation":
+        is_good = False  # made by `revocations.py` alone
     else:
         parts = name.split(ACCOUNT_JOIN)
         is_good = len(parts) == (2 if kind == "account" else 1) and all(map(_is_owner_name, parts))

@@ -1,6 +1,7 @@
 """What operators decide, and the log of who decided it. Part of `commands`.
 
-A control is one JSON document of a kind: a plan, a tenant, an account, a flag, a budget, a stop, the operators' mode.
+A control is one JSON document of a kind: a plan, a tenant, an account, a flag, a budget, a stop, the operators' mode,
+a revocation.
 All of them are few (`MAX_CONTROLS`), so that every instance holds them all and follows their changes by `number`, which
 grows with every change in the order of the commits.
 """
@@ -11,8 +12,10 @@ from typing import Any, Literal
 
 import msgspec
 
-ControlKind = Literal["plan", "tenant", "account", "flag", "budget", "stop", "mode"]
+ControlKind = Literal["plan", "tenant", "account", "flag", "budget", "stop", "mode", "revocation"]
 MAX_CONTROLS = 100_000
+MAX_REVOCATIONS = 50_000
+"""Counted apart: however many users sign out everywhere, operators can go on deciding."""
 MAX_CONTROL_BYTES = 16_384
 REMOVED_KEPT_S = 86_400.0
 """How long the row of a removed control stays at least: every instance has followed it by then."""
@@ -49,13 +52,20 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 class PutControl(msgspec.Struct, frozen=True, kw_only=True):
     """→ Control | None: what was there before. An empty `body` removes it.
 
-    Raises InvalidRequest (too large), Overloaded when there are `MAX_CONTROLS` already.
+    Raises InvalidRequest (too large), Overloaded when there are `MAX_CONTROLS` already (`MAX_REVOCATIONS` of those).
     """
 
     kind: ControlKind
     id: str
     body: bytes
     now: float
+
+
+class ForgetRevocations(msgspec.Struct, frozen=True, kw_only=True):
+    """→ int: how many revocations went that hold no more, at most `limit`. Nobody is told: each instance knows when."""
+
+    now: float
+    limit: int = 1000
 
 
 class WriteAudit(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +83,11 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Any
     entry: AuditEntry
+
+
+def most_of(kind: ControlKind) -> int:
+    """How many there may be, of revocations or of all the others."""
+    return MAX_REVOCATIONS if kind == "revocation" else MAX_CONTROLS
 
 
 def completed(entry: AuditEntry, result: Any) -> AuditEntry:

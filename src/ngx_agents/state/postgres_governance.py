@@ -37,22 +37,37 @@ async def _put_control(connection: Connection, command: g.PutControl) -> g.Contr
         raise InvalidRequest(f"more than {g.MAX_CONTROL_BYTES} bytes", field="body")
     await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
     row = await connection.fetchrow(f"{_CONTROL} AND kind = $1 AND id = $2", command.kind, command.id)
-    if row is None and await _is_full(connection, command.now):
+    if row is None and await _is_full(connection, command):
         raise Overloaded("there are too many controls", retry_after_s=3600.0)
     await connection.execute(_PUT, command.kind, command.id, command.body, command.now)
     return _control(row) if row is not None and row[2] else None
 
 
-async def _is_full(connection: Connection, now_s: float) -> bool:
+async def _is_full(connection: Connection, command: g.PutControl) -> bool:
     """Also after the rows of removed controls went; the highest number stays, so that none is given twice."""
-    if await connection.fetchval("SELECT count(*) FROM ngx.control") < g.MAX_CONTROLS:
+    count = await connection.fetchval(
+        "SELECT count(*) FROM ngx.control WHERE (kind = 'revocation') = $1", command.kind == "revocation"
+    )
+    if count < g.most_of(command.kind):
         return False
     gone = await connection.execute(
         "DELETE FROM ngx.control WHERE body = '' AND changed_at < $1"
         " AND number < (SELECT max(number) FROM ngx.control)",
-        now_s - g.REMOVED_KEPT_S,
+        command.now - g.REMOVED_KEPT_S,
     )
     return gone == "DELETE 0"
+
+
+async def _forget_revocations(connection: Connection, command: g.ForgetRevocations) -> int:
+    await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+    gone = await connection.execute(
+        "DELETE FROM ngx.control WHERE kind = 'revocation' AND id IN (SELECT id FROM ngx.control"
+        " WHERE kind = 'revocation' AND body <> '' AND (convert_from(body, 'UTF8')::json->>'until')::float8 <= $1"
+        " AND number < (SELECT max(number) FROM ngx.control) LIMIT $2)",
+        command.now,
+        command.limit,
+    )
+    return int(gone.split()[-1])
 
 
 async def write_audit(connection: Connection, entry: g.AuditEntry, *, shard: int = 0) -> None:
@@ -106,6 +121,7 @@ async def _list_audit(connection: Connection, question: g.ListAudit) -> Page:
 
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {
     g.PutControl: _put_control,
+    g.ForgetRevocations: _forget_revocations,
     g.WriteAudit: _write_audit,
 }
 ANSWER: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {

@@ -147,7 +147,7 @@ def _touched_by_instance(command: c.Command) -> str:
 
 def _touched_by_operator(command: c.Command) -> str:
     match command:
-        case c.PutControl():
+        case c.PutControl() | c.ForgetRevocations():
             return "control"
         case c.WriteAudit():
             return command.entry.id

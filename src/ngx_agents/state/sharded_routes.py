@@ -25,7 +25,7 @@ def shard_for(told: c.Command | c.Question) -> int | None:
             return told.key.digest[0] if told.key.digest else 0
         case c.FindKey() | c.TouchKey() | c.RevokeKey() | c.EndKey():
             return told.digest[0] if told.digest else 0
-        case c.TryElect() | c.GetTime() | c.PutControl() | c.WriteAudit() | c.ListControls():
+        case c.TryElect() | c.GetTime() | c.PutControl() | c.ForgetRevocations() | c.WriteAudit() | c.ListControls():
             return HOUSE
         case c.TakeBudget() | c.GiveBudget():
             return shard_of(told.meter)

@@ -28,8 +28,10 @@ def _put_control(db: Connection, command: g.PutControl) -> g.Control | None:
         raise InvalidRequest(f"more than {g.MAX_CONTROL_BYTES} bytes", field="body")
     row = db.execute(f"{_CONTROL} WHERE kind = ? AND id = ?", (command.kind, command.id)).fetchone()
     if row is None:
-        (count,) = db.execute("SELECT count(*) FROM control").fetchone()
-        if count >= g.MAX_CONTROLS and not _forget_removed(db, command.now):
+        (count,) = db.execute(
+            "SELECT count(*) FROM control WHERE (kind = 'revocation') = (?1 = 'revocation')", (command.kind,)
+        ).fetchone()
+        if count >= g.most_of(command.kind) and not _forget_removed(db, command.now):
             raise Overloaded("there are too many controls", retry_after_s=3600.0)
     db.execute(
         "INSERT OR REPLACE INTO control (kind, id, body, number, changed_at)"
@@ -44,6 +46,15 @@ def _forget_removed(db: Connection, now_s: float) -> int:
     return db.execute(
         "DELETE FROM control WHERE body = x'' AND changed_at < ? AND number < (SELECT max(number) FROM control)",
         (now_s - g.REMOVED_KEPT_S,),
+    ).rowcount
+
+
+def _forget_revocations(db: Connection, command: g.ForgetRevocations) -> int:
+    return db.execute(
+        "DELETE FROM control WHERE kind = 'revocation' AND id IN (SELECT id FROM control WHERE kind = 'revocation'"
+        " AND json_extract(CAST(body AS TEXT), '$.until') <= ?"
+        " AND number < (SELECT max(number) FROM control) LIMIT ?)",
+        (command.now, command.limit),
     ).rowcount
 
 
@@ -84,6 +95,7 @@ def _list_audit(db: Connection, question: g.ListAudit) -> Page:
 
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {
     g.PutControl: _put_control,
+    g.ForgetRevocations: _forget_revocations,
     g.WriteAudit: lambda db, command: write_audit(db, command.entry),
 }
 ANSWER: dict[type, Callable[[Connection, Any], Any]] = {g.ListControls: _list_controls, g.ListAudit: _list_audit}

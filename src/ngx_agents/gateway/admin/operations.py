@@ -8,11 +8,13 @@ from typing import Any
 from ngx_agents.gateway.admin.controls import ControlRoutes
 from ngx_agents.gateway.admin.keys import KeyBody, KeyList, KeyRoutes, NewKey, RotateBody
 from ngx_agents.gateway.admin.mode import ModeBody, ModeRoutes, ModeView
+from ngx_agents.gateway.admin.revocations import RevocationList, RevocationRoutes, RevocationView, RevokeBody
 from ngx_agents.gateway.admin.routes import AdminRoutes
 from ngx_agents.gateway.admin.wire import AuditPage, ControlList, ControlView, MeterList, Status
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.operation import CURSOR, LIMIT, Operation, Parameter, operation_of
 from ngx_agents.gateway.principal import OPERATOR
+from ngx_agents.gateway.settings import AuthSettings
 from ngx_agents.state.controls import DOCUMENTS
 from ngx_agents.state.governance import ControlKind
 
@@ -32,7 +34,7 @@ def admin_operation(
     return operation_of(call, handler, summary=summary, answers=answers, role=OPERATOR, **more)
 
 
-def admin_operations(deps: GatewayDeps) -> list[Operation]:
+def admin_operations(deps: GatewayDeps, auth: AuthSettings) -> list[Operation]:
     routes = AdminRoutes(deps)
     return [
         admin_operation(
@@ -49,6 +51,7 @@ def admin_operations(deps: GatewayDeps) -> list[Operation]:
         *_modes(ModeRoutes(deps)),
         *_controls(ControlRoutes(deps)),
         *_keys(KeyRoutes(deps)),
+        *_revocations(RevocationRoutes(deps, auth)),
     ]  # fmt: skip
 
 
@@ -61,7 +64,8 @@ def _modes(routes: ModeRoutes) -> list[Operation]:
     ]
 
 
-_PATHS: dict[ControlKind, str] = {kind: f"/v1/admin/{kind}s/{{{kind}}}" for kind in DOCUMENTS if kind != "mode"}
+_ELSEWHERE = ("mode", "revocation")
+_PATHS: dict[ControlKind, str] = {kind: f"/v1/admin/{kind}s/{{{kind}}}" for kind in DOCUMENTS if kind not in _ELSEWHERE}
 _PATHS["account"] = "/v1/admin/accounts/{tenant}/{user}"
 
 
@@ -100,4 +104,22 @@ def _keys(routes: KeyRoutes) -> list[Operation]:
             answers={201: (NewKey,)}, body=RotateBody,
         ),
         admin_operation(f"DELETE {one}", routes.revoke_key, summary="Revoke a key", answers={204: ()}),
+    ]  # fmt: skip
+
+
+def _revocations(routes: RevocationRoutes) -> list[Operation]:
+    path = "/v1/admin/revocations"
+    return [
+        admin_operation(
+            f"GET {path}", routes.list_revocations, summary="Tokens that were taken back and have not all expired",
+            answers={200: (RevocationList,)},
+        ),
+        admin_operation(
+            f"POST {path}", routes.revoke, summary="Take back a token, or all that a user was given before",
+            answers={201: (RevocationView,)}, body=RevokeBody,
+        ),
+        operation_of(
+            "POST /v1/me/sessions/revoke", routes.sign_out, summary="Sign out everywhere: every token so far",
+            answers={200: (RevocationView,)},
+        ),
     ]  # fmt: skip
