@@ -328,6 +328,28 @@ def test_the_cap_falls_at_once_when_somebody_comes_and_then_climbs_by_ones() -> 
     assert cap.cap == 2, "so few are not what slows it"
 
 
+def test_after_a_rest_the_cap_begins_where_it_began() -> None:
+    cap = BatchCap(places=100, share=0.9)
+    first = cap.cap
+    for _ in range(40):
+        cap.adapt(was_used=True, lag_s=0.0, ended_per_s=500.0)
+    cap.rest()
+    assert cap.cap == first
+    for _ in range(20):
+        cap.adapt(was_used=True, lag_s=0.05, ended_per_s=500.0)
+    cap.rest()
+    assert cap.cap == 2, "and no higher than a slow loop let it"
+
+
+async def test_the_cap_rests_while_nothing_is_open(house: House) -> None:
+    async with working(house) as work:
+        told = house.metrics.gauge("ngx_batch_cap", "").labels()
+        await work.ended(await work.batch(*(f"numero {number}" for number in range(200))))
+        await asyncio.sleep(0.2)
+        await work.ended(await work.batch("uno"))
+        assert told.value <= 10
+
+
 @pytest.mark.parametrize(
     ("used", "at_work", "room"), [(0, 0, 8), (8, 8, 0), (85, 0, 5), (90, 3, 0), (100, 0, 0), (3, 3, 5)]
 )

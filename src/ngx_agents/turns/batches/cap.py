@@ -55,6 +55,10 @@ class BatchCap:
         elif was_used:
             self.cap = min(self._most, self.cap + max(1, int(self.cap * pace.climb)))
 
+    def rest(self) -> None:
+        """Nothing is open: what comes next begins as carefully as the first."""
+        self.cap = min(self.cap, FIRST)
+
     def room(self, *, used: int, at_work: int) -> int:
         """How many more may begin, where `used` places are taken, `at_work` of them by batches."""
         return max(0, min(self.cap - at_work, self._most - used))

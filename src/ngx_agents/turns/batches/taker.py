@@ -116,6 +116,8 @@ class BatchTaker:
         if (wait_s := self._engine.batches.wait_s) > 0:
             return wait_s
         found: tuple[OpenBatch, ...] = await self._journal.query(OpenBatches(now=self._clock.now_s(), limit=SERVED))
+        if not found:
+            self._cap.rest()
         self._lookout.begin_look()
         if not self._lookout.is_held:
             await self._serve([one for one in found if one.waiting and not self._lookout.is_put_off(one.owner)])
