@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 
 import pytest
 import uvloop
@@ -39,6 +41,28 @@ async def test_a_wait_over_its_limit_is_a_model_timeout_and_the_task_lives_on() 
     await asyncio.sleep(0)
     assert await _wait(watch, 0.5, 0) == "waited"
     watch.close()
+
+
+def test_what_came_while_the_loop_was_busy_is_not_taken_for_silence() -> None:
+    """On uvloop, which runs its timers before it looks at its sockets."""
+
+    async def heard() -> bytes:
+        loop, watch = asyncio.get_running_loop(), StallWatch()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            loop.call_later(0.01, lambda: (theirs.send(b"in time"), time.sleep(0.4)))
+            watch.begin(0.1)
+            try:
+                found = await loop.sock_recv(ours, 16)
+            except asyncio.CancelledError as exc:
+                watch.overdue(exc)
+                raise
+            await watch.end()
+        watch.close()
+        return found
+
+    assert uvloop.run(heard()) == b"in time"
 
 
 async def test_a_shorter_limit_after_a_longer_one_holds() -> None:

@@ -3,6 +3,10 @@
 `asyncio.timeout` must not be open across a `yield`, and opening one for every chunk costs more than the chunk. Here one
 timer per stream looks, when it is due, whether the wait under way is overdue, and then cancels that wait alone:
 `begin` before it, `end` after it, `overdue` to tell our own cancel from somebody else's.
+
+A loop that is late runs its timers before it looks at its sockets: what came in time would be taken for silence, and
+the model be blamed for the load of this machine. So an overdue wait gets as long again as the timer was late, until the
+timer comes in time.
 """
 
 from __future__ import annotations
@@ -12,11 +16,14 @@ from math import inf
 
 from ngx_agents.errors import ModelTimeout
 
+GRACE_S = 0.02
+LATE_S = 0.25  # a timer that is later than that tells of a busy loop
+
 
 class StallWatch:
     """Belongs to one stream; its waits may be made by different tasks, one after the other."""
 
-    __slots__ = ("_cancelling", "_due_s", "_handle", "_has_fired", "_looks_s", "_loop", "_task")
+    __slots__ = ("_cancelling", "_due_s", "_handle", "_has_fired", "_has_grace", "_looks_s", "_loop", "_task")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -26,11 +33,13 @@ class StallWatch:
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._has_fired = False
+        self._has_grace = False
 
     def begin(self, limit_s: float) -> None:
         """A wait of at most `limit_s` begins in the current task."""
         self._task = asyncio.current_task(self._loop)
         self._cancelling = self._task.cancelling() if self._task else 0
+        self._has_grace = False
         self._due_s = self._loop.time() + limit_s
         if self._handle is None:
             self._look_at(self._due_s)
@@ -71,8 +80,13 @@ class StallWatch:
         self._handle = None
         if self._due_s == inf:
             return
-        if self._loop.time() < self._due_s:
+        now_s = self._loop.time()
+        late_s = now_s - self._looks_s
+        if now_s < self._due_s:
             self._look_at(self._due_s)
+        elif not self._has_grace or late_s > LATE_S:
+            self._has_grace = True
+            self._look_at(now_s + max(GRACE_S, late_s))
         elif self._task is not None:
             self._has_fired = True
             self._task.cancel()
