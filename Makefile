@@ -3,6 +3,11 @@ SHELL := /bin/bash
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 PYTHON ?= python3
 VENV := .venv/.ready
+# JOBS=2 make test: two processes, a file of tests as a whole in one of them, long files wherever the shuffle puts them
+JOBS ?= 1
+PYTEST := .venv/bin/pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
+# tests start hundreds of servers, and are collected more than once: what they import is compiled once
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: serve local test test-all check bench fmt browser clean
 .DELETE_ON_ERROR:
@@ -23,10 +28,15 @@ local: $(VENV) ## the small local model, for answers without any account: 127 MB
 	@$(UV) sync --quiet --frozen --inexact --compile-bytecode --extra local
 
 test: $(VENV) browser ## everything but the slow tests
-	.venv/bin/pytest
+	$(PYTEST)
 
 test-all: test ## and the slow ones: kill rounds, the saturated loop
-	.venv/bin/pytest -m slow --timeout 300
+ifeq ($(JOBS),1)
+	$(PYTEST) -m slow --timeout 300
+else # what measures wants to be alone
+	$(PYTEST) -m "slow and not alone" --timeout 300
+	.venv/bin/pytest -m "slow and alone" --timeout 300
+endif
 
 check: $(VENV) ## formatting, lint, types, layers, dependencies, spelling
 	.venv/bin/ruff format --check .

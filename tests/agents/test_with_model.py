@@ -71,7 +71,7 @@ def emulator(running: str) -> Emulator:
 
 @pytest.fixture(scope="module")
 def client(running: str) -> VertexAIClient:
-    return VertexAIClient(settings=VertexSettings(project="test", base_url=running))
+    return VertexAIClient(settings=VertexSettings(project="test", base_url=running), retry_delay=0.01)
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,7 @@ def test_a_table_says_what_holds_and_json_keeps_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_every_turn_of_a_sample_is_a_call_to_the_model() -> None:
     with emulator(chunks=5) as model, ngx_server(model.url) as server:
         before = control(model)["calls"]
@@ -75,6 +76,7 @@ def test_a_sample_fails_loudly_when_an_answer_is_not_the_models() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_server_and_bare_handler_answer_the_same_load() -> None:
     load = Load(streams=True, concurrency=4, conversations=8, chunks=20, seconds=0.3, pairs=1)
     found = compare("tiny", load, pinned=False)

@@ -135,6 +135,7 @@ async def test_kill_after_kill_loses_nothing(house: House) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_a_takeover_takes_at_most_eight_seconds(house: House) -> None:
     took: list[float] = []
