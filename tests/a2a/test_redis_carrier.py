@@ -116,14 +116,14 @@ async def test_under_standing_load_a_message_waits_half_a_second_also_in_redis(s
             running = group.create_task(a2a.request(agent, "first", deadline_s=soon()))
             await until(lambda: gate.entered)
             waiting = [group.create_task(refused_after_s(a2a, agent)) for _ in range(2)]
-            await asyncio.sleep(0.1)
+            await until(lambda: server.say("XLEN", f"ngx:a2a:{{{agent}}}:q1") == b":3\r\n")
             standing = f"ngx:a2a:{{{agent}}}:standing"
             since_ms = int(server.say("GET", standing).split(b"\r\n")[1])
             server.say("SET", standing, str(since_ms - 5000), "PX", "60000")
             took_s = [await each for each in waiting]
             gate.open()
         assert running.result() == "first"
-        assert all(0.4 < each < 2.0 for each in took_s)
+        assert all(0.4 < each < 4.0 for each in took_s)  # of the five that they would wait otherwise
 
 
 async def refused_after_s(a2a: A2AServer, agent: str) -> float:
