@@ -1,7 +1,9 @@
 """A thread that owns one blocking resource (a connection, a file) and does what the event loop hands it, in batches.
 
 The loop produces, this thread consumes, results go back in one wake-up per batch. At once when idle; what comes
-meanwhile is the next batch. A caller that stops waiting does not undo its work. `stop` lets everything finish.
+meanwhile is the next batch. Of more than fits into one the more urgent go first, and each class has a part of it, so
+that none starves; a class keeps its order. A caller that stops waiting does not undo its work. `stop` lets everything
+finish.
 """
 
 from __future__ import annotations
@@ -16,6 +18,11 @@ from ngx_agents.errors import JournalUnavailable, NgxError
 from ngx_agents.resilience.courtesy import Courtesy
 
 MAX_BATCH = 256
+MAX_WAITING = 10_000
+CLASSES = 4
+USUAL = 1
+LEAST_SHARE = 16
+"""One of so many places of a batch is each class's own."""
 
 
 class Closable(Protocol):
@@ -46,7 +53,8 @@ class OwnerThread(Generic[Resource]):
         self._run_batch = run_batch
         self._understood = understood
         self._courtesy = courtesy
-        self._jobs: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._jobs: tuple[queue.SimpleQueue[_Item], ...] = tuple(queue.SimpleQueue() for _ in range(CLASSES))
+        self._waiting: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True for each job, False at the end
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -65,16 +73,22 @@ class OwnerThread(Generic[Resource]):
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
-        self._jobs.put(None)
+        self._waiting.put(False)
         await asyncio.to_thread(thread.join)
 
-    def submit(self, job: object) -> asyncio.Future[Any]:
-        """Hands a job over. Raises JournalUnavailable when stopped; the future raises what the job raised."""
+    def submit(self, job: object, urgency: int = USUAL) -> asyncio.Future[Any]:
+        """Hands a job over; `urgency` is its class, 0 first. The future raises what the job raised.
+
+        Raises JournalUnavailable when stopped, or when `MAX_WAITING` wait already.
+        """
         if self._thread is None or self._loop is None:
             raise JournalUnavailable("the journal is closed")
+        if self._waiting.qsize() >= MAX_WAITING:
+            raise JournalUnavailable("too much is waiting to be written or read", retry_after_s=2.0)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._courtesy.begin()
-        self._jobs.put((job, future))
+        self._jobs[urgency].put((job, future))
+        self._waiting.put(True)
         return future
 
     def _main(self, started: asyncio.Future[None]) -> None:
@@ -85,8 +99,8 @@ class OwnerThread(Generic[Resource]):
             self._post(_settle_one, started, self._understood(error))
             return
         self._post(_settle_one, started, None)
-        while (item := self._jobs.get()) is not None:
-            batch, last = self._gather(item)
+        while self._waiting.get():
+            batch, last = self._gather()
             try:
                 results = self._run_batch(connection, [job for job, _ in batch])
             except Exception as error:  # noqa: BLE001 - a thread that ends would leave every caller waiting
@@ -96,17 +110,30 @@ class OwnerThread(Generic[Resource]):
                 break
         connection.close()
 
-    def _gather(self, first: _Item) -> tuple[list[_Item], bool]:
-        batch = [first]
-        while len(batch) < MAX_BATCH:
+    def _gather(self) -> tuple[list[_Item], bool]:
+        """The next batch, one job of which has been counted, and whether it is the last."""
+        count, last = 1, False
+        while count < MAX_BATCH and not last:
             try:
-                item = self._jobs.get_nowait()
+                last = not self._waiting.get_nowait()
             except queue.Empty:
                 break
-            if item is None:
-                return batch, True
-            batch.append(item)
-        return batch, False
+            count += not last
+        if count == 1:
+            return [next(jobs for jobs in self._jobs if jobs.qsize()).get_nowait()], last
+        shares = zip(self._jobs, self._shares(count), strict=True)
+        return [jobs.get_nowait() for jobs, share in shares for _ in range(share)], last
+
+    def _shares(self, count: int) -> list[int]:
+        """How many of each class go into a batch of `count`."""
+        waiting = [jobs.qsize() for jobs in self._jobs]
+        shares = [min(each, count // LEAST_SHARE) for each in waiting]
+        left = count - sum(shares)
+        for urgency, each in enumerate(waiting):
+            more = min(left, each - shares[urgency])
+            shares[urgency] += more
+            left -= more
+        return shares
 
     def _deliver(self, batch: list[_Item], results: list[Any]) -> None:
         for (_, future), result in zip(batch, results, strict=True):

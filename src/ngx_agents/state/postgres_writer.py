@@ -17,7 +17,8 @@ from ngx_agents.state.postgres_batches import Job
 from ngx_agents.state.postgres_connections import Connector
 from ngx_agents.state.postgres_errors import is_outage, understood
 from ngx_agents.state.postgres_line import Line
-from ngx_agents.state.postgres_queue import JobQueue, Waiting
+from ngx_agents.state.postgres_queue import JobQueue
+from ngx_agents.state.postgres_waiting import Waiting
 from ngx_agents.telemetry.metrics import Metrics
 
 JOIN_AT = 32

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ngx_agents.errors import JournalError, JournalLocked, JournalTooNew, JournalUnavailable
+from ngx_agents.resilience.caller import urgency_of
 from ngx_agents.resilience.courtesy import Courtesy
 from ngx_agents.state.commands import Command, Grant, Question
 from ngx_agents.state.migrations import migrations
 from ngx_agents.state.owner_thread import OwnerThread
 from ngx_agents.state.sqlite_batches import in_transaction, read_batch, understood, write_batch
 from ngx_agents.state.sqlite_turns import claim_lanes
+from ngx_agents.state.urgency import CLASSES, FIRST, INTERACTIVE, urgency_of_commands
 
 Connection = sqlite3.Connection
 BUSY_TIMEOUT_MS = 5000
@@ -64,17 +66,20 @@ class SqliteJournal:
         return int(version)
 
     async def transact(self, commands: Sequence[Command]) -> list[Any]:
-        results: list[Any] = await self._writer.submit(commands)
+        if not commands:  # whatever was handed in before is done when it returns
+            await asyncio.gather(*(self._writer.submit((), urgency) for urgency in range(CLASSES)))
+            return []
+        results: list[Any] = await self._writer.submit(commands, urgency_of_commands(commands))
         return results
 
     async def query(self, question: Question) -> Any:
-        return await self._reader.submit(question)
+        return await self._reader.submit(question, urgency_of(INTERACTIVE))
 
     async def claim(self, limit: int, *, instance: str, now: float) -> list[Grant]:
         if not self._exclusive:
             raise JournalError("a journal that was not opened exclusively cannot claim lanes")
         grants: list[Grant] = await self._writer.submit(
-            lambda db: in_transaction(db, lambda: claim_lanes(db, limit=limit, instance=instance))
+            lambda db: in_transaction(db, lambda: claim_lanes(db, limit=limit, instance=instance)), FIRST
         )
         return grants
 

@@ -51,10 +51,14 @@ def in_transaction(db: Connection, run: Callable[[], Result]) -> Result:
 
 
 def write_batch(db: Connection, jobs: Sequence[Job]) -> list[Any]:
-    """One transaction for all commands; when one breaks it, one for each job. Calls run by themselves."""
-    if any(callable(job) for job in jobs):
-        return [_call(db, job) if callable(job) else write_batch(db, [job])[0] for job in jobs]
+    """One transaction for all commands; when one breaks it, one for each job. Calls run before, by themselves."""
+    called = [_call(db, job) if callable(job) else None for job in jobs]
     commands = [job for job in jobs if not callable(job)]
+    written = iter(_write(db, commands) if commands else ())
+    return [result if callable(job) else next(written) for job, result in zip(jobs, called, strict=True)]
+
+
+def _write(db: Connection, commands: Sequence[Sequence[Command]]) -> list[Any]:
     is_open = False
 
     def all_of_them() -> list[list[Any]]:
