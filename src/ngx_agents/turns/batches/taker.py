@@ -114,6 +114,7 @@ class BatchTaker:
     async def _look(self) -> float:
         """Serves who waits; how long to wait before the next look."""
         if (wait_s := self._engine.batches.wait_s) > 0:
+            self._was_used = False  # what ended meanwhile says nothing of how much the loop bears
             return wait_s
         found: tuple[OpenBatch, ...] = await self._journal.query(OpenBatches(now=self._clock.now_s(), limit=SERVED))
         if not found:
