@@ -95,7 +95,7 @@ def request(conversation_id: str, text: str, **changes: object) -> TurnRequest:
     return TurnRequest(**(values | changes))  # type: ignore[arg-type]
 
 
-async def eventually(check: Callable[[], bool] | Callable[[], Awaitable[bool]], within_s: float = 3.0) -> None:
+async def eventually(check: Callable[[], bool] | Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
     async with asyncio.timeout(within_s):
         while True:
             result = check()

@@ -151,7 +151,7 @@ async def _reached(base_url: str, builder: ClientBuilder) -> str:
 
 
 async def _until_begun(got: list[bytes]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while not got:  # noqa: ASYNC110  # the reader tells nobody
             await asyncio.sleep(0.005)
 

@@ -110,7 +110,7 @@ async def test_waiter_cancelled_while_it_is_served_hands_on_its_place() -> None:
         await asyncio.sleep(0)
         pool.give_back(slot)
         first.cancel()
-        assert await asyncio.wait_for(second, 1) is slot
+        assert await asyncio.wait_for(second, 10) is slot
     assert pool.in_flight == 1
 
 

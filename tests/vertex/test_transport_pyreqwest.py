@@ -193,7 +193,7 @@ async def test_deadline_holds_while_the_peer_is_greeted() -> None:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while not is_so():  # noqa: ASYNC110  # the server is watched from outside
             await asyncio.sleep(0.001)
 

@@ -118,13 +118,13 @@ class TransportConformance:
         async with self.made(8, max_body_bytes=100_000) as transport:
             with pytest.raises(ModelProtocolError):
                 await transport.post(self.call(server[0], "/flood"))
-            await asyncio.wait_for(server[1].gone.wait(), 2)
+            await asyncio.wait_for(server[1].gone.wait(), 10)
             server[1].gone.clear()
             got: list[bytes] = []
             with pytest.raises(ModelProtocolError):
                 await self._read(transport, self.call(server[0], "/flood"), got)
             assert len(b"".join(got)) <= 100_000
-            await asyncio.wait_for(server[1].gone.wait(), 2)
+            await asyncio.wait_for(server[1].gone.wait(), 10)
 
     async def test_answer_as_large_as_allowed_passes(self, server: tuple[str, Seen]) -> None:
         async with self.made(8, max_body_bytes=len(BIG)) as transport:
@@ -244,7 +244,7 @@ class TransportConformance:
             task = group.create_task(transport.post(self.call(server[0], "/silent", timeout_s=0.1)))
             await _until(lambda: server[1].open_now == 1)
             task.cancel()
-            await asyncio.wait_for(server[1].gone.wait(), 2)
+            await asyncio.wait_for(server[1].gone.wait(), 10)
             assert (await transport.post(self.call(server[0], "/echo", timeout_s=2))).status == 200
 
     async def test_stream_cancelled_before_its_first_byte_is_closed_at_the_latest_with_it(
@@ -261,14 +261,14 @@ class TransportConformance:
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.wait_for(task, 0.1)
             server[1].go_on.set()
-            await asyncio.wait_for(server[1].gone.wait(), 2)
+            await asyncio.wait_for(server[1].gone.wait(), 10)
             assert (await transport.post(self.call(server[0], "/echo", timeout_s=2))).status == 200
 
     async def test_left_stream_closes_upstream_and_frees_its_place(self, server: tuple[str, Seen]) -> None:
         async with self.made(1, calls_per_connection=1) as transport:
             async with transport.stream(self.call(server[0], "/held")) as answer:
                 await anext(aiter(answer.chunks))
-            await asyncio.wait_for(server[1].gone.wait(), 2)
+            await asyncio.wait_for(server[1].gone.wait(), 10)
             assert (await transport.post(self.call(server[0], "/echo"))).status == 200
 
     async def test_cancelled_reader_closes_upstream(self, server: tuple[str, Seen]) -> None:
@@ -282,7 +282,7 @@ class TransportConformance:
             await _until(lambda: server[1].open_now == 1)
             await asyncio.sleep(0.01)
             task.cancel()
-            await asyncio.wait_for(server[1].gone.wait(), 2)
+            await asyncio.wait_for(server[1].gone.wait(), 10)
             assert (await transport.post(self.call(server[0], "/echo"))).status == 200
 
     async def test_pool_bounds_the_calls_at_once_and_serves_the_rest_after(self, server: tuple[str, Seen]) -> None:
@@ -322,6 +322,6 @@ class TransportConformance:
 
 
 async def _until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         while not is_so():  # noqa: ASYNC110  # the server is watched from outside
             await asyncio.sleep(0.001)
