@@ -1,9 +1,12 @@
+import ssl
+
 import pytest
 from aiohttp import web
 
 from ngx_agents.cli import chat_client
 from ngx_agents.cli.chat_client import ChatClient, ServerGoneError, ServerRefusedError
 from tests.cli.scripted_server import ACCEPTED, DROP, ScriptedServer, completed, delta
+from tests.emulator_process import certificate
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +103,30 @@ async def test_no_server_is_told_at_once():
             await client.new_conversation()
         with pytest.raises(ServerGoneError, match="start one with `ngx serve`"):
             [event async for event in client.turn("c_1", {})]
+
+
+async def test_a_certificate_that_is_not_trusted_is_called_so_and_not_an_absent_server():
+    app = web.Application()
+    made = certificate()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made.cert_file, made.key_file)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        async with ChatClient(f"https://127.0.0.1:{port}") as client:
+            with pytest.raises(ServerGoneError, match="SSL_CERT_FILE") as told:
+                await client.new_conversation()
+            assert "ngx serve" not in str(told.value)
+            with pytest.raises(ServerGoneError, match="certificate"):
+                [event async for event in client.turn("c_1", {"text": "hi"})]
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_server_without_tls_is_called_so_where_https_was_asked_for():
+    async with ScriptedServer([ACCEPTED]).running() as server, ChatClient(server.url.replace("http:", "https:")) as on:
+        with pytest.raises(ServerGoneError, match="TLS"):
+            await on.new_conversation()

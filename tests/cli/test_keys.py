@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from ngx_agents.gateway.api_keys import key_digest
 from ngx_agents.state.commands import FindKey
 from ngx_agents.state.model import Owner
@@ -73,3 +75,19 @@ def test_a_rotated_key_holds_on_beside_the_new_one_and_a_named_one_says_what_it_
     assert listed.count("nightly") == 2
     assert ngx_here("keys", "rotate", "k_nothing", cwd=tmp_path, NGX_DATA_DIR="d").returncode == 1
     assert ngx_here("keys", "create", "--user", "a\tb", cwd=tmp_path, NGX_DATA_DIR="d").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--expires-days", "-1"], "--expires-days"),
+        (["--expires-days", "0"], "--expires-days"),
+        (["--expires-days", "nan"], "--expires-days"),
+        (["--agent", "progress_tracker", "--agent", "nobody"], "nobody"),
+    ],
+)
+def test_a_key_that_could_never_be_used_is_refused(tmp_path, words, said):
+    done = ngx_here("keys", "create", "--user", "ana", *words, cwd=tmp_path, NGX_DATA_DIR="d")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(ngx_here("keys", "list", cwd=tmp_path, NGX_DATA_DIR="d").stdout.splitlines()) == 1

@@ -78,7 +78,9 @@ async def test_an_attachment_is_kept_listed_served_safely_and_deleted(tmp_path: 
         async with api.session.get(api.url + path) as response:
             assert await response.read() == PNG
             assert response.headers["content-type"] == "image/png"
-            assert response.headers["content-disposition"] == ("attachment; filename*=UTF-8''mi%20foto%20%22a%22.png")
+            assert response.headers["content-disposition"] == (
+                "attachment; filename=\"mi foto _a_.png\"; filename*=UTF-8''mi%20foto%20%22a%22.png"
+            )
             assert response.headers["x-content-type-options"] == "nosniff"
             assert "sandbox" in response.headers["content-security-policy"]
         assert await api.call("DELETE", path) == (204, "")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ngx_agents.errors import InvalidRequest, NotFound
-from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, limit_of, query_of, text_of
+from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, limit_of, query_of, text_of, timeout_of
 from ngx_agents.gateway.wire import LogBody, ProfileBody, TurnBody
 
 DECODERS = [msgspec.json.Decoder(kind) for kind in (TurnBody, ProfileBody, LogBody)]
@@ -89,3 +89,10 @@ def test_any_short_query_string_can_be_read(query_string: bytes) -> None:
 def test_too_many_parameters_are_refused() -> None:
     with pytest.raises(InvalidRequest):
         query_of(b"a=1&" * 51)
+
+
+@pytest.mark.parametrize("value", ["1000000", "0001000000.5", "9" * 300])
+def test_a_timeout_that_is_too_large_is_called_so(value: str) -> None:
+    with pytest.raises(InvalidRequest, match="below 1,000,000") as refused:
+        timeout_of(value)
+    assert refused.value.field == "X-Server-Timeout"

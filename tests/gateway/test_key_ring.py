@@ -201,7 +201,7 @@ async def test_keys_are_made_listed_rotated_and_revoked_with_a_trace_and_without
 async def test_a_key_revoked_while_it_is_rotated_stays_revoked_and_has_no_heir(journal: Counted) -> None:
     clock = HandClock()
     ids = Ids(clock)
-    keys = Keys(journal, ids, AuditTrail(journal, ids, clock))
+    keys = Keys(journal, ids, AuditTrail(journal, ids, clock), knows=bool)
     for _ in range(10):
         key, _ = await keys.create(LOCAL, KeyBody(user="ana"), clock.now_s())
         rotated, revoked = await asyncio.gather(
@@ -223,7 +223,7 @@ async def test_a_rotation_that_read_the_key_before_it_was_revoked_is_refused(
 ) -> None:
     clock = HandClock()
     ids = Ids(clock)
-    keys = Keys(journal, ids, AuditTrail(journal, ids, clock))
+    keys = Keys(journal, ids, AuditTrail(journal, ids, clock), knows=bool)
     key, _ = await keys.create(LOCAL, KeyBody(user="ana"), clock.now_s())
     before = await keys.all()
     await keys.revoke(LOCAL, key.id, clock.now_s())

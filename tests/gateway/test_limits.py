@@ -13,6 +13,7 @@ from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.coordination.redis_shared import RedisShared
 from ngx_agents.errors import Forbidden, RateLimited, SharedUnavailable
 from ngx_agents.gateway.limits import Limits
+from ngx_agents.gateway.problems import headers_of
 from ngx_agents.state.commands import PutControl
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.model import Owner
@@ -273,3 +274,23 @@ async def test_processes_that_share_a_count_divide_nothing(journal: SqliteJourna
     controls = await board(tmp_path, journal, clock)
     limits = Limits(controls, clock=clock, metrics=Metrics(), sharers=3, shared=LocalShared(clock=clock))
     assert await passed(limits, 12) == 10
+
+
+@pytest.mark.parametrize(
+    ("plan", "quota"),
+    [
+        ({"turns_per_minute": 0}, "minute"),
+        ({"turns_per_day": 0}, "day"),
+        ({"bytes_per_day": 5}, "bytes"),
+        ({"running_turns": 0}, "running"),
+    ],
+)
+async def test_what_the_plan_never_allows_tells_no_time_at_which_it_would(
+    tmp_path: Path, journal: SqliteJournal, plan: dict[str, int], quota: str
+) -> None:
+    clock = HandClock()
+    limits = Limits(await board(tmp_path, journal, clock, **plan), clock=clock, metrics=Metrics())
+    with pytest.raises(RateLimited) as refused:
+        await limits.take(ANA, 6)
+    assert (refused.value.quota, refused.value.retry_after_s) == (quota, None)
+    assert all(name != b"retry-after" for name, _ in headers_of(refused.value))

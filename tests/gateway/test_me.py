@@ -52,8 +52,10 @@ async def test_a_log_sent_twice_with_one_key_is_kept_once(tmp_path: Path) -> Non
         entry, key = {"kind": "weight", "data": {"kg": 80}}, {"Idempotency-Key": "w-1"}
         first = await api.call("POST", "/v1/me/logs", json=entry, headers=key)
         again = await api.call("POST", "/v1/me/logs", json=entry, headers=key)
+        other = await api.call("POST", "/v1/me/logs", json={"kind": "weight", "data": {"kg": 90}}, headers=key)
         _, page = await api.call("GET", "/v1/me/logs")
     assert (first[0], again[0]) == (201, 200)
+    assert (other[0], other[1]["code"]) == (409, "idempotency_conflict")
     assert again[1] == {"id": first[1]["id"], "added": False}
     assert len(page["items"]) == 1
 
@@ -105,6 +107,7 @@ async def test_a_consent_that_says_nothing_clear_is_refused(tmp_path: Path) -> N
     async with client(tmp_path) as api:
         for kind, body, field in (
             ("Health", {"version": "1", "is_given": True}, "kind"),
+            ("marketing", {"version": "1", "is_given": True}, "kind"),
             ("health", {"version": "1"}, "is_given"),
             ("health", {"version": "", "is_given": True}, "version"),
             ("health", {"version": "1", "is_given": "yes"}, "is_given"),

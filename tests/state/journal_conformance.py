@@ -451,3 +451,18 @@ async def test_a_busy_conversation_is_not_deleted(journal: Journal) -> None:
     await tell(journal, finish(lane, turn.turn_id, 1))
     assert await tell(journal, c.DeleteConversation(id=lane, owner=ANA)) is True
     assert await journal.query(c.GetTurn(id=turn.turn_id, owner=ANA)) is None
+
+
+async def test_a_keyed_entry_is_added_once_and_another_body_under_its_key_is_refused(journal: Journal) -> None:
+    def keyed(of_key: str, of_body: str, owner: Owner = ANA) -> c.AddLog:
+        entry = LogEntry(id=f"l_00{of_key * 16}{of_body * 10}", kind="weight", at=NOW, data={"kg": 80})
+        return c.AddLog(owner=owner, entry=entry, is_keyed=True)
+
+    assert [await tell(journal, keyed("A", "1")) for _ in range(2)] == [True, False]
+    with pytest.raises(IdempotencyConflict):
+        await tell(journal, keyed("A", "2"))
+    assert await tell(journal, keyed("B", "2")) is True
+    assert await tell(journal, keyed("A", "2", BEN)) is True
+    told = await asyncio.gather(*(tell(journal, keyed("C", body)) for body in "12345678"), return_exceptions=True)
+    assert [one for one in told if one is True] == [True]
+    assert len([one for one in told if isinstance(one, IdempotencyConflict)]) == 7

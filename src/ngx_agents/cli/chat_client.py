@@ -95,7 +95,7 @@ class ChatClient:
                 await _check(response)
                 return str((await response.json())["id"])
         except (aiohttp.ClientError, TimeoutError) as exc:
-            raise self._absent() from exc
+            raise self._absent(exc) from exc
 
     async def turn(self, conversation_id: str, body: dict[str, Any]) -> AsyncGenerator[ServerEvent, None]:
         """The events of one turn, to its terminal one. Raises ServerGoneError, ServerRefusedError."""
@@ -107,7 +107,7 @@ class ChatClient:
                         yield event
             except aiohttp.ClientConnectorError as exc:
                 if not progress.is_started:
-                    raise self._absent() from exc
+                    raise self._absent(exc) from exc
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 pass  # a broken stream: what counts is whether the next attempt gets further
             if not progress.is_ended:
@@ -142,7 +142,15 @@ class ChatClient:
         except (aiohttp.ClientError, TimeoutError) as exc:
             raise ServerGoneError(f"the server at {self._url} does not answer any more") from exc
 
-    def _absent(self) -> ServerGoneError:
+    def _absent(self, error: Exception) -> ServerGoneError:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            why = getattr(error.certificate_error, "verify_message", "") or "it does not verify"
+            return ServerGoneError(
+                f"the server at {self._url} shows a certificate that is not trusted here ({why}): name its authority's"
+                " file in SSL_CERT_FILE, or use the name that the certificate is for"
+            )
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            return ServerGoneError(f"the server at {self._url} does not speak TLS as this program does: http or https?")
         return ServerGoneError(f"no server answers at {self._url}: start one with `ngx serve`")
 
     def _stream(

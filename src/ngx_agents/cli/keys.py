@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from ngx_agents.agents.test_agent import ID as TEST_AGENT
 from ngx_agents.cli.controls import operator_here
-from ngx_agents.cli.flags import add_config_flags
+from ngx_agents.cli.flags import add_config_flags, loaded_config
 from ngx_agents.cli.journal_access import run_on_journal
 from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
@@ -65,13 +66,30 @@ def run(args: argparse.Namespace) -> int:
     return run_on_journal(args)
 
 
-def _keys(journal: Journal) -> Keys:
+def _keys(journal: Journal, agents: frozenset[str] = frozenset()) -> Keys:
+    """`agents` are those that a new key may be for."""
     clock = SystemClock()
     ids = Ids(clock)
-    return Keys(journal, ids, AuditTrail(journal, ids, clock))
+    return Keys(journal, ids, AuditTrail(journal, ids, clock), knows=agents.__contains__)
+
+
+def _agents(args: argparse.Namespace) -> frozenset[str]:
+    """The team's, and those elsewhere that the configuration names."""
+    from ngx_agents.agents.loader import load_team
+    from ngx_agents.agents.tools.registry import build_tools
+
+    config = loaded_config(args, checked=False).config
+    elsewhere = [*config.remote_agents, *([TEST_AGENT] if config.a2a.test_agent else [])]
+    return frozenset([*(agent.card.id for agent in load_team(tools=build_tools()).agents), *elsewhere])
 
 
 async def _create(args: argparse.Namespace, journal: Journal) -> int:
+    if args.expires_days is not None and not args.expires_days > 0:
+        raise ConfigError("--expires-days: more than 0")
+    known = _agents(args) if args.agent else frozenset()
+    unknown = sorted(set(args.agent) - known)
+    if unknown:
+        raise ConfigError(f"--agent: there is no agent {unknown[0]}: `ngx agents` prints them")
     now_s = SystemClock().now_s()
     given = {
         "user": args.user,
@@ -85,7 +103,7 @@ async def _create(args: argparse.Namespace, journal: Journal) -> int:
         body = msgspec.convert(given, KeyBody)
     except msgspec.ValidationError as error:
         raise ConfigError(f"key: {error}") from error
-    _shown(*await _keys(journal).create(operator_here(), body, now_s))
+    _shown(*await _keys(journal, known).create(operator_here(), body, now_s))
     return 0
 
 

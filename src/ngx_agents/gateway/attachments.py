@@ -6,6 +6,7 @@ their own type and are never shown as a page of this server.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from ngx_agents.errors import NotFound
@@ -19,6 +20,8 @@ from ngx_agents.state.blobs import MAX_BLOB_BYTES, new_blob
 
 DEFAULT_ATTACHMENTS = 50
 NO_SCRIPTS = (b"content-security-policy", b"default-src 'none'; sandbox")
+
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9 ._()+=,@-]")
 
 
 class AttachmentRoutes:
@@ -83,12 +86,14 @@ def view_of(info: BlobInfo) -> AttachmentView:
 
 
 def _headers(info: BlobInfo) -> tuple[Header, ...]:
-    """Safe whatever the bytes are: a download, of its declared type, that may run nothing."""
+    """Safe whatever the bytes are: a download, of its declared type, that may run nothing. Its name is told in ASCII,
+    too, for clients that know no other (RFC 6266 §4.3)."""
     charset = "; charset=utf-8" if info.media_type.startswith("text/") else ""
-    name = quote(info.name or info.id, safe="")
+    given = info.name or info.id
+    name, plain = quote(given, safe=""), _NOT_PLAIN.sub("_", given)
     return (
         (b"content-type", f"{info.media_type}{charset}".encode()),
-        (b"content-disposition", f"attachment; filename*=UTF-8''{name}".encode()),
+        (b"content-disposition", f"attachment; filename=\"{plain}\"; filename*=UTF-8''{name}".encode()),
         (b"cross-origin-resource-policy", b"same-origin"),
         NO_SCRIPTS,
     )

@@ -17,6 +17,7 @@ MAX_PAGE = 200
 MAX_PARAMETERS = 50
 _KEY = re.compile(r"[!-~]{1,255}")
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_LARGE = re.compile(r"0*[1-9][0-9]{6,}(\.[0-9]*)?")
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 _NAMED_FIELD = re.compile(r"field `([^`]+)`")
 
@@ -69,6 +70,8 @@ def timeout_of(value: str | None) -> float | None:
     if value is None:
         return None
     if not _SECONDS.fullmatch(value) or not float(value) > 0.0:
+        if _LARGE.fullmatch(value):
+            raise InvalidRequest("the timeout must be below 1,000,000 seconds", field="X-Server-Timeout")
         raise InvalidRequest("the timeout must be seconds above 0, such as 12.5", field="X-Server-Timeout")
     return float(value)
 

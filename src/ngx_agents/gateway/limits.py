@@ -102,7 +102,8 @@ class Limits:
         user, is_shared = self._user(owner), self._shared is not None
         while not user.asks(int(self._now_s()), rules.plan.requests_per_minute, is_shared=is_shared):
             if user.requests.is_final or user.requests.used >= user.requests.limit:
-                raise self._too_many("requests", user.ends_in_s(0, self._now_s()), user, rules)
+                is_ever = user.requests.limit > 0
+                raise self._too_many("requests", user.ends_in_s(0, self._now_s()), user, rules, is_ever=is_ever)
             await self._count(owner, user.requests, 1, name="requests", length_s=60)
 
     async def take(self, owner: Owner, size_bytes: int, *, is_batch: bool = False) -> Taken:
@@ -119,9 +120,13 @@ class Limits:
             if fits and not short:
                 break
             if not fits and (spent := user.spent(amounts)) is not None:
-                raise self._too_many(QUOTAS[spent][0], user.ends_in_s(spent, self._now_s()), user, rules)
+                is_ever = user.windows[spent].limit >= amounts[spent]
+                raise self._too_many(
+                    QUOTAS[spent][0], user.ends_in_s(spent, self._now_s()), user, rules, is_ever=is_ever
+                )
             if short and (not is_shared or asked == MOST_ASKED):
-                raise self._too_many("running", RUNNING_RETRY_S, user, rules)
+                is_ever = all(most > 0 for _, most in short)
+                raise self._too_many("running", RUNNING_RETRY_S, user, rules, is_ever=is_ever)
             await self._ask(owner, user, amounts, short, is_again=asked > 0)
             asked += bool(short)
         if is_batch and (place := user.short_for_a_batch()) is not None:
@@ -209,12 +214,17 @@ class Limits:
         if window.index == index:
             window.told(asked, total)
 
-    def _too_many(self, quota: str, retry_after_s: float, user: UserWindows, rules: Rules) -> RateLimited:
+    def _too_many(
+        self, quota: str, retry_after_s: float, user: UserWindows, rules: Rules, *, is_ever: bool = True
+    ) -> RateLimited:
+        """`is_ever` False: the plan allows less at any time, so none is told at which it would be let in."""
         self._refused[quota].inc()
         message = _REFUSALS.get(quota, f"too many turns a {quota}")
-        return RateLimited(
-            message, quota=quota, retry_after_s=max(0.001, retry_after_s), told=self._told(user, rules.plan)
-        )  # fmt: skip
+        told = self._told(user, rules.plan)
+        if not is_ever:
+            message = f"{message}: the plan allows less at any time"
+            return RateLimited(message, quota=quota, retry_after_s=None, told=told)
+        return RateLimited(message, quota=quota, retry_after_s=max(0.001, retry_after_s), told=told)
 
     def _told(self, user: UserWindows, plan: Plan) -> Told:
         told = self._policies.get(plan)

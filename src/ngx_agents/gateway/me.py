@@ -24,6 +24,7 @@ from ngx_agents.state.commands import (
     PutProfile,
     ReadProfile,
 )
+from ngx_agents.state.consent import KINDS
 from ngx_agents.state.ids import shard_of
 from ngx_agents.state.log_kinds import checked
 from ngx_agents.state.model import LogEntry, LogKind
@@ -35,7 +36,6 @@ MAX_CONSENT_BYTES = 4096
 LOG_AHEAD_S = 86_400.0  # the user's today may be the server's tomorrow
 DEFAULT_LOGS = 100
 DEFAULT_ARTIFACTS = 50
-_KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?")
 
 
@@ -64,8 +64,8 @@ class MeRoutes:
     async def put_consent(self, exchange: Exchange) -> None:
         """Decisions are added; asked for `health`, the server may keep no health data before one is given."""
         kind = exchange.parameters["kind"]
-        if not _KIND.fullmatch(kind):
-            raise InvalidRequest("a kind of consent is a word of a-z, 0-9, - and _", field="kind")
+        if kind not in KINDS:
+            raise InvalidRequest(f"what one can consent to is: {', '.join(KINDS)}", field="kind")
         body = decoded(self._consent_decoder, await exchange.body(MAX_CONSENT_BYTES))
         consent = Consent(kind=kind, version=body.version, is_given=body.is_given, at=self._deps.clock.now_s())
         await self._deps.tell(PutConsent(owner=exchange.principal.owner, consent=consent))
@@ -81,7 +81,8 @@ class MeRoutes:
         entry = LogEntry(
             id=self._log_id(exchange, raw), kind=body.kind, at=at, data=checked(body.kind, dict(body.data))
         )
-        added = await self._deps.tell(AddLog(owner=exchange.principal.owner, entry=entry))
+        is_keyed = b"idempotency-key" in exchange.headers
+        added = await self._deps.tell(AddLog(owner=exchange.principal.owner, entry=entry, is_keyed=is_keyed))
         await exchange.reply_json(LogReply(id=entry.id, added=added), 201 if added else 200)
 
     async def logs(self, exchange: Exchange) -> None:
@@ -123,15 +124,16 @@ class MeRoutes:
         await exchange.reply_json(EraseReply(erased={**erased, "kept_answers": kept_answers}))
 
     def _log_id(self, exchange: Exchange, raw: bytes) -> str:
-        """New each time; with an idempotency key it follows from owner, key and body: a retry adds nothing."""
+        """New each time; with an idempotency key its beginning follows from owner and key, its end from the body: a
+        retry adds nothing, and another body is told from it."""
         owner = exchange.principal.owner
         shard = shard_of(owner.user)
         key = idempotency_key(exchange.header(b"idempotency-key"))
         if key is None:
             return self._deps.ids.new("l", shard)
-        parts = (owner.tenant.encode(), owner.user.encode(), key.encode(), raw)
-        digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
-        return f"l_{shard:02x}{digest[:26].upper()}"
+        parts = (owner.tenant.encode(), owner.user.encode(), key.encode())
+        of_key, of_body = (hashlib.sha256(part).hexdigest().upper() for part in (b"\0".join(parts), raw))
+        return f"l_{shard:02x}{of_key[:16]}{of_body[:10]}"
 
 
 def _kind_of(value: str | None) -> LogKind | None:

@@ -311,15 +311,21 @@ class PutProfile(msgspec.Struct, frozen=True, kw_only=True):
     now: float
 
 
+KEYED_CHARS = 20
+
+
 class AddLog(msgspec.Struct, frozen=True, kw_only=True):
     """→ bool: False when an entry of this id is there already (the first stays).
 
-    With `lease` (conversation, turn, epoch) only for the turn that holds the lane; else raises LeaseLost.
+    `is_keyed`: the first `KEYED_CHARS` of the id follow from a caller's key, the rest from what was sent; another
+    that begins so raises IdempotencyConflict. With `lease` (conversation, turn, epoch) only for the turn that holds the
+    lane; else raises LeaseLost.
     """
 
     owner: Owner
     entry: LogEntry
     lease: tuple[str, str, int] | None = None
+    is_keyed: bool = False
 
 
 class PutKey(msgspec.Struct, frozen=True, kw_only=True):

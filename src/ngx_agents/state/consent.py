@@ -17,6 +17,8 @@ from ngx_agents.state.model import Owner, Profile
 from ngx_agents.state.state_commands import Consent
 
 HEALTH = "health"
+KINDS = (HEALTH,)
+"""What this program asks for before it stores something."""
 _OF_HEALTH = (
     "sex", "height_cm", "weight_kg", "restrictions", "allergies", "injuries", "conditions", "medication", "pregnant",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
+from ngx_agents.errors import ConversationBusy, IdempotencyConflict, LeaseLost, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.governance import completed
 from ngx_agents.state.ids import shard_of
@@ -138,10 +138,28 @@ async def _put_profile(connection: Connection, command: c.PutProfile) -> None:
     )
 
 
+async def _refuse_other_body(connection: Connection, command: c.AddLog) -> None:
+    """Until the transaction ends nobody else, on any instance, adds what has the same key."""
+    owner, start = command.owner, command.entry.id[: c.KEYED_CHARS]
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", start)
+    found = await connection.fetchval(
+        "SELECT id FROM ngx.log WHERE shard = $1 AND tenant = $2 AND user_id = $3 AND id >= $4 AND id < $5 LIMIT 1",
+        shard_of(owner.user),
+        owner.tenant,
+        owner.user,
+        start,
+        f"{start}~",
+    )
+    if found is not None and found != command.entry.id:
+        raise IdempotencyConflict("the key was used with another body")
+
+
 async def _add_log(connection: Connection, command: c.AddLog) -> bool:
     if command.lease is not None:
         await _refuse_stale(connection, *command.lease)
     entry = command.entry
+    if command.is_keyed:
+        await _refuse_other_body(connection, command)
     added = await connection.fetchval(
         "INSERT INTO ngx.log (shard, tenant, user_id, id, kind, at, data) VALUES ($1, $2, $3, $4, $5, $6, $7)"
         " ON CONFLICT DO NOTHING RETURNING 1",

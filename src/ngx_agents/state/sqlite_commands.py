@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ngx_agents.errors import ConversationBusy, LeaseLost, NotFound
+from ngx_agents.errors import ConversationBusy, IdempotencyConflict, LeaseLost, NotFound
 from ngx_agents.state import commands as c
 from ngx_agents.state.governance import completed
 from ngx_agents.state.model import Owner
@@ -164,6 +164,14 @@ def _add_log(db: Connection, command: c.AddLog) -> bool:
     if command.lease is not None:
         _refuse_stale(db, *command.lease)
     entry = command.entry
+    if command.is_keyed:
+        start = entry.id[: c.KEYED_CHARS]
+        row = db.execute(
+            "SELECT id FROM log WHERE tenant = ? AND user = ? AND id >= ? AND id < ? LIMIT 1",
+            (command.owner.tenant, command.owner.user, start, f"{start}~"),
+        ).fetchone()
+        if row is not None and row[0] != entry.id:
+            raise IdempotencyConflict("the key was used with another body")
     added = db.execute(
         "INSERT OR IGNORE INTO log (tenant, user, id, kind, at, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING 1",
         (command.owner.tenant, command.owner.user, entry.id, entry.kind, entry.at, encode_json(entry.data)),

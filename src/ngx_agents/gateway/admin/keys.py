@@ -5,6 +5,7 @@ Used by the admin calls and by `ngx keys`. A secret is given out once, when it i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -76,19 +77,26 @@ class KeyList(msgspec.Struct, frozen=True):
 
 
 class Keys:
-    """What can be done with keys, by whoever the principal is."""
+    """What can be done with keys, by whoever the principal is. `knows` tells whether there is such an agent."""
 
-    def __init__(self, journal: Journal, ids: Ids, trail: AuditTrail) -> None:
+    def __init__(self, journal: Journal, ids: Ids, trail: AuditTrail, *, knows: Callable[[str], bool]) -> None:
         self._journal = journal
         self._ids = ids
         self._trail = trail
+        self._knows = knows
 
     async def all(self) -> tuple[ApiKey, ...]:
         found: tuple[ApiKey, ...] = await self._journal.query(ListKeys())
         return found
 
     async def create(self, by: Principal, body: KeyBody, now_s: float) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises InvalidRequest for names that could not sign in."""
+        """The key and its secret. Raises InvalidRequest for names that could not sign in, agents that nobody knows, and
+        an end that is over."""
+        unknown = sorted(name for name in body.agents if not self._knows(name))
+        if unknown:
+            raise InvalidRequest(f"there is no agent {unknown[0]}", field="agents")
+        if body.expires_at is not None and body.expires_at <= now_s:
+            raise InvalidRequest("a key must end later than now", field="expires_at")
         if not (body.tenant.isprintable() and body.user.isprintable()):
             raise InvalidRequest("names must be printable", field="user")
         secret, digest = new_api_key()
@@ -154,7 +162,7 @@ class Keys:
 class KeyRoutes:
     def __init__(self, deps: GatewayDeps) -> None:
         self._clock = deps.clock
-        self._keys = Keys(deps.journal, deps.ids, AuditTrail(deps.journal, deps.ids, deps.clock))
+        self._keys = Keys(deps.journal, deps.ids, AuditTrail(deps.journal, deps.ids, deps.clock), knows=deps.team.knows)
         self._body = msgspec.json.Decoder(KeyBody)
         self._rotate = msgspec.json.Decoder(RotateBody)
 
