@@ -46,7 +46,7 @@ class BatchCap:
         return self._pace.at_once
 
     def adapt(self, *, was_used: bool, lag_s: float, ended_per_s: float, is_attended: bool = False) -> None:
-        """`lag_s` is how late the loop came round, on average; `was_used`: the last room was filled."""
+        """`lag_s` is how late the loop came round, on average; `was_used`: the last room, be it none, was filled."""
         if is_attended and self._pace is ALONE:
             self.cap = min(self.cap, FIRST)
         self._pace = pace = ATTENDED if is_attended else ALONE

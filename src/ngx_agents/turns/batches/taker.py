@@ -145,7 +145,7 @@ class BatchTaker:
                 break
             part = -(-(left - begun) // (len(waiting) - position))
             begun += await self._take(batch, min(part, batch.waiting))
-        self._was_used = 0 < room <= begun
+        self._was_used = bool(waiting) and begun >= room
 
     async def _take(self, batch: OpenBatch, limit: int) -> int:
         tickets = await self._tickets(batch.owner, limit)
