@@ -6,7 +6,8 @@ Pure; what is wrong is raised as the protocol's error. Closes what the SDK's dis
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,6 +27,7 @@ VERSION = b"a2a-version"
 TRAIL = HEADER.lower().encode()
 EXTENSIONS = (b"a2a-extensions", b"x-a2a-extensions")
 MEDIA_TYPES = (b"application/json", b"application/a2a+json")
+ROLES, STATES = tuple(Role.keys()), tuple(TaskState.keys())
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})(\.\d{1,5})?")
 _decode = msgspec.json.Decoder().decode
 
@@ -34,6 +36,7 @@ def query_of(scope_query: bytes) -> dict[str, str]:
     return dict(parse_qsl(scope_query.decode("latin-1"), keep_blank_values=True))
 
 
+@lru_cache(64)
 def version_of(told: str | None, *, speaks_0_3: bool) -> str:
     """`1.0` or `0.3`, whatever the patch; nothing told is 0.3. Raises VersionNotSupportedError."""
     found = _VERSION.fullmatch((told or "").strip() or "0.3")
@@ -46,7 +49,7 @@ def version_of(told: str | None, *, speaks_0_3: bool) -> str:
 
 def extensions_of(headers: Mapping[bytes, bytes], required: tuple[str, ...]) -> frozenset[str]:
     """The URIs that the caller names. Raises ExtensionSupportRequiredError."""
-    told = ",".join(headers.get(name, b"").decode("latin-1") for name in EXTENSIONS)
+    told = b",".join(headers[name] for name in EXTENSIONS if name in headers).decode("latin-1")
     found = frozenset(part.strip() for part in told.split(",") if part.strip())
     for uri in required:
         if uri not in found:
@@ -77,10 +80,10 @@ def check_names(params: object) -> None:
         return
     message = params.get("message")
     if isinstance(message, dict):
-        _check_name(message.get("role"), Role.keys(), "message.role")
-    _check_name(params.get("status"), TaskState.keys(), "status")
+        _check_name(message.get("role"), ROLES, "message.role")
+    _check_name(params.get("status"), STATES, "status")
 
 
-def _check_name(value: object, known: list[str], field: str) -> None:
+def _check_name(value: object, known: Sequence[str], field: str) -> None:
     if isinstance(value, str) and value not in known:
         raise invalid(f"must be one of {', '.join(known)}", field)
