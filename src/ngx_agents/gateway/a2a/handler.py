@@ -318,8 +318,9 @@ class TaskHandler(RequestHandler):
 
     def _agent(self, context: ServerCallContext) -> str | None:
         """Raises NotFound, also for an agent that the caller's key is not for."""
-        call, known = call_of(context), {card.id for card in self._deps.team.cards()}
+        call = call_of(context)
         path = context.tenant or call.agent
+        known = {card.id for card in self._deps.team.cards()} if path else ()
         agent = agent_path(path, known, None if call.principal.agents is not None else self._settings.default_agent)
         try:
             return call.principal.agent_for(agent)
