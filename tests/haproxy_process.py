@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import socket
 import subprocess
@@ -12,12 +13,14 @@ from pathlib import Path
 
 from tests.ports import free_port
 
+STATS = "/of-the-proxy"
 CONFIG = """\
 global
     maxconn 4000
 defaults
     mode http
     timeout connect 2s
+    timeout check 2s
     timeout client 60s
     timeout server 60s
     timeout http-keep-alive 10s
@@ -26,6 +29,7 @@ defaults
     retry-on conn-failure empty-response
 frontend edge
     bind 127.0.0.1:{port}
+    stats uri {STATS}
     default_backend servers
 backend servers
     balance roundrobin
@@ -50,13 +54,20 @@ def haproxy(folder: Path, addresses: Sequence[str]) -> Iterator[str]:
     port = free_port()
     servers = "\n".join(f"    server s{number} {address}" for number, address in enumerate(addresses))
     settings = folder / "haproxy.cfg"
-    settings.write_text(CONFIG.format(port=port, servers=servers))
+    settings.write_text(CONFIG.format(port=port, servers=servers, STATS=STATS))
     with subprocess.Popen([str(program()), "-f", str(settings), "-db"], stderr=subprocess.DEVNULL) as process:
         try:
             _wait_until_it_listens(port)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()
+
+
+def servers_up(statistics: str) -> set[int]:
+    """The numbers of the servers that it sends calls to; `statistics` is what it says at `STATS` with `;csv`."""
+    rows = csv.DictReader(statistics.removeprefix("# ").splitlines())
+    found = [row["svname"] for row in rows if row["status"] == "UP"]
+    return {int(name[1:]) for name in found if name[1:].isdecimal()}
 
 
 def _wait_until_it_listens(port: int) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from tests.haproxy_process import haproxy
+from tests.haproxy_process import STATS, haproxy, servers_up
 from tests.integration.several import House, instances
 from tests.integration.steady_client import SteadyClient
 from tests.postgres_process import PostgresServer, postgres_server
@@ -23,11 +23,16 @@ def _address(server: ServerProcess) -> str:
     return urlsplit(server.base_url).netloc
 
 
-async def _restart(house: House, number: int) -> int:
-    """The exit code of the one that left."""
+async def _restart(house: House, url: str, number: int) -> int:
+    """The exit code of the one that left; its successor is there, and HAProxy has seen it."""
     code = await asyncio.to_thread(house.servers[number].stop)
     await asyncio.to_thread(house.servers[number].start)
-    await asyncio.sleep(0.5)  # until HAProxy has seen that it is ready
+    async with asyncio.timeout(20):
+        up = set[int]()
+        while number not in up:
+            await asyncio.sleep(0.05)
+            async with house.session.get(f"{url}{STATS};csv") as answer:
+                up = servers_up(await answer.text())
     return code
 
 
@@ -38,7 +43,7 @@ async def _rolled(house: House, url: str) -> tuple[list[SteadyClient], list[int]
         for number, client in enumerate(clients):
             tasks.create_task(client.ask_until(done, is_streamed=number % 3 > 0))
         await asyncio.sleep(0.5)
-        codes = [await _restart(house, number) for number in (0, 1)]
+        codes = [await _restart(house, url, number) for number in (0, 1)]
         await asyncio.sleep(0.5)
         done.set()
     return clients, codes

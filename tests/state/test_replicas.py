@@ -25,7 +25,7 @@ from ngx_agents.state.replicas import ReplicaJournal, ReplicaSettings
 from ngx_agents.telemetry.metrics import Metrics
 
 QUICK = PostgresSettings(
-    timeouts=Timeouts(connect_s=1.0, statement_s=1.0, lock_s=0.5, idle_in_transaction_s=1.0, call_s=1.0)
+    timeouts=Timeouts(connect_s=3.0, statement_s=1.0, lock_s=0.5, idle_in_transaction_s=1.0, call_s=3.0)
 )
 WATCHFUL = ReplicaSettings(watch_s=0.05)
 

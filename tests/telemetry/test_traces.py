@@ -8,6 +8,7 @@ import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -156,7 +157,7 @@ def test_off_a_span_costs_less_than_a_microsecond() -> None:
         with traces.span("turn"):
             pass
 
-    assert min(timeit.repeat(once, number=10_000, repeat=5)) / 10_000 < 1e-6
+    assert min(timeit.repeat(once, timer=process_time, number=1_000, repeat=50)) / 1_000 < 1e-6
 
 
 def test_off_nothing_of_opentelemetry_is_imported() -> None:
