@@ -51,6 +51,7 @@ def answer(db: Connection, question: c.Question) -> Any:
     return _ANSWER[type(question)](db, question)
 
 
+_LOGS_OF_USER = "SELECT id, kind, at, data FROM log WHERE tenant = ? AND user = ? ORDER BY at, id"
 _CONVERSATION = """
 SELECT v.id, v.title, v.created_at, v.updated_at,
   (SELECT count(*) FROM message m WHERE m.conversation_id = v.id)
@@ -304,12 +305,7 @@ def _export_user(db: Connection, question: c.ExportUser) -> dict[str, Any]:
         "artifacts": [
             _artifact(r) for r in db.execute(f"{_ARTIFACT} WHERE tenant = ? AND user = ? ORDER BY created_at, id", who)
         ],
-        "logs": [
-            _log_entry(row)
-            for row in db.execute(
-                "SELECT id, kind, at, data FROM log WHERE tenant = ? AND user = ? ORDER BY at, id", who
-            )
-        ],
+        "logs": [_log_entry(row) for row in db.execute(_LOGS_OF_USER, who)],
         "batches": export_batches(db, owner),
         "schedules": export_schedules(db, owner),
         **export_tasks(db, owner),
