@@ -21,7 +21,7 @@ from ngx_agents.coordination.local_shared import LocalShared
 from ngx_agents.errors import RateLimited, Unauthenticated
 from ngx_agents.gateway.api_keys import new_api_key
 from ngx_agents.gateway.auth import Authenticator
-from ngx_agents.gateway.entrance import Entrance
+from ngx_agents.gateway.entrance import About, Entrance
 from ngx_agents.gateway.key_ring import KeyRing
 from ngx_agents.gateway.limits import Limits
 from ngx_agents.gateway.settings import AuthSettings
@@ -151,7 +151,7 @@ class _Bench:
         """All that stands between the headers and the end of a turn, but what the turn itself does."""
         principal = await self._auth.principal(self._headers[number % USERS], "1.2.3.4")
         await self._entrance.greet(principal)
-        with await self._entrance.enter(principal, size_bytes=400, conversation_id="c_1") as ticket:
+        with await self._entrance.enter(principal, size_bytes=400, about=About(conversation_id="c_1")) as ticket:
             await self._paid(number)
             ticket.spent(input_tokens=1500, output_tokens=300)
             ticket.release()

@@ -21,7 +21,7 @@ from ngx_agents.turns.lookout import put_off_s
 from tests.gateway.serving import Client, House, house, served
 
 DAY = 86_400.0
-CHAT = {"model": "ngx", "messages": [{"role": "user", "content": "an emergency"}]}
+CHAT = {"model": "ngx", "messages": [{"role": "user", "content": "say more"}]}
 
 
 async def put(made: House, **body: Any) -> None:
@@ -51,12 +51,12 @@ async def test_a_turn_is_refused_once_the_budget_is_spent_and_let_in_when_it_is_
         assert (await api.say(conversation_id, "say one"))[0] == 200
         await spend(made, 100)
         async with api.session.post(
-            f"{api.url}/v1/conversations/{conversation_id}/turns", json={"text": "an emergency"}
+            f"{api.url}/v1/conversations/{conversation_id}/turns", json={"text": "say more"}
         ) as response:
             problem = await response.json()
             left_s = DAY - SystemClock().now_s() % DAY
             assert (response.status, response.content_type) == (429, "application/problem+json")
-            assert (problem["code"], problem["first_aid"]) == ("budget_spent", "Call 112.")
+            assert problem["code"] == "budget_spent"
             assert int(response.headers["retry-after"]) == pytest.approx(left_s, abs=30)
         _, page = await api.call("GET", f"/v1/conversations/{conversation_id}/messages")
         assert len(page["items"]) == 2, "nothing of it is stored"
@@ -72,16 +72,31 @@ async def test_other_ways_in_refuse_alike_and_begin_no_conversation(tmp_path: Pa
         async with api.session.post(f"{api.url}/v1/chat/completions", json=CHAT) as response:
             error = (await response.json())["error"]
             assert (response.status, error["code"], error["type"]) == (429, "budget_spent", "rate_limit_error")
-            assert error["message"].startswith("Call 112.\n\n")
             assert int(response.headers["retry-after"]) >= 1
-        call = {"name": "ask_team", "arguments": {"text": "an emergency"}}
+        call = {"name": "ask_team", "arguments": {"text": "say more"}}
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
         headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18"}
         _, answer = await api.call("POST", "/mcp", json=body, headers=headers)
         told = answer["result"]["structuredContent"]
-        assert (told["code"], told["first_aid"]) == ("budget_spent", "Call 112.")
+        assert told["code"] == "budget_spent"
         assert told["retry_after_s"] > 0
         assert (await api.call("GET", "/v1/conversations"))[1]["items"] == []
+
+
+async def test_no_budget_keeps_an_emergency_out(tmp_path: Path) -> None:
+    """Its answer is the screen's own words: it costs nothing of what is spent."""
+    async with spent_house(tmp_path) as (made, api):
+        await spend(made, 120)
+        assert (await api.say(await api.conversation(), "say emergency"))[0] == 200
+        chat = {"model": "ngx", "messages": [{"role": "user", "content": "say emergency"}]}
+        async with api.session.post(f"{api.url}/v1/chat/completions", json=chat) as response:
+            assert response.status == 200
+        call = {"name": "ask_team", "arguments": {"text": "say emergency"}}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18"}
+        async with api.session.post(f"{api.url}/mcp", json=body, headers=headers) as response:
+            assert "budget_spent" not in await response.text()
+        assert (await api.say(await api.conversation(), "say two"))[0] == 429
 
 
 @pytest.mark.parametrize(("binding", "status"), [("jsonrpc", 200), ("rest", 429)])
@@ -93,10 +108,11 @@ async def test_the_open_protocol_refuses_alike(tmp_path: Path, binding: str, sta
         on = Caller(session, url, binding, {"A2A-Version": "1.0"})
         with pytest.raises(Refused) as caught:
             await on.send("hi")
+        assert await on.send("say emergency")
         assert caught.value.status == status
         assert "Retry-After" not in caught.value.headers, "a budget of nothing has no end"
         assert "None" not in json.dumps(caught.value.error)
-        assert (await on.call("ListTasks", {}))["totalSize"] == 0
+        assert (await on.call("ListTasks", {}))["totalSize"] == 1, "the emergency alone"
 
 
 async def test_a_batch_waits_until_there_is_something_to_spend(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from ngx_agents.agents.turn_budgets import TurnBudgets
 from ngx_agents.errors import BudgetSpent, DeadlineExceeded, Overloaded, ReadOnly, ShareExceeded
 from ngx_agents.gateway.limits import Limits
@@ -27,6 +29,22 @@ from ngx_agents.turns.settings import BATCH_CLASS
 READ_ONLY = "history is served, new turns are refused for now"
 BUSY = "more is asked than can be answered now"
 SHARE = "your share of what can be answered now is used up"
+
+
+def _never() -> bool:
+    return False
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What budgets look at: the agent that is asked by name, the conversation where there is one already, and whether
+    the message is answered by the safety screen alone, which no budget keeps from anybody."""
+
+    agent: str | None = None
+    conversation_id: str | None = None
+    is_emergency: Callable[[], bool] = _never
+
+
+ANYTHING = About()
 
 
 class Ticket:
@@ -129,11 +147,9 @@ class Entrance:
         turn_class: int = 1,
         size_bytes: int = 0,
         within_s: float | None = None,
-        agent: str | None = None,
-        conversation_id: str | None = None,
+        about: About = ANYTHING,
     ) -> Ticket:
-        """`size_bytes`: of the request's body; `within_s`: the time that the caller gives the whole turn; `agent`: the
-        one that is asked by name; `conversation_id`: where there is one already.
+        """`size_bytes`: of the request's body; `within_s`: the time that the caller gives the whole turn.
 
         Waits a few seconds at most when all places are taken. Raises ReadOnly, BudgetSpent, RateLimited, Forbidden
         (suspended), Overloaded, ShareExceeded, DeadlineExceeded.
@@ -141,7 +157,7 @@ class Entrance:
         if self._modes.current is Mode.READ_ONLY:
             self._refused["mode", turn_class].inc()
             raise ReadOnly(READ_ONLY, retry_after_s=self._modes.retry_after_s)
-        self._check_budgets(principal.owner, turn_class, agent, conversation_id)
+        self._check_budgets(principal.owner, turn_class, about)
         if self._limits is None:
             return await self._admitted(principal, turn_class, within_s)
         taken = await self._limits.take(principal.owner, size_bytes, is_batch=turn_class == BATCH_CLASS)
@@ -154,12 +170,14 @@ class Entrance:
         ticket.on_release(taken.free)
         return ticket
 
-    def _check_budgets(self, owner: Owner, turn_class: int, agent: str | None, conversation_id: str | None) -> None:
+    def _check_budgets(self, owner: Owner, turn_class: int, about: About) -> None:
         if self._budgets is None:
             return
         try:
-            self._budgets.check(owner, turn_class=turn_class, agent=agent, conversation_id=conversation_id)
+            self._budgets.check(owner, turn_class=turn_class, agent=about.agent, conversation_id=about.conversation_id)
         except BudgetSpent:
+            if about.is_emergency():
+                return
             self._refused["budget", turn_class].inc()
             raise
 

@@ -13,6 +13,7 @@ from ngx_agents.errors import NgxError, NotFound
 from ngx_agents.gateway.conversations import new_conversation
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, timeout_of
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.entrance import About
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange, Header
 from ngx_agents.gateway.first_aid import first_aid
@@ -68,9 +69,12 @@ class ChatRoutes:
         given = (body.metadata and body.metadata.conversation_id) or exchange.header(b"x-conversation-id")
         known = known_id("c", given) if given else None
         timeout_s = timeout_of(exchange.header(b"x-server-timeout"))
-        with first_aid(self._deps.team, text):
+        with first_aid(self._deps.team, text) as is_emergency:
             ticket = await self._deps.entrance.enter(
-                exchange.principal, size_bytes=len(raw), within_s=timeout_s, agent=agent, conversation_id=known
+                exchange.principal,
+                size_bytes=len(raw),
+                within_s=timeout_s,
+                about=About(agent=agent, conversation_id=known, is_emergency=is_emergency),
             )
         exchange.announced += ticket.told
         with ticket:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
 from ngx_agents.errors import Draining, Forbidden, InvalidRequest
 from ngx_agents.gateway.decode import decoded, idempotency_key, known_id, text_of, timeout_of
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.entrance import About
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange
 from ngx_agents.gateway.first_aid import first_aid
@@ -45,8 +47,8 @@ class TurnRoutes:
         conversation_id = known_id("c", exchange.parameters["conversation_id"])
         raw = await exchange.body(self._max_body_bytes)
         request = await self._request(exchange, raw, conversation_id=conversation_id)
-        with first_aid(self._team, request.text, request.locale):
-            accepted = await self._accept(exchange, request, size_bytes=len(raw))
+        with first_aid(self._team, request.text, request.locale) as is_emergency:
+            accepted = await self._accept(exchange, request, size_bytes=len(raw), is_emergency=is_emergency)
         if _wants_events(exchange):
             subscription = await self._engine.subscribe(accepted.turn_id, request.owner, None)
             exchange.stream = EventStream(subscription, headers=(_location(accepted.turn_id),))
@@ -56,14 +58,15 @@ class TurnRoutes:
             view = await self._engine.wait(accepted.turn_id, request.owner)
             await exchange.reply(200, msgspec.json.encode(view), (JSON, _location(view.turn_id)))
 
-    async def _accept(self, exchange: Exchange, request: TurnRequest, *, size_bytes: int) -> Accepted:
+    async def _accept(
+        self, exchange: Exchange, request: TurnRequest, *, size_bytes: int, is_emergency: Callable[[], bool]
+    ) -> Accepted:
         ticket = await self._entrance.enter(
             exchange.principal,
             turn_class=request.turn_class,
             size_bytes=size_bytes,
             within_s=request.timeout_s,
-            agent=request.agent,
-            conversation_id=request.conversation_id,
+            about=About(agent=request.agent, conversation_id=request.conversation_id, is_emergency=is_emergency),
         )
         exchange.announced += ticket.told
         with ticket:

@@ -49,6 +49,7 @@ from ngx_agents.gateway.a2a.settings import A2aSettings
 from ngx_agents.gateway.a2a.updates import Event, Tasks, begun
 from ngx_agents.gateway.a2a.views import NAMES, task_of
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.entrance import About
 from ngx_agents.gateway.first_aid import first_aid
 from ngx_agents.gateway.open_streams import OpenStreams
 from ngx_agents.state.commands import DeletePush, EndTask, ListPushes, ListTasks, PutPush
@@ -119,14 +120,13 @@ class TaskHandler(RequestHandler):
         call = call_of(context)
         agent = self._agent(context)
         request, files = await self._intake.request(params, call, agent, streamed=streamed)
-        with first_aid(self._deps.team, request.text, request.locale):
+        with first_aid(self._deps.team, request.text, request.locale) as is_emergency:
             ticket = await self._deps.entrance.enter(
                 call.principal,
                 turn_class=request.turn_class,
                 size_bytes=call.size_bytes or params.ByteSize(),
                 within_s=request.timeout_s,
-                agent=request.agent,
-                conversation_id=request.conversation_id,
+                about=About(agent=request.agent, conversation_id=request.conversation_id, is_emergency=is_emergency),
             )
         with ticket:
             asked = msgspec.structs.replace(request, ticket=ticket, timeout_s=ticket.left_s(request.timeout_s))

@@ -14,6 +14,7 @@ from ngx_agents.errors import NgxError
 from ngx_agents.gateway.conversations import new_conversation
 from ngx_agents.gateway.decode import known_id, text_of
 from ngx_agents.gateway.deps import GatewayDeps
+from ngx_agents.gateway.entrance import About
 from ngx_agents.gateway.event_stream import EventStream, frames_of
 from ngx_agents.gateway.exchange import Exchange
 from ngx_agents.gateway.first_aid import first_aid
@@ -49,9 +50,11 @@ class Asking:
         text, principal = text_of(arguments.text, "text"), exchange.principal
         agent = principal.agent_for(arguments.agent)
         known = None if arguments.conversation_id is None else known_id("c", arguments.conversation_id)
-        with first_aid(self._deps.team, text, arguments.locale):
+        with first_aid(self._deps.team, text, arguments.locale) as is_emergency:
             ticket = await self._deps.entrance.enter(
-                principal, size_bytes=size_bytes, agent=agent, conversation_id=known
+                principal,
+                size_bytes=size_bytes,
+                about=About(agent=agent, conversation_id=known, is_emergency=is_emergency),
             )
         exchange.announced += ticket.told
         with ticket:
