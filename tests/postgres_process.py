@@ -52,6 +52,13 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
+_FENCES = (
+    "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+    " WHERE NOT t.tgisinternal AND t.tgname ~ 'shard_[0-9]+_(follow|fence)'"
+)
+"""What moves of shards leave behind."""
+
+
 class PostgresServer:
     """`settings` are server parameters. A killed server can be started again on the same data and port."""
 
@@ -142,6 +149,8 @@ class PostgresServer:
                 await journal.close()
         connection = await asyncpg.connect(self._journal, ssl=False)
         try:
+            for table, trigger in await connection.fetch(_FENCES):
+                await connection.execute(f"DROP TRIGGER {trigger} ON ngx.{table}")
             tables = await connection.fetch(_TABLES)
             await connection.execute(";".join(f"DELETE FROM ngx.{row[0]}" for row in tables))
         finally:

@@ -17,6 +17,7 @@ import pytest
 from ngx_agents.agents.turn import AgentEvent, Answered, Desk, TextDelta, TextReset, TurnTask
 from ngx_agents.app.door import Bounds
 from ngx_agents.gateway.reconnects import PER_S
+from ngx_agents.gateway.settings import GatewaySettings
 from tests.app.edge_serving import Served, edge
 from tests.gateway.script_team import ScriptTeam
 from tests.gateway.serving import house
@@ -122,7 +123,10 @@ async def _sent_away_ms(served: Served, turn_id: str) -> int:
 
 @pytest.mark.slow
 async def test_two_thousand_listeners_are_sent_away_each_with_a_moment_of_its_own(tmp_path: Path) -> None:
-    async with house(tmp_path, team=FloodingTeam()) as made, edge(made.app) as served:
+    async with (
+        house(tmp_path, GatewaySettings(max_streams=CROWD), team=FloodingTeam()) as made,
+        edge(made.app) as served,
+    ):
         turn_id = await _begin(served, "wait")
         async with asyncio.TaskGroup() as tasks:
             listening = [tasks.create_task(_sent_away_ms(served, turn_id)) for _ in range(CROWD)]

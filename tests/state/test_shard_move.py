@@ -56,20 +56,7 @@ def servers() -> Iterator[dict[str, PostgresServer]]:
 
 @pytest.fixture
 async def urls(servers: dict[str, PostgresServer]) -> dict[str, str]:
-    return {name: await _emptied(server) for name, server in servers.items()}
-
-
-async def _emptied(server: PostgresServer) -> str:
-    """Without what former tests left fenced."""
-    if server._journal is not None:
-        connection = await asyncpg.connect(server._journal)
-        for table, trigger in await connection.fetch(
-            "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
-            " WHERE NOT t.tgisinternal AND t.tgname ~ 'shard_[0-9]+_(follow|fence)'"
-        ):
-            await connection.execute(f"DROP TRIGGER {trigger} ON ngx.{table}")
-        await connection.close()
-    return await server.emptied_journal()
+    return {name: await server.emptied_journal() for name, server in servers.items()}
 
 
 def fresh_map() -> ShardMap:

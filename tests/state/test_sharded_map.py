@@ -67,6 +67,7 @@ def test_every_command_and_question_has_a_place() -> None:
             c.TryElect,
             c.GetTime,
             c.PutControl,
+            c.ForgetRevocations,
             c.WriteAudit,
             c.ListControls,
             c.Audited,

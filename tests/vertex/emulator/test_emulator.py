@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from typing import Any
 
@@ -182,10 +183,12 @@ def test_openai_surface_lists_models_and_refuses_nonsense(emulator: Emulator) ->
 
 
 def test_first_byte_waits_for_the_latency_that_was_set() -> None:
-    with start_emulator(ttft_ms=60, chunks=1) as base_url:
+    with start_emulator(ttft_ms=500, chunks=1) as base_url:
         emulator = Emulator(base_url)
         with pytest.raises(TimeoutError):
-            urllib.request.urlopen(f"{base_url}/v1{PROJECT}{MODEL}:generateContent", b'{"contents":[]}', timeout=0.001)
+            urllib.request.urlopen(
+                f"{base_url}/v1{PROJECT}{MODEL}:generateContent", json.dumps(body()).encode(), timeout=0.1
+            )
         assert generate(emulator, body())[0] == 200
 
 
