@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from ngx_agents.agents.language import Language
 from ngx_agents.agents.safety_content import SafetyContent
 from ngx_agents.agents.wording import normalise, without_emphasis
+from ngx_agents.vertex.sentences import END, ENDS, LONGEST_END
 
 MAX_HELD = 600  # characters; text without any sentence end is released in parts
 _OVERLAP = 200  # kept back even then: longer than any pattern reaches
 # where a sentence ends, with the space after it; each run of marks is looked at once, however long it is
 _CUT = re.compile(r"(?:(?<![.!?…])[.!?…]++[\"'»”)*_]*+(?=\s)|\n)\s*")
-_ENDS = (". ", "! ", "? ", "… ", "\n", ".** ")
-_END = re.compile("|".join(re.escape(mark) for mark in _ENDS))
-_LONGEST_END = max(len(mark) for mark in _ENDS)
 
 
 class AnswerScreen:
@@ -61,8 +59,8 @@ class SentenceGate:
         known = len(self._held)
         held = self._held = self._held + text
         # what was held has no end in it: only a mark that the new text completes can be one
-        has_end = _END.search(held, max(0, known - _LONGEST_END + 1)) is not None
-        end = max(held.rfind(mark) + len(mark) for mark in _ENDS if mark in held) if has_end else 0
+        has_end = END.search(held, max(0, known - LONGEST_END + 1)) is not None
+        end = max(held.rfind(mark) + len(mark) for mark in ENDS if mark in held) if has_end else 0
         if not end:
             if len(held) < MAX_HELD:
                 return ""

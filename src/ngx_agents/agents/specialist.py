@@ -122,6 +122,7 @@ class Specialist:
             # what tools found belongs to the person
             cache=cache_rule(brief) if round_number == 0 else None,
             urgency=task.turn_class,
+            by_sentence=True,
         )
         return brief.economy.applied(request)
 

@@ -76,6 +76,7 @@ class Synthesis:
             contents=(said("\n\n".join(question)),),
             deadline_s=brief.task.deadline_s,
             urgency=brief.task.turn_class,
+            by_sentence=True,
         )
         telling = self._telling(self._model, brief, work)
         async with aclosing(telling.events(brief.economy.applied(request))) as events:
@@ -92,6 +93,7 @@ class Synthesis:
             deadline_s=brief.task.deadline_s,
             cache=cache_rule(brief),
             urgency=brief.task.turn_class,
+            by_sentence=True,
             is_simple=is_simple(brief),
         )
         telling = self._telling(self._model, brief, work)

@@ -143,7 +143,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     must. Hints that a provider has no word for (top_k, safety, labels, a thinking budget) are left out there; what it
     cannot do without changing the answer's meaning is a ModelRequestError. `prefix_scope` says whose system and tools
     are, so that they may be kept at the provider; None means that they are not kept. `only_kept`: no model is asked;
-    what is not kept is a ModelUnavailable.
+    what is not kept is a ModelUnavailable. `by_sentence`: a stream may join the pieces of a sentence, which costs less.
     """
 
     system: str
@@ -170,6 +170,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] | None = None
     prefix_scope: Scope | None = None
     only_kept: bool = False
+    by_sentence: bool = False
 
 
 FinishReason = Literal["stop", "max_tokens", "safety", "malformed_call", "other"]

@@ -76,6 +76,7 @@ def inventory() -> list[ModelRequest]:
         residency="eu",
         prefix_scope=Cohort("tenant-1"),
         only_kept=True,
+        by_sentence=True,
     )
     older = replace(full, model=OLD_MODEL, contents=contents(), cache=rule(Cohort("tenant-1")))
     lean = ModelRequest(system="", contents=contents()[:1], deadline_s=1.0, cache=rule(Public()))

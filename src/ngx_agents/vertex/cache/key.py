@@ -32,6 +32,7 @@ UNHASHED_FIELDS: Mapping[str, str] = {
     "ModelRequest.labels": "for billing",
     "ModelRequest.prefix_scope": "where the provider keeps the beginning of the prompt does not change what is said",
     "ModelRequest.only_kept": "whether the model may be asked does not change the question",
+    "ModelRequest.by_sentence": "how large the pieces of a stream are does not change what is said",
     "Content.wire": "made of the other fields",
 }
 # fields whose set value means that nothing is looked up, kept or joined

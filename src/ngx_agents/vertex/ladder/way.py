@@ -30,6 +30,7 @@ from ngx_agents.vertex.ladder.stall import StallWatch
 from ngx_agents.vertex.ladder.target import GENERATE
 from ngx_agents.vertex.measures import ModelMeasures
 from ngx_agents.vertex.quota import Quota, QuotaGrant
+from ngx_agents.vertex.sentences import Joined
 from ngx_agents.vertex.transport import Posted, PostStream
 
 BYTES_PER_TOKEN = 4
@@ -96,17 +97,22 @@ class Way:
     async def events(self, request: ModelRequest, until_s: float) -> AsyncGenerator[TextChunk | StreamEnd]:
         """Text as it arrives, then one StreamEnd. Raises ModelError."""
         attempt = await self._begin(request.urgency, until_s, self._expected_tokens(request))
+        joined = Joined() if request.by_sentence else None
         try:
             reader = self.rung.target.dialect.reader(model=self.model)
             async with aclosing(self._chunks(attempt, request, until_s)) as chunks:
                 async for chunk in chunks:
-                    for text in reader.feed(chunk):
-                        yield TextChunk(text)
+                    for piece in reader.feed(chunk):
+                        text = piece if joined is None else joined.feed(piece)
+                        if text:
+                            yield TextChunk(text)
             reply = self._signed(reader.finish(), request)
         except BaseException as exc:
             attempt.failed(exc)
             raise
         attempt.answered(reply)
+        if joined is not None and (rest := joined.rest()):
+            yield TextChunk(rest)
         yield StreamEnd(reply)
 
     async def _posted(self, request: ModelRequest, until_s: float, body: bytes | None) -> Posted:
