@@ -179,13 +179,15 @@ async def test_a_safety_filter_is_never_worked_around(emulator: Emulator, stream
 
 
 @pytest.mark.parametrize("on_cut", ["restart", "continue"])
+@pytest.mark.parametrize("by_sentence", [False, True])
 @pytest.mark.parametrize("fault", ["cut", "reset_in_stream", "error_in_stream", "no_finish"])
-async def test_a_broken_stream_is_made_whole(emulator: Emulator, on_cut: OnCut, fault: str) -> None:
+async def test_a_broken_stream_is_made_whole(emulator: Emulator, on_cut: OnCut, fault: str, by_sentence: bool) -> None:
     async with client_of(emulator, circuit_breaker_threshold=1000) as client:
         whole, _, _ = await told(client, ask("What helps my sleep?"))
         for at_chunk in range(CHUNKS):
             emulator.script({"kind": fault, "at_chunk": at_chunk, "status": 503})
-            text, reply, resets = await told(client, ask("What helps my sleep?", on_cut=on_cut))
+            request = ask("What helps my sleep?", on_cut=on_cut, by_sentence=by_sentence)
+            text, reply, resets = await told(client, request)
             assert text == reply.text == whole, at_chunk
             assert reply.attempts == 2
             assert resets == (1 if on_cut == "restart" and (at_chunk or fault == "no_finish") else 0)
