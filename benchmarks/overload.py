@@ -25,16 +25,16 @@ from benchmarks.overload_clients import Load, Order, Phase
 from benchmarks.processes import REST_CORES, SERVER_CORES, BenchmarkError, Server, emulator, ngx_server, spawned
 from benchmarks.report import Line, Outcome
 
-SEATS = 100
-CHUNKS = 40
+SEATS = 50
+CHUNKS = 20
 GAP_MS = 200.0
 SIGMA = 0.4
 ANSWER_S = (CHUNKS * GAP_MS / 1000) * exp(SIGMA**2 / 2)  # the emulator's times are lognormal about their median
 PER_S = SEATS / ANSWER_S
-USERS = 4000
+USERS = 2000
 SECRET = "the benchmark's secret, of more than thirty-two bytes"
 TEXT = "Dame consejos para dormir mejor, número"
-TOKEN_TARGET_S = 0.125  # what nine of ten streams keep below at low load, less a tenth
+TOKEN_TARGET_S = 0.125  # what nine of ten streams keep below at low load, less a tenth; goes with `CHUNKS` and `GAP_MS`
 NO_GATE = {"NGX_TURNS_MAX_RUNNING": "100000", "NGX_ADMISSION_CAPACITY": "100000", "NGX_ADMISSION_TOKEN_TARGET_S": "60"}
 GATE = {
     "NGX_TURNS_MAX_RUNNING": "1000",
