@@ -27,6 +27,8 @@ from ngx_agents.state import commands as c
 from ngx_agents.state.ids import Ids, shard_in, shard_of
 from ngx_agents.state.model import Answer, Message, Owner
 from ngx_agents.state.postgres import PostgresJournal
+from ngx_agents.state.postgres_changes import new_turn_row
+from ngx_agents.state.postgres_rows import Lane, NewTurn, OpenTurn
 from ngx_agents.state.postgres_statements import LOCK_LANES, writing
 
 OWNER = Owner("acme", "ana")
@@ -88,10 +90,6 @@ async def journal_turns(journal: PostgresJournal, groups: list[list[str]], turns
     await asyncio.gather(*map(caller, range(len(groups[0]))))
 
 
-NO_TASK = (None, None, None, None, False)
-"""Attachments, and what makes a turn a task of the open protocol."""
-
-
 class Bare:
     """The statements that the journal would send for the same turns, and nothing else."""
 
@@ -101,6 +99,10 @@ class Bare:
         self._number = {lane: 1 for lanes in groups for lane in lanes}
         self._batch = 0
         self._answer = msgspec.json.encode(ANSWER)
+        turn = OpenTurn(
+            id="", number=1, turn_class=1, accepted_at=0.0, deadline_at=0.0, attempts=1, is_running=True
+        )  # fmt: skip
+        self._turn = new_turn_row(NewTurn(lane=Lane(shard=1, id="", owner=OWNER, title="t"), turn=turn, epoch=1))
 
     async def turns(self, each: int) -> None:
         for turn in range(each):
@@ -124,27 +126,7 @@ class Bare:
         return {
             "lanes": [(1, lane, "t", now, n + 1, 1, n, "bench", turn_id, now + 30) for lane, turn_id, n in pairs],
             "new_turns": [
-                (
-                    1,
-                    turn_id,
-                    lane,
-                    n,
-                    "acme",
-                    "ana",
-                    "running",
-                    1,
-                    now,
-                    now + 60,
-                    None,
-                    None,
-                    1,
-                    n,
-                    0,
-                    False,
-                    None,
-                    None,
-                    *NO_TASK,
-                )
+                (1, turn_id, lane, n, *self._turn[4:8], now, now + 60, *self._turn[10:13], n, *self._turn[14:])
                 for lane, turn_id, n in pairs
             ],
             "messages": [

@@ -91,7 +91,7 @@ class Changes:
                  v.sort_key)
                 for v in self.lanes.values() if v.id not in self.new_lanes
             ],
-            "new_turns": [_new_turn_row(new) for new in self.new_turns.values()],
+            "new_turns": [new_turn_row(new) for new in self.new_turns.values()],
             "turns": [
                 (t.shard, turn_id, t.status, t.epoch, t.more_attempts, t.cancel_requested, t.answer, t.finished_at,
                  t.last_seq)
@@ -107,7 +107,8 @@ class Changes:
         return {part: rows for part, rows in found.items() if rows}
 
 
-def _new_turn_row(new: NewTurn) -> tuple[Any, ...]:
+def new_turn_row(new: NewTurn) -> tuple[Any, ...]:
+    """In the order of the statement's columns."""
     lane, turn, later = new.lane, new.turn, new.ended or TurnChange(shard=new.lane.shard)
     status = later.status or ("running" if turn.is_running else "queued")
     return (
