@@ -11,11 +11,11 @@ from ngx_agents.app.config_sections import (
     AuthConfig,
     Config,
     LocalConfig,
-    OutboxConfig,
     RedisConfig,
     ServerConfig,
     VertexConfig,
 )
+from ngx_agents.app.config_turns import OutboxConfig
 from ngx_agents.app.lifespan import running
 from ngx_agents.app.wiring import choose_model, gateway_settings
 from ngx_agents.errors import ConfigError, JournalLocked, ModelUnavailable

@@ -13,7 +13,7 @@ from tests.state.manual_clock import ManualClock
 
 from ngx_agents.app.config import Config
 from ngx_agents.app.config_data import RetentionConfig
-from ngx_agents.app.config_sections import OutboxConfig
+from ngx_agents.app.config_turns import OutboxConfig
 from ngx_agents.app.journals import retention_of
 from ngx_agents.errors import ConfigError
 from ngx_agents.state import commands as c

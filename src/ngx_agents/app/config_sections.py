@@ -11,7 +11,7 @@ from ngx_agents.app.config_a2a import A2aConfig
 from ngx_agents.app.config_data import BlobsConfig, RetentionConfig
 from ngx_agents.app.config_edge import EdgeConfig
 from ngx_agents.app.config_named import McpServerConfig, RemoteAgentConfig
-from ngx_agents.app.config_turns import BatchesConfig, BudgetsConfig, BusConfig, TurnsConfig
+from ngx_agents.app.config_turns import BatchesConfig, BudgetsConfig, BusConfig, OutboxConfig, TurnsConfig
 from ngx_agents.app.setting import Section, mask_password, setting
 
 
@@ -297,22 +297,6 @@ class TelemetryConfig(Section, frozen=True, kw_only=True):
         setting("The collector's base URL, such as http://127.0.0.1:4318.", fallback_env="OTEL_EXPORTER_OTLP_ENDPOINT"),
     ] = None
     trace_share: Annotated[float, setting("Share of the traces begun here that are sent.", bounds=(0, 1))] = 1.0
-
-
-class OutboxConfig(Section, frozen=True, kw_only=True):
-    """What is posted to addresses of others: webhooks."""
-
-    allow: Annotated[
-        tuple[str, ...],
-        setting("Networks (10.0.0.0/8) and host names that may be posted to although they are not public."),
-    ] = ()
-    https_only: Annotated[bool, setting("Refuse webhooks without TLS.")] = False
-    timeout_s: Annotated[float, setting("How long one request may take.", bounds=(0.1, 30))] = 15.0
-    attempts: Annotated[int, setting("Attempts, spread over half an hour, until it is given up.", bounds=(1, 100))] = 10
-    dead_kept_days: Annotated[
-        float, setting("How long what was given up is kept for `ngx outbox replay`.", bounds=(0.01, 36_500))
-    ] = 30.0
-    max_webhooks: Annotated[int, setting("Standing webhooks that a user may have.", bounds=(0, 1_000))] = 10
 
 
 class AdmissionConfig(Section, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Settings of what answers: turns, batches of them, and the bus between the agents."""
+"""Settings of what answers: turns, batches of them, the bus between the agents, and who is told of their end."""
 
 from __future__ import annotations
 
@@ -83,3 +83,19 @@ class BudgetsConfig(Section, frozen=True, kw_only=True):
     reserved_output_tokens: Annotated[
         int, setting("What a call of the model is expected to write at most.", bounds=(16, 1_000_000))
     ] = 4096
+
+
+class OutboxConfig(Section, frozen=True, kw_only=True):
+    """What is posted to addresses of others: webhooks."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        setting("Networks (10.0.0.0/8) and host names that may be posted to although they are not public."),
+    ] = ()
+    https_only: Annotated[bool, setting("Refuse webhooks without TLS.")] = False
+    timeout_s: Annotated[float, setting("How long one request may take.", bounds=(0.1, 30))] = 15.0
+    attempts: Annotated[int, setting("Attempts, spread over half an hour, until it is given up.", bounds=(1, 100))] = 10
+    dead_kept_days: Annotated[
+        float, setting("How long what was given up is kept for `ngx outbox replay`.", bounds=(0.01, 36_500))
+    ] = 30.0
+    max_webhooks: Annotated[int, setting("Standing webhooks that a user may have.", bounds=(0, 1_000))] = 10
