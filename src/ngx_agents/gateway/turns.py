@@ -18,7 +18,7 @@ from ngx_agents.gateway.entrance import About
 from ngx_agents.gateway.event_stream import EventStream
 from ngx_agents.gateway.exchange import JSON, Exchange
 from ngx_agents.gateway.first_aid import first_aid
-from ngx_agents.gateway.open_streams import CountedStream, OpenStreams
+from ngx_agents.gateway.open_streams import CountedStream, open_streams
 from ngx_agents.gateway.preferences import NONE, Preferences, applied, preferences_of
 from ngx_agents.gateway.principal import Principal
 from ngx_agents.gateway.wire import CancelReply, TurnBody
@@ -34,7 +34,7 @@ class TurnRoutes:
     `events` at once. Those of a turn just begun are bounded as turns are."""
 
     def __init__(self, deps: GatewayDeps, max_body_bytes: int, *, max_streams: int) -> None:
-        self._streams = OpenStreams(max_streams)
+        self._streams = open_streams(max_streams)
         self._engine = deps.engine
         self._entrance = deps.entrance
         self._team = deps.team

@@ -5,37 +5,31 @@ sends slowly holds up themselves alone.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ngx_agents.errors import InvalidRequest, Overloaded
 from ngx_agents.gateway.exchange import Exchange
+from ngx_agents.gateway.owner_counts import OwnerCounts
 from ngx_agents.state.model import Owner
 
 MAX_UPLOADS = 16
 MAX_UPLOADS_OF_USER = 3
 UPLOAD_S = 60.0
+RETRY_AFTER_S = 2.0
 
 
 class UploadPlaces:
     def __init__(self) -> None:
-        self._taken: Counter[Owner] = Counter()
+        self._taken = OwnerCounts(MAX_UPLOADS_OF_USER, "uploads of yours are under way", retry_after_s=RETRY_AFTER_S)
 
     @asynccontextmanager
     async def place(self, owner: Owner) -> AsyncIterator[None]:
         """One of the bodies that may be held in memory. Raises Overloaded."""
-        if self._taken[owner] >= MAX_UPLOADS_OF_USER:
-            raise Overloaded(f"{MAX_UPLOADS_OF_USER} uploads of yours are under way", retry_after_s=2.0)
-        if self._taken.total() >= MAX_UPLOADS:
-            raise Overloaded("too many uploads are under way", retry_after_s=2.0)
-        self._taken[owner] += 1
-        try:
+        with self._taken.one_of(owner):
+            if self._taken.total > MAX_UPLOADS:
+                raise Overloaded("too many uploads are under way", retry_after_s=RETRY_AFTER_S)
             yield
-        finally:
-            self._taken[owner] -= 1
-            if not self._taken[owner]:
-                del self._taken[owner]
 
     async def body(self, exchange: Exchange, limit_bytes: int) -> bytes:
         """All of it, within UPLOAD_S. Raises BodyTooLarge, InvalidRequest."""

@@ -51,7 +51,7 @@ from ngx_agents.gateway.a2a.views import NAMES, task_of
 from ngx_agents.gateway.deps import GatewayDeps
 from ngx_agents.gateway.entrance import About
 from ngx_agents.gateway.first_aid import first_aid
-from ngx_agents.gateway.open_streams import OpenStreams
+from ngx_agents.gateway.open_streams import open_streams
 from ngx_agents.state.commands import DeletePush, EndTask, ListPushes, ListTasks, PutPush
 from ngx_agents.state.model import Owner
 from ngx_agents.state.task_commands import ENDED, PushConfig, TaskPage, TaskRecord
@@ -71,7 +71,7 @@ class TaskHandler(RequestHandler):
         self._intake = intake
         self._tasks = tasks
         self._pushes = pushes
-        self._streams = OpenStreams(settings.max_streams)
+        self._streams = open_streams(settings.max_streams)
 
     # Messages
 
