@@ -32,6 +32,7 @@ from tests.agents.routing_phrases import N, T
 from tests.agents.test_with_model import BOTH, TRAIN, Emulator
 from tests.agents.turns import TestTeam, a_task, coaching_team, see
 from tests.emulator_process import start_emulator
+from tests.memory_journal import opened
 
 MODEL, CHEAP = "gemini-3.8-flash", "gemini-3.1-flash-lite"
 RED_FLAG = "me duele el pecho y no puedo respirar"
@@ -82,11 +83,8 @@ async def client(running: str) -> AsyncIterator[VertexAIClient]:
 
 @pytest.fixture
 async def journal() -> AsyncIterator[MemoryJournal]:
-    made = MemoryJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(MemoryJournal()) as made:
+        yield made
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_memory import MemoryJournal
 from ngx_agents.telemetry.metrics import Metrics
 from ngx_agents.vertex.prices import Price, Prices
+from tests.memory_journal import opened
 
 ANA, BEN, EVE = Owner("acme", "ana"), Owner("acme", "ben"), Owner("other", "ana")
 COACH, TRACKER = "elite_training_strategist", "progress_tracker"
@@ -65,11 +66,8 @@ class House:
 
 @pytest.fixture
 async def journal() -> AsyncIterator[MemoryJournal]:
-    made = MemoryJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(MemoryJournal()) as made:
+        yield made
 
 
 @pytest.fixture

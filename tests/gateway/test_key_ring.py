@@ -21,6 +21,7 @@ from ngx_agents.state.key_uses import KeyUses
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_memory import MemoryJournal
 from tests.gateway.admin.keyed import keyed
+from tests.memory_journal import opened
 from tests.resilience.hand_clock import HandClock
 
 SETTINGS = AuthSettings(mode="api_key")
@@ -42,11 +43,8 @@ class Counted(MemoryJournal):
 
 @pytest.fixture
 async def journal() -> Any:
-    made = Counted()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(Counted()) as made:
+        yield made
 
 
 async def stored(journal: Counted, clock: HandClock, digest: bytes = b"k" * 32, **changes: Any) -> ApiKey:

@@ -14,6 +14,7 @@ from ngx_agents.gateway.settings import AuthSettings
 from ngx_agents.state.commands import ApiKey, FindKey, KeysThatHold, PutKey, RevokeKey
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_memory import MemoryJournal
+from tests.memory_journal import opened
 from tests.resilience.hand_clock import HandClock
 
 SETTINGS = AuthSettings(mode="api_key")
@@ -37,11 +38,8 @@ class Asked(MemoryJournal):
 
 @pytest.fixture
 async def journal() -> Any:
-    made = Asked()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(Asked()) as made:
+        yield made
 
 
 def digest(number: int) -> bytes:

@@ -24,6 +24,7 @@ from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.model import Owner
 from ngx_agents.state.sqlite_memory import MemoryJournal
 from ngx_agents.telemetry.metrics import Metrics
+from tests.memory_journal import opened
 from tests.valkey_process import ValkeyProcess, valkey
 
 ANA, BEN = Owner("acme", "ana"), Owner("acme", "ben")
@@ -38,11 +39,8 @@ def redis() -> Iterator[ValkeyProcess]:
 
 @pytest.fixture
 async def journal() -> AsyncIterator[MemoryJournal]:
-    made = MemoryJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(MemoryJournal()) as made:
+        yield made
 
 
 async def board(journal: MemoryJournal, tenant: dict[str, Any] | None = None, **plan: Any) -> ControlBoard:

@@ -14,6 +14,7 @@ from ngx_agents.state.commands import PutControl
 from ngx_agents.state.control_board import ControlBoard
 from ngx_agents.state.controls import HOUSE, OperatorMode, check_name, read_document
 from ngx_agents.telemetry.metrics import Metrics
+from tests.memory_journal import opened
 from tests.resilience.hand_clock import HandClock
 from tests.state.watched_journal import WatchedJournal
 
@@ -22,11 +23,8 @@ CLOCK = HandClock()
 
 @pytest.fixture
 async def journal() -> AsyncIterator[WatchedJournal]:
-    made = WatchedJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(WatchedJournal()) as made:
+        yield made
 
 
 class Instance:

@@ -23,6 +23,7 @@ from ngx_agents.state.revocations import user_name
 from ngx_agents.state.sqlite_memory import MemoryJournal
 from ngx_agents.telemetry.metrics import Metrics
 from tests.gateway.serving import Client, client, house, served
+from tests.memory_journal import opened
 from tests.resilience.hand_clock import HandClock
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -41,11 +42,8 @@ def bearer(made: str) -> dict[bytes, bytes]:
 
 @pytest.fixture
 async def journal() -> AsyncIterator[MemoryJournal]:
-    made = MemoryJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(MemoryJournal()) as made:
+        yield made
 
 
 class Door:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.memory_journal import opened
 from tests.state.watched_journal import WatchedJournal
 
 from ngx_agents.clock import SystemClock
@@ -23,11 +24,8 @@ ANA = Owner("acme", "ana")
 
 @pytest.fixture
 async def journal() -> AsyncIterator[WatchedJournal]:
-    made = WatchedJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(WatchedJournal()) as made:
+        yield made
 
 
 def board(journal: WatchedJournal, **more: Any) -> ControlBoard:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.memory_journal import opened
 from tests.state.journal_conformance import accept
 from tests.state.manual_clock import ManualClock
 from tests.state.watched_journal import WatchedJournal
@@ -39,11 +40,8 @@ ANA, BEN = Owner("acme", "ana"), Owner("acme", "ben")
 
 @pytest.fixture
 async def journal() -> Any:
-    made = WatchedJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(WatchedJournal()) as made:
+        yield made
 
 
 async def stored_body(manager: StateManager, owner: Owner = ANA, name: str = "main") -> bytes:

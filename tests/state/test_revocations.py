@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from tests.memory_journal import opened
 from tests.resilience.hand_clock import HandClock
 from tests.state.watched_journal import WatchedJournal
 
@@ -45,11 +46,8 @@ def test_no_name_of_one_is_anothers() -> None:
 
 @pytest.fixture
 async def journal() -> AsyncIterator[WatchedJournal]:
-    made = WatchedJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(WatchedJournal()) as made:
+        yield made
 
 
 async def test_they_are_followed_like_other_controls_without_disturbing_them_and_forgotten_in_time(

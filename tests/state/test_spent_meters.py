@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.memory_journal import opened
 from tests.state.watched_journal import WatchedJournal
 
 from ngx_agents.clock import SystemClock
@@ -16,11 +17,8 @@ NAME, LIMIT = "b/2026-11/tokens/acme", 100
 
 @pytest.fixture
 async def journal() -> AsyncIterator[WatchedJournal]:
-    made = WatchedJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(WatchedJournal()) as made:
+        yield made
 
 
 def ledger_on(journal: WatchedJournal) -> BudgetLedger:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.memory_journal import opened
 from tests.state.journal_conformance import *  # noqa: F403
 from tests.state.journal_conformance_blobs import *  # noqa: F403
 from tests.state.journal_conformance_operations import *  # noqa: F403
@@ -16,11 +17,8 @@ from ngx_agents.state.sqlite_memory import MemoryJournal
 
 @pytest.fixture
 async def journal() -> AsyncIterator[Journal]:
-    made = MemoryJournal()
-    await made.open()
-    await made.migrate()
-    yield made
-    await made.close()
+    async with opened(MemoryJournal()) as made:
+        yield made
 
 
 async def test_two_of_them_share_nothing_and_a_closed_one_says_so(journal: Journal) -> None:
