@@ -14,7 +14,7 @@ from ngx_agents.cli.flags import add_config_flags, loaded_config
 from ngx_agents.cli.journal_access import run_on_journal
 from ngx_agents.cli.table import table
 from ngx_agents.clock import SystemClock
-from ngx_agents.errors import ConfigError, NotFound
+from ngx_agents.errors import ConfigError, InvalidRequest, NotFound
 from ngx_agents.gateway.admin.audit import AuditTrail
 from ngx_agents.gateway.admin.keys import KeyBody, Keys
 from ngx_agents.state.commands import ApiKey
@@ -87,9 +87,6 @@ async def _create(args: argparse.Namespace, journal: Journal) -> int:
     if args.expires_days is not None and not args.expires_days > 0:
         raise ConfigError("--expires-days: more than 0")
     known = _agents(args) if args.agent else frozenset()
-    unknown = sorted(set(args.agent) - known)
-    if unknown:
-        raise ConfigError(f"--agent: there is no agent {unknown[0]}: `ngx agents` prints them")
     now_s = SystemClock().now_s()
     given = {
         "user": args.user,
@@ -100,10 +97,10 @@ async def _create(args: argparse.Namespace, journal: Journal) -> int:
         "expires_at": None if args.expires_days is None else now_s + args.expires_days * DAY_S,
     }
     try:
-        body = msgspec.convert(given, KeyBody)
-    except msgspec.ValidationError as error:
+        made = await _keys(journal, known).create(operator_here(), msgspec.convert(given, KeyBody), now_s)
+    except (msgspec.ValidationError, InvalidRequest) as error:
         raise ConfigError(f"key: {error}") from error
-    _shown(*await _keys(journal, known).create(operator_here(), body, now_s))
+    _shown(*made)
     return 0
 
 
