@@ -15,7 +15,7 @@ from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_lanes import AGEING_S_PER_CLASS
 from ngx_agents.state.postgres_rows import shard_in, storable
 from ngx_agents.state.postgres_store import lock_lane
-from ngx_agents.state.sqlite_turns import stands_alone
+from ngx_agents.state.task_columns import stands_alone
 
 COALESCED_CHARACTERS = 32_000
 _CANCELLED_WAITING = msgspec.json.encode(Answer(code="cancelled", message="cancelled before it started"))

@@ -11,7 +11,6 @@ from ngx_agents.state.ids import shard_of
 from ngx_agents.state.model import Owner
 from ngx_agents.state.postgres_connections import Connection
 from ngx_agents.state.postgres_pushes import add_post
-from ngx_agents.state.sqlite_webhooks import exported, post_of_trial, webhook_of
 
 _WEBHOOK = """
 SELECT w.id, w.tenant, w.user_id, w.url, w.body, w.events, w.created_at, w.is_paused, w.disabled_at, w.missed,
@@ -106,23 +105,23 @@ async def _try(connection: Connection, command: w.TryWebhook) -> None:
     waits = f"SELECT 1 FROM ngx.outbox WHERE {_ITS_ENTRIES} AND subject = $2 AND dead_reason IS NULL"
     if await connection.fetchval(waits, *place) is not None:
         raise QuotaExceeded("a test of this webhook waits to be sent", retry_after_s=w.TEST_AGAIN_S)
-    await add_post(connection, post_of_trial(command, url=row[0], body=row[1]))
+    await add_post(connection, w.post_of_trial(command, url=row[0], body=row[1]))
 
 
 async def _get(connection: Connection, question: w.GetWebhook) -> w.Webhook | None:
     owner = question.owner
     row = await connection.fetchrow(f"{_WEBHOOK} AND w.id = $3", owner.tenant, owner.user, question.id)
-    return webhook_of(row) if row else None
+    return w.webhook_of(row) if row else None
 
 
 async def _list(connection: Connection, question: w.ListWebhooks) -> tuple[w.Webhook, ...]:
     owner = question.owner
     rows = await connection.fetch(f"{_WEBHOOK} ORDER BY w.created_at, w.id", owner.tenant, owner.user)
-    return tuple(map(webhook_of, rows))
+    return tuple(map(w.webhook_of, rows))
 
 
 async def export_webhooks(connection: Connection, owner: Owner) -> list[dict[str, Any]]:
-    return exported(await _list(connection, w.ListWebhooks(owner=owner)))
+    return w.exported(await _list(connection, w.ListWebhooks(owner=owner)))
 
 
 APPLY: dict[type, Callable[[Connection, Any], Awaitable[Any]]] = {

@@ -29,8 +29,8 @@ from ngx_agents.telemetry.metrics import Metrics
 
 Freshness = Literal["everywhere", "instance"]
 KEYS = Owner("", "")
-KEY_CHANGES = (c.PutKey, c.RevokeKey, c.EndKey)
 """Stands for the API keys, which belong to no one user's history."""
+KEY_CHANGES = (c.PutKey, c.RevokeKey, c.EndKey)
 HISTORY = (
     c.GetConversation, c.ListConversations, c.ListMessages, c.GetProfile, c.ListLogs, c.ListArtifacts, c.GetArtifact,
     c.ExportUser, c.ReadProfile,

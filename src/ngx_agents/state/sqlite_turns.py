@@ -22,7 +22,7 @@ from ngx_agents.errors import (
 from ngx_agents.state import commands as c
 from ngx_agents.state.model import Answer, Message, Owner
 from ngx_agents.state.sqlite_tasks import add_push, refuse_unfit
-from ngx_agents.state.task_columns import subject_of, task_columns
+from ngx_agents.state.task_columns import stands_alone, subject_of, task_columns
 
 Connection = sqlite3.Connection
 AGEING_S_PER_CLASS = 30.0
@@ -60,11 +60,6 @@ def _accept_busy(db: Connection, command: c.AcceptTurn) -> c.Accepted:
     if interrupt is not None:
         db.execute("UPDATE turn SET cancel_requested = 1 WHERE id = ?", (interrupt,))
     return accepted
-
-
-def stands_alone(command: c.AcceptTurn) -> bool:
-    """Whether it is a text and nothing else, which may be said by another turn than its own."""
-    return not command.attachments and command.task is None and command.push is None
 
 
 def _known_turn(db: Connection, command: c.AcceptTurn) -> c.Accepted | None:

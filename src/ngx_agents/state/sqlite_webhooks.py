@@ -9,7 +9,6 @@ from typing import Any
 from ngx_agents.errors import NotFound, QuotaExceeded
 from ngx_agents.state import webhook_commands as w
 from ngx_agents.state.model import Owner
-from ngx_agents.state.push_commands import AddPost
 from ngx_agents.state.sqlite_pushes import add_post
 
 Connection = sqlite3.Connection
@@ -30,14 +29,6 @@ AND instr(' ' || events || ' ', ' ' || :event || ' ') > 0
 AND (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.tenant = webhook.tenant AND o.user = webhook.user
   AND o.webhook_id = webhook.id AND o.kind = 'standing' AND o.dead_reason IS NULL LIMIT :most))
 """
-
-
-def webhook_of(row: Any) -> w.Webhook:
-    """From the columns of `_WEBHOOK`, in that order."""
-    return w.Webhook(
-        id=row[0], owner=Owner(row[1], row[2]), url=row[3], body=row[4], events=w.events_read(row[5]),
-        created_at=row[6], is_paused=bool(row[7]), disabled_at=row[8], missed=row[9], waiting=row[10], dead=row[11],
-    )  # fmt: skip
 
 
 def note_event(db: Connection, owner: Owner, event: str, *, subject: str, data: object, now: float) -> None:
@@ -105,37 +96,22 @@ def _try(db: Connection, command: w.TryWebhook) -> None:
     waits = f"SELECT 1 FROM outbox WHERE {_ITS_ENTRIES} AND subject = :id AND dead_reason IS NULL"
     if db.execute(waits, place).fetchone() is not None:
         raise QuotaExceeded("a test of this webhook waits to be sent", retry_after_s=w.TEST_AGAIN_S)
-    add_post(db, post_of_trial(command, url=row[0], body=row[1]))
-
-
-def post_of_trial(command: w.TryWebhook, *, url: str, body: bytes) -> AddPost:
-    return AddPost(
-        owner=command.owner, kind=w.STANDING, subject=command.id, webhook_id=command.id, url=url, body=body,
-        content=command.content, now=command.now,
-    )  # fmt: skip
+    add_post(db, w.post_of_trial(command, url=row[0], body=row[1]))
 
 
 def _get(db: Connection, question: w.GetWebhook) -> w.Webhook | None:
     owner = question.owner
     row = db.execute(f"{_WEBHOOK} AND w.id = ?", (owner.tenant, owner.user, question.id)).fetchone()
-    return webhook_of(row) if row else None
+    return w.webhook_of(row) if row else None
 
 
 def _list(db: Connection, question: w.ListWebhooks) -> tuple[w.Webhook, ...]:
     rows = db.execute(f"{_WEBHOOK} ORDER BY w.created_at, w.id", (question.owner.tenant, question.owner.user))
-    return tuple(map(webhook_of, rows))
+    return tuple(map(w.webhook_of, rows))
 
 
 def export_webhooks(db: Connection, owner: Owner) -> list[dict[str, Any]]:
-    return exported(_list(db, w.ListWebhooks(owner=owner)))
-
-
-def exported(webhooks: tuple[w.Webhook, ...]) -> list[dict[str, Any]]:
-    """Without their secrets."""
-    return [
-        {"id": one.id, "url": one.url, "events": one.events, "created_at": one.created_at, "is_paused": one.is_paused}
-        for one in webhooks
-    ]
+    return w.exported(_list(db, w.ListWebhooks(owner=owner)))
 
 
 APPLY: dict[type, Callable[[Connection, Any], Any]] = {

@@ -7,11 +7,12 @@ command itself when a batch ends or a schedule is sent. Past MAX_WAITING nothing
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from ngx_agents.state.model import Owner
+from ngx_agents.state.push_commands import AddPost
 
 EventName = Literal[
     "turn.completed", "turn.failed", "turn.cancelled", "batch.completed", "batch.cancelled", "batch.expired",
@@ -115,3 +116,26 @@ def events_read(stored: str) -> tuple[str, ...]:
 def told_of(event: str, data: object) -> bytes:
     """The content of an entry: which event, and what is told of it."""
     return msgspec.json.encode({"type": event, "data": data})
+
+
+def webhook_of(row: Any) -> Webhook:
+    """From the columns that both journals select, in that order."""
+    return Webhook(
+        id=row[0], owner=Owner(row[1], row[2]), url=row[3], body=row[4], events=events_read(row[5]),
+        created_at=row[6], is_paused=bool(row[7]), disabled_at=row[8], missed=row[9], waiting=row[10], dead=row[11],
+    )  # fmt: skip
+
+
+def post_of_trial(command: TryWebhook, *, url: str, body: bytes) -> AddPost:
+    return AddPost(
+        owner=command.owner, kind=STANDING, subject=command.id, webhook_id=command.id, url=url, body=body,
+        content=command.content, now=command.now,
+    )  # fmt: skip
+
+
+def exported(webhooks: tuple[Webhook, ...]) -> list[dict[str, Any]]:
+    """Without their secrets."""
+    return [
+        {"id": one.id, "url": one.url, "events": one.events, "created_at": one.created_at, "is_paused": one.is_paused}
+        for one in webhooks
+    ]
